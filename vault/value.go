@@ -10,13 +10,18 @@ import (
 // Value is a secret value: any bytes, NUL included. It prints as a mask
 // however it is printed, and it cannot be marshalled: the only way to the
 // bytes is Reveal, which makes every place that uses them easy to find.
-type Value struct{ p *[]byte }
+//
+// The bytes stand behind a function because fmt ignores methods on unexported
+// fields and on wrong verbs, and then prints what it finds by reflection,
+// through pointers too; of a function it finds an address. It also makes ==
+// on values an error of compilation: Equal takes the same time for all.
+type Value struct{ bytes func() []byte }
 
 // mask is what a Value shows of itself: not even its length.
 const mask = "[secret]"
 
 // NewValue takes b over; the caller must not use it again.
-func NewValue(b []byte) Value { return Value{&b} }
+func NewValue(b []byte) Value { return Value{func() []byte { return b }} }
 
 // NewValueString makes a Value of s.
 func NewValueString(s string) Value { return NewValue([]byte(s)) }
@@ -24,10 +29,10 @@ func NewValueString(s string) Value { return NewValue([]byte(s)) }
 // Reveal returns the bytes, which the caller must neither change nor keep
 // longer than it needs them. The zero Value is empty.
 func (v Value) Reveal() []byte {
-	if v.p == nil {
+	if v.bytes == nil {
 		return nil
 	}
-	return *v.p
+	return v.bytes()
 }
 
 // Len is the number of bytes.
