@@ -1,0 +1,47 @@
+# envrun: everything a contributor types.
+#
+#   make build     the program, stripped and static, in bin/
+#   make install   build and install into ~/.local (PREFIX=… for elsewhere)
+#   make test      all tests; installs what the suites need when it is root on Debian
+#   make race      all tests under the race detector
+#   make fuzz      every fuzz target for FUZZTIME (default 10s each)
+#   make bench     the speed table of the README, as ratios measured in one run
+#   make generate  completions and man pages, from the commands themselves
+#   make dist      release archives with their SHA-256 sums, in dist/
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS  = -s -w -X main.version=$(VERSION)
+GO       = CGO_ENABLED=0 go
+PLATFORMS = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
+
+.PHONY: build install test race fuzz bench generate dist check clean
+
+build:
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/envrun ./cmd/envrun
+
+install:
+	./install.sh
+
+test:
+	./.ci/test
+
+race:
+	RACE=1 ./.ci/test
+
+fuzz:
+	./.ci/fuzz $(or $(FUZZTIME),10s)
+
+bench:
+	./.ci/bench
+
+generate:
+	go test ./cmd/envrun -run 'TestGenerated' -count=1 -update
+
+check:
+	./.ci/check
+
+dist: generate
+	./.ci/dist '$(VERSION)' $(PLATFORMS)
+
+clean:
+	rm -rf bin dist

@@ -1,0 +1,227 @@
+package imports_test
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "envrun"
+
+// layers go one way (design §3): a package imports those of its own layer and
+// of the layers to the right of it.
+var layers = []string{"cmd", "tui", "envrun", "vault", "auth"}
+
+// A rule forbids imports, with the reason that a failure prints. A name is a
+// package, or a package and everything below it when it ends in "/...".
+type rule struct {
+	from   []string
+	never  []string
+	except []string // packages of from to which the rule does not apply
+	why    string
+}
+
+var rules = []rule{
+	{[]string{"vault"}, []string{"envrun/..."}, nil,
+		"the root holds nouns; if it may import nothing of ours, nothing that does anything can settle in it"},
+	{[]string{"auth"}, []string{"envrun/..."}, nil,
+		"as vault: nouns only"},
+	{[]string{"auth/..."}, []string{"envrun/vault/..."}, nil,
+		"who I am must not depend on where secrets lie; a store or a function is passed in by cmd"},
+	{[]string{"vault/record"}, []string{"envrun/vault/seal", "envrun/vault/engine", "envrun/vault/filevault", "envrun/auth/..."}, nil,
+		"the text of a record is parsed and written without knowing a key"},
+	{[]string{"vault/seal"}, []string{"envrun/vault/record", "envrun/vault/engine", "envrun/vault/filevault", "envrun/auth/...", "os", "net"}, nil,
+		"the envelope is bytes in, bytes out: no file, no format, no peer"},
+	{[]string{"vault/engine"}, []string{"os", "path/filepath", "net", "database/sql", "envrun/vault/filevault", "envrun/auth/..."}, nil,
+		"the engine knows no file and no SQL; a Store does"},
+	{[]string{"envrun/environ", "envrun/redact", "envrun/project"}, []string{"envrun/envrun/run", "envrun/envrun/resolve", "envrun/vault/engine", "envrun/vault/filevault", "envrun/auth/..."}, nil,
+		"these are values and formats; what they are used for is decided above them"},
+	{[]string{"envrun/run"}, []string{"envrun/envrun/project", "envrun/envrun/resolve", "envrun/vault/engine", "envrun/vault/filevault", "envrun/auth/..."}, nil,
+		"a runner starts what it is given; it does not know where secrets come from"},
+	{[]string{"envrun/resolve"}, []string{"envrun/vault/engine", "envrun/vault/filevault", "envrun/envrun/run", "envrun/auth/..."}, nil,
+		"resolving works over any vault.Reader"},
+	{[]string{"envrun/...", "vault/...", "auth/..."}, []string{"github.com/spf13/cobra", "github.com/spf13/pflag"}, nil,
+		"flags are cmd's; everything below can be called by the TUI too"},
+	{[]string{"envrun/...", "vault/..."}, []string{"github.com/zalando/go-keyring", "github.com/99designs/keyring"}, nil,
+		"keychains are reached through auth/keychain, with its deadlines and read-back"},
+	{[]string{"auth/..."}, []string{"github.com/99designs/keyring"}, []string{"auth/keychain"},
+		"its init connects to D-Bus; only auth/keychain links it, behind its guard"},
+	{[]string{"auth/..."}, []string{"github.com/zalando/go-keyring"}, []string{"auth/keychain"},
+		"its calls have no deadline of their own; auth/keychain gives them one"},
+	{[]string{"cmd/envrun"}, []string{"envrun/vault/record", "envrun/vault/seal", "crypto/...", "github.com/zalando/go-keyring", "github.com/99designs/keyring"}, nil,
+		"a command file holds flags, one call and a print: no format and no cryptography"},
+	{[]string{"cmd/...", "tui/...", "envrun/...", "vault/...", "auth/..."}, []string{"github.com/stretchr/testify/...", "log", "testing"}, nil,
+		"what is linked into the program prints through cmd/internal/cli and carries no test code"},
+	{[]string{"cmd/...", "tui/...", "envrun/...", "vault/...", "auth/..."},
+		[]string{"github.com/aws/...", "cloud.google.com/...", "github.com/Azure/...", "database/sql", "modernc.org/...", "github.com/jackc/..."}, nil,
+		"the start of envrun is a promise: no cloud SDK and no SQL driver in it"},
+	{[]string{"auth/keychain/guard"}, []string{"fmt", "strings", "net", "log", "envrun/..."}, nil,
+		"it must be initialised before everything else, and is only while it imports next to nothing"},
+}
+
+type pkg struct {
+	path    string              // below the module: "vault/seal"
+	imports map[string][]string // what it imports, and in which files
+}
+
+func TestDirection(t *testing.T) {
+	pkgs := load(t)
+	for _, p := range pkgs {
+		top, _, _ := strings.Cut(p.path, "/")
+		mine := slices.Index(layers, top)
+		for imp, files := range p.imports {
+			rest, ours := strings.CutPrefix(imp, module+"/")
+			if !ours || mine < 0 {
+				continue
+			}
+			top, _, _ := strings.Cut(rest, "/")
+			if its := slices.Index(layers, top); its >= 0 && its < mine {
+				t.Errorf("%s imports %s (%s): imports go %s", p.path, imp, strings.Join(files, ", "), strings.Join(layers, " → "))
+			}
+		}
+	}
+}
+
+func TestRules(t *testing.T) {
+	pkgs := load(t)
+	for _, r := range rules {
+		applied := false
+		for _, p := range pkgs {
+			if !matchAny(r.from, p.path) || slices.Contains(r.except, p.path) {
+				continue
+			}
+			applied = true
+			for imp, files := range p.imports {
+				if matchAny(r.never, imp) && imp != module+"/"+p.path {
+					t.Errorf("%s imports %s (%s): %s", p.path, imp, strings.Join(files, ", "), r.why)
+				}
+			}
+		}
+		if !applied {
+			t.Errorf("the rule from %v names no package", r.from)
+		}
+		for _, from := range append(slices.Clone(r.from), r.except...) {
+			if !strings.HasSuffix(from, "/...") && !slices.ContainsFunc(pkgs, func(p pkg) bool { return p.path == from }) {
+				t.Errorf("a rule is about %s, which is gone", from)
+			}
+		}
+	}
+}
+
+// A file that prints or exits below cmd cannot be called by a TUI.
+func TestOnlyCmdPrintsAndExits(t *testing.T) {
+	calls := []string{"fmt.Print(", "fmt.Println(", "fmt.Printf(", "log.Fatal", "println("}
+	walk(t, func(file string) {
+		top, _, _ := strings.Cut(filepath.ToSlash(file), "/")
+		if top == "cmd" || top == "tui" || strings.HasSuffix(file, "_test.go") || strings.Contains(file, "testdata") || !slices.Contains(layers, top) {
+			return
+		}
+		text, err := os.ReadFile(filepath.Join("../../..", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, line := range strings.Split(string(text), "\n") {
+			for _, call := range calls {
+				if at := strings.Index(line, call); at >= 0 && !strings.Contains(line[:at], "//") && !strings.Contains(line[:at], "F") {
+					t.Errorf("%s:%d: %s belongs in cmd", file, i+1, call)
+				}
+			}
+		}
+	})
+}
+
+// Every package says what it is for.
+func TestPackageComments(t *testing.T) {
+	said := map[string]bool{}
+	walk(t, func(file string) {
+		if strings.HasSuffix(file, "_test.go") || strings.Contains(file, "testdata") {
+			return
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), filepath.Join("../../..", file), nil, parser.PackageClauseOnly|parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir := filepath.Dir(file)
+		said[dir] = said[dir] || f.Doc != nil && len(f.Doc.Text()) > 80
+	})
+	for dir, ok := range said {
+		if !ok {
+			t.Errorf("package %s has no comment that says what it is for", dir)
+		}
+	}
+}
+
+func matchAny(patterns []string, name string) bool {
+	return slices.ContainsFunc(patterns, func(p string) bool {
+		if below, ok := strings.CutSuffix(p, "/..."); ok {
+			return name == below || strings.HasPrefix(name, below+"/")
+		}
+		return name == p
+	})
+}
+
+func walk(t *testing.T, f func(file string)) {
+	t.Helper()
+	root := "../../.."
+	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && name != root && (strings.HasPrefix(d.Name(), ".") || d.Name() == "node_modules") {
+			return fs.SkipDir
+		}
+		// A folder with a go.mod of its own is another module: a bench or a test bed.
+		if d.IsDir() && name != root {
+			if _, err := os.Stat(filepath.Join(name, "go.mod")); err == nil {
+				return fs.SkipDir
+			}
+		}
+		if strings.HasSuffix(name, ".go") {
+			rel, _ := filepath.Rel(root, name)
+			f(rel)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// load reads the imports of every package, those of tests left out.
+func load(t *testing.T) []pkg {
+	t.Helper()
+	byPath := map[string]map[string][]string{}
+	walk(t, func(file string) {
+		if strings.HasSuffix(file, "_test.go") || strings.Contains(file, "testdata") || strings.Contains(file, "vaulttest") {
+			return
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), filepath.Join("../../..", file), nil, parser.ImportsOnly)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir := path.Dir(filepath.ToSlash(file))
+		if byPath[dir] == nil {
+			byPath[dir] = map[string][]string{}
+		}
+		for _, spec := range f.Imports {
+			imp, _ := strconv.Unquote(spec.Path.Value)
+			byPath[dir][imp] = append(byPath[dir][imp], filepath.Base(file))
+		}
+	})
+	var pkgs []pkg
+	for p, imports := range byPath {
+		pkgs = append(pkgs, pkg{p, imports})
+	}
+	slices.SortFunc(pkgs, func(a, b pkg) int { return strings.Compare(a.path, b.path) })
+	if len(pkgs) < 5 {
+		t.Fatalf("found only %d packages: the test looks in the wrong place", len(pkgs))
+	}
+	return pkgs
+}
