@@ -1,0 +1,211 @@
+package seal
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"io"
+
+	"filippo.io/age"
+	"filippo.io/age/armor"
+
+	"envrun/vault"
+)
+
+// A Sealer wraps environment keys: for one member, for a cloud role, for a
+// server. Its methods may be called by several goroutines.
+type Sealer interface {
+	// ID names the sealer: "age:alice@laptop", "awskms:arn…", "root:4".
+	ID() string
+
+	// Seal wraps key. The context, from KeyContext, is part of what is wrapped:
+	// a blob opens only with the context it was made with. Sealing twice gives
+	// two blobs, both good.
+	Seal(ctx context.Context, key Key, context []byte) ([]byte, error)
+
+	// Open unwraps what Seal made, of the same context. KindDenied if it was
+	// made for somebody else, KindTampered if it was changed or made for
+	// another context, KindUnavailable if what holds the identity (a plugin, a
+	// service) does not do its part.
+	Open(ctx context.Context, blob, context []byte) (Key, error)
+}
+
+// KeyContext is the context that an environment key is wrapped with for one
+// member or sealer, "alice@laptop".
+func KeyContext(vaultID string, env vault.Env, gen uint32, memberOrSealer string) []byte {
+	return lp(nil).text(labelEnvKey).text(vaultID).text(string(env)).number(uint64(gen)).text(memberOrSealer)
+}
+
+// keyBlobMagic begins the plaintext that every Sealer wraps:
+// magic ‖ SHA-256(context) ‖ K_env. The hash is inside because age, Azure's
+// RSA wrapping and Shamir's shares have no associated data.
+const keyBlobMagic = "envrun-key v1"
+
+// KeyBlobSize is the size in bytes of a key blob.
+const KeyBlobSize = len(keyBlobMagic) + sha256.Size + KeySize
+
+// KeyBlob is the plaintext that a Sealer wraps. It holds the key: it goes
+// nowhere but into the wrapping, and is cleared after.
+func KeyBlob(key Key, context []byte) ([]byte, error) {
+	if key.k == nil {
+		return nil, errNoKey()
+	}
+	blob := make([]byte, 0, KeyBlobSize)
+	blob = append(blob, keyBlobMagic...)
+	sum := sha256.Sum256(context)
+	blob = append(blob, sum[:]...)
+	return append(blob, key.k[:]...), nil
+}
+
+// OpenKeyBlob takes the key out of a blob that was made with the same
+// context, else KindTampered. The Key is a copy: blob may be cleared.
+func OpenKeyBlob(blob, context []byte) (Key, error) {
+	if len(blob) != KeyBlobSize || string(blob[:len(keyBlobMagic)]) != keyBlobMagic {
+		return Key{}, badBlob("what is wrapped is not an environment key", nil)
+	}
+	sum := sha256.Sum256(context)
+	rest := blob[len(keyBlobMagic):]
+	if subtle.ConstantTimeCompare(rest[:len(sum)], sum[:]) != 1 {
+		return Key{}, badBlob("the key was wrapped for another vault, environment, generation or member", nil)
+	}
+	return KeyOf(rest[len(sum):])
+}
+
+// AgeSealer wraps for one age recipient, as armored text. to may be nil if it
+// only opens, from may be empty if it only seals.
+func AgeSealer(id string, to age.Recipient, from []age.Identity) Sealer {
+	return &ageSealer{id: id, to: to, from: from}
+}
+
+type ageSealer struct {
+	id   string
+	to   age.Recipient
+	from []age.Identity
+}
+
+func (s *ageSealer) ID() string { return s.id }
+
+func (s *ageSealer) Seal(ctx context.Context, key Key, context []byte) ([]byte, error) {
+	if s.to == nil {
+		return nil, &vault.Error{Kind: vault.KindInvalid, Detail: s.id + " has no recipient to wrap a key for"}
+	}
+	blob, err := KeyBlob(key, context)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(blob)
+	return waited(ctx, s.id, func() ([]byte, error) {
+		var out bytes.Buffer
+		a := armor.NewWriter(&out)
+		w, err := age.Encrypt(a, s.to)
+		if err != nil {
+			return nil, &vault.Error{Kind: vault.KindUnavailable, Detail: "wrapping the key for " + s.id, Err: err}
+		}
+		if _, err := w.Write(blob); err != nil {
+			return nil, fmt.Errorf("wrapping the key for %s: %w", s.id, err)
+		}
+		if err := w.Close(); err != nil {
+			return nil, fmt.Errorf("wrapping the key for %s: %w", s.id, err)
+		}
+		if err := a.Close(); err != nil {
+			return nil, fmt.Errorf("wrapping the key for %s: %w", s.id, err)
+		}
+		return out.Bytes(), nil
+	})
+}
+
+// maxWrapped is more than any wrapped key has; a hybrid one has 1.7 KB.
+const maxWrapped = 64 << 10
+
+func (s *ageSealer) Open(ctx context.Context, blob, context []byte) (Key, error) {
+	if len(s.from) == 0 {
+		return Key{}, &vault.Error{Kind: vault.KindDenied, Detail: s.id + " has no identity to open a key with"}
+	}
+	if len(blob) > maxWrapped {
+		return Key{}, badBlob(fmt.Sprintf("the wrapped key has more than %d bytes", maxWrapped), nil)
+	}
+	return waited(ctx, s.id, func() (Key, error) { return s.open(blob, context) })
+}
+
+func (s *ageSealer) open(blob, context []byte) (Key, error) {
+	from := make([]age.Identity, len(s.from))
+	var outer error
+	for i, id := range s.from {
+		from[i] = watched{id, &outer}
+	}
+	in := bytes.NewReader(blob)
+	r, err := age.Decrypt(armor.NewReader(in), from...)
+	var noMatch *age.NoIdentityMatchError
+	switch {
+	case err == nil:
+	case outer != nil:
+		return Key{}, &vault.Error{Kind: vault.KindUnavailable, Detail: "opening the key with the identity of " + s.id, Err: outer}
+	case errors.As(err, &noMatch):
+		return Key{}, &vault.Error{Kind: vault.KindDenied, Detail: "the key is not wrapped for the identity of " + s.id}
+	default:
+		return Key{}, badBlob("the wrapped key does not open", err)
+	}
+	plain := make([]byte, KeyBlobSize+1) // one more, so that a longer plaintext shows
+	defer clear(plain)
+	n, err := io.ReadFull(r, plain)
+	if !errors.Is(err, io.ErrUnexpectedEOF) || n != KeyBlobSize || in.Len() != 0 {
+		return Key{}, badBlob("the wrapped key does not open", nil)
+	}
+	return OpenKeyBlob(plain[:n], context)
+}
+
+// watched keeps apart an identity that could not try (a plugin that is
+// missing, a token nobody touched) from a file that is wrong: age hands back
+// both errors bare. Its own kinds of identity try in memory, so their errors
+// are about the file.
+type watched struct {
+	age.Identity
+	outer *error
+}
+
+func (w watched) Unwrap(stanzas []*age.Stanza) ([]byte, error) {
+	key, err := w.Identity.Unwrap(stanzas)
+	if err != nil && !errors.Is(err, age.ErrIncorrectIdentity) {
+		switch w.Identity.(type) {
+		case *age.X25519Identity, *age.HybridIdentity:
+		default:
+			*w.outer = err
+		}
+	}
+	return key, err
+}
+
+// waited runs f, which may wait for a plugin or a touch without a way to stop
+// it, and gives up on it when ctx ends.
+func waited[T any](ctx context.Context, id string, f func() (T, error)) (T, error) {
+	type result struct {
+		v   T
+		err error
+	}
+	if err := ctx.Err(); err != nil {
+		var none T
+		return none, err
+	}
+	if ctx.Done() == nil {
+		return f()
+	}
+	done := make(chan result, 1)
+	go func() {
+		v, err := f()
+		done <- result{v, err}
+	}()
+	select {
+	case r := <-done:
+		return r.v, r.err
+	case <-ctx.Done():
+		var none T
+		return none, &vault.Error{Kind: vault.KindUnavailable, Detail: "waiting for the identity of " + id, Err: ctx.Err()}
+	}
+}
+
+func badBlob(detail string, err error) error {
+	return &vault.Error{Kind: vault.KindTampered, Detail: detail, Err: err}
+}
