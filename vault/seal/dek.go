@@ -22,7 +22,7 @@ const WrappedSize = KeySize + overhead
 // nonces could meet. The zero DEK is none.
 //
 // A DEK may be used by several goroutines.
-type DEK struct{ d *dek }
+type DEK struct{ d func() *dek }
 
 // dek holds the keys that come from the data key, since each is used for
 // every field or once for the record at least.
@@ -35,7 +35,7 @@ type dek struct {
 func makeDEK(d *dek) DEK {
 	d.field = gcm(derive(&d.secret, labelField, KeySize))
 	d.mac = derive(&d.secret, labelRecordMAC, KeySize)
-	return DEK{d}
+	return DEK{hide(d)}
 }
 
 // NewDEK makes a random data key.
@@ -54,8 +54,8 @@ func (k Key) WrapDEK(b Binding, d DEK) ([]byte, error) {
 	}
 	var room [lpRoom]byte
 	context := b.dekContext(room[:0])
-	w := gcm(derive(k.k, string(context), KeySize))
-	return w.Seal(make([]byte, 0, WrappedSize), nil, d.d.secret[:], context), nil
+	w := gcm(derive(k.k(), string(context), KeySize))
+	return w.Seal(make([]byte, 0, WrappedSize), nil, d.d().secret[:], context), nil
 }
 
 // UnwrapDEK opens what WrapDEK made for the same binding. KindTampered if it
@@ -69,7 +69,7 @@ func (k Key) UnwrapDEK(b Binding, wrapped []byte) (DEK, error) {
 	}
 	var room [lpRoom]byte
 	context := b.dekContext(room[:0])
-	w := gcm(derive(k.k, string(context), KeySize))
+	w := gcm(derive(k.k(), string(context), KeySize))
 	d := new(dek)
 	if _, err := w.Open(d.secret[:0], nil, wrapped, context); err != nil {
 		return DEK{}, tampered(b, "", fmt.Sprintf("its key does not open under generation %d as version %d of this path", b.Gen, b.Version))
@@ -89,7 +89,7 @@ func (d DEK) SealField(b Binding, name vault.FieldName, v vault.Value) ([]byte, 
 	var room [lpRoom]byte
 	context := b.fieldContext(room[:0], name)
 	padded := pad(v.Reveal())
-	sealed := d.d.field.Seal(make([]byte, 0, len(padded)+overhead), nil, padded, context)
+	sealed := d.d().field.Seal(make([]byte, 0, len(padded)+overhead), nil, padded, context)
 	clear(padded)
 	return sealed, nil
 }
@@ -105,7 +105,7 @@ func (d DEK) OpenField(b Binding, name vault.FieldName, sealed []byte) (vault.Va
 	}
 	var room [lpRoom]byte
 	context := b.fieldContext(room[:0], name)
-	padded, err := d.d.field.Open(make([]byte, 0, len(sealed)-overhead), nil, sealed, context)
+	padded, err := d.d().field.Open(make([]byte, 0, len(sealed)-overhead), nil, sealed, context)
 	if err != nil {
 		return vault.Value{}, tampered(b, name, "its value does not open as this field of this version")
 	}
@@ -119,11 +119,11 @@ func (d DEK) OpenField(b Binding, name vault.FieldName, sealed []byte) (vault.Va
 
 // RecordMAC is the MAC of a record: input is every byte above its mac line.
 // It panics on the zero DEK.
-func (d DEK) RecordMAC(input []byte) []byte { return hmacSHA256(d.d.mac, input) }
+func (d DEK) RecordMAC(input []byte) []byte { return hmacSHA256(d.d().mac, input) }
 
 // CheckRecordMAC reports in constant time whether mac is the RecordMAC of input.
 func (d DEK) CheckRecordMAC(input, mac []byte) bool {
-	return d.d != nil && hmac.Equal(hmacSHA256(d.d.mac, input), mac)
+	return d.d != nil && hmac.Equal(hmacSHA256(d.d().mac, input), mac)
 }
 
 func hmacSHA256(key, input []byte) []byte {

@@ -1,6 +1,7 @@
 package seal
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
@@ -34,7 +35,7 @@ func (kind MACKind) label() string {
 // MAC is the MAC of a seal, grant or gen file: input is every byte above its
 // mac line. It panics on the zero Key.
 func (k Key) MAC(kind MACKind, input []byte) []byte {
-	return hmacSHA256(derive(k.k, kind.label(), KeySize), input)
+	return hmacSHA256(derive(k.k(), kind.label(), KeySize), input)
 }
 
 // CheckMAC reports in constant time whether mac is the MAC of input.
@@ -57,11 +58,11 @@ func (k Key) CheckChainMAC(input, mac []byte) bool {
 // machine can check the next generation after its grant under this one is gone
 // (filevault §3.9). It is a secret: who has it can make a next generation that
 // pins accept. The zero ChainKey is none.
-type ChainKey struct{ k *[KeySize]byte }
+type ChainKey struct{ k func() *[KeySize]byte }
 
 // ChainKey derives it from an environment key. It panics on the zero Key.
 func (k Key) ChainKey() ChainKey {
-	return ChainKey{(*[KeySize]byte)(derive(k.k, labelChain, KeySize))}
+	return ChainKey{hide((*[KeySize]byte)(derive(k.k(), labelChain, KeySize)))}
 }
 
 // ChainKeyOf makes a ChainKey of the KeySize bytes of a pin, which it copies.
@@ -69,11 +70,11 @@ func ChainKeyOf(b []byte) (ChainKey, error) {
 	if len(b) != KeySize {
 		return ChainKey{}, &vault.Error{Kind: vault.KindInvalid, Detail: fmt.Sprintf("a chain key has %d bytes, not %d", KeySize, len(b))}
 	}
-	return ChainKey{(*[KeySize]byte)(append([]byte(nil), b...))}, nil
+	return ChainKey{hide((*[KeySize]byte)(bytes.Clone(b)))}, nil
 }
 
 // MAC is the same as ChainMAC of the key it comes from.
-func (c ChainKey) MAC(input []byte) []byte { return hmacSHA256(c.k[:], input) }
+func (c ChainKey) MAC(input []byte) []byte { return hmacSHA256(c.k()[:], input) }
 
 // CheckMAC reports in constant time whether mac is the MAC of input.
 func (c ChainKey) CheckMAC(input, mac []byte) bool {
@@ -85,7 +86,7 @@ func (c ChainKey) Reveal() []byte {
 	if c.k == nil {
 		return nil
 	}
-	return c.k[:]
+	return c.k()[:]
 }
 
 // IsZero reports whether c is no key.
@@ -107,7 +108,7 @@ type Fingerprint [16]byte
 func (k Key) Fingerprint(vaultID string, env vault.Env, gen uint32) Fingerprint {
 	var room [lpRoom]byte
 	info := lp(room[:0]).text(labelFingerprint).text(vaultID).text(string(env)).number(uint64(gen))
-	return Fingerprint(derive(k.k, string(info), len(Fingerprint{})))
+	return Fingerprint(derive(k.k(), string(info), len(Fingerprint{})))
 }
 
 // String is the 80 bits that people compare and gen files show: "7QMX-2K4D-9TRW-XB5N".

@@ -18,6 +18,7 @@
 package seal
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
@@ -108,7 +109,12 @@ func gcm(key []byte) cipher.AEAD {
 
 // A Key is an environment key, K_env: one for each generation of an
 // environment. The zero Key is none and opens nothing.
-type Key struct{ k *[KeySize]byte }
+//
+// The bytes stand behind a function for the reason that vault.Value says:
+// fmt prints the fields of a field by reflection, but of a function only an address.
+type Key struct{ k func() *[KeySize]byte }
+
+func hide[T any](p *T) func() *T { return func() *T { return p } }
 
 // NewKey makes a random environment key.
 func NewKey() (Key, error) {
@@ -116,7 +122,7 @@ func NewKey() (Key, error) {
 	if _, err := rand.Read(k[:]); err != nil {
 		return Key{}, fmt.Errorf("making an environment key: %w", err)
 	}
-	return Key{k}, nil
+	return Key{hide(k)}, nil
 }
 
 // KeyOf makes a Key of the KeySize bytes b, which it copies. It is for Sealers
@@ -125,7 +131,7 @@ func KeyOf(b []byte) (Key, error) {
 	if len(b) != KeySize {
 		return Key{}, &vault.Error{Kind: vault.KindInvalid, Detail: fmt.Sprintf("an environment key has %d bytes, not %d", KeySize, len(b))}
 	}
-	return Key{(*[KeySize]byte)(append([]byte(nil), b...))}, nil
+	return Key{hide((*[KeySize]byte)(bytes.Clone(b)))}, nil
 }
 
 // Reveal returns the bytes of the key, nil for the zero Key. They must not be changed.
@@ -133,7 +139,7 @@ func (k Key) Reveal() []byte {
 	if k.k == nil {
 		return nil
 	}
-	return k.k[:]
+	return k.k()[:]
 }
 
 // IsZero reports whether k is no key.
@@ -141,7 +147,7 @@ func (k Key) IsZero() bool { return k.k == nil }
 
 // Equal reports in constant time whether both are the same key. The zero Key equals none.
 func (k Key) Equal(o Key) bool {
-	return k.k != nil && o.k != nil && subtle.ConstantTimeCompare(k.k[:], o.k[:]) == 1
+	return k.k != nil && o.k != nil && subtle.ConstantTimeCompare(k.k()[:], o.k()[:]) == 1
 }
 
 // mask is what a key shows of itself.

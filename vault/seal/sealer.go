@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"filippo.io/age"
 	"filippo.io/age/armor"
@@ -57,7 +58,7 @@ func KeyBlob(key Key, context []byte) ([]byte, error) {
 	blob = append(blob, keyBlobMagic...)
 	sum := sha256.Sum256(context)
 	blob = append(blob, sum[:]...)
-	return append(blob, key.k[:]...), nil
+	return append(blob, key.k()[:]...), nil
 }
 
 // OpenKeyBlob takes the key out of a blob that was made with the same
@@ -77,13 +78,14 @@ func OpenKeyBlob(blob, context []byte) (Key, error) {
 // AgeSealer wraps for one age recipient, as armored text. to may be nil if it
 // only opens, from may be empty if it only seals.
 func AgeSealer(id string, to age.Recipient, from []age.Identity) Sealer {
-	return &ageSealer{id: id, to: to, from: from}
+	from = slices.Clone(from)
+	return &ageSealer{id: id, to: to, from: func() []age.Identity { return from }}
 }
 
 type ageSealer struct {
 	id   string
 	to   age.Recipient
-	from []age.Identity
+	from func() []age.Identity // hidden as the bytes of a Key are
 }
 
 func (s *ageSealer) ID() string { return s.id }
@@ -121,7 +123,7 @@ func (s *ageSealer) Seal(ctx context.Context, key Key, context []byte) ([]byte, 
 const maxWrapped = 64 << 10
 
 func (s *ageSealer) Open(ctx context.Context, blob, context []byte) (Key, error) {
-	if len(s.from) == 0 {
+	if len(s.from()) == 0 {
 		return Key{}, &vault.Error{Kind: vault.KindDenied, Detail: s.id + " has no identity to open a key with"}
 	}
 	if len(blob) > maxWrapped {
@@ -131,9 +133,9 @@ func (s *ageSealer) Open(ctx context.Context, blob, context []byte) (Key, error)
 }
 
 func (s *ageSealer) open(blob, context []byte) (Key, error) {
-	from := make([]age.Identity, len(s.from))
+	from := slices.Clone(s.from())
 	var outer error
-	for i, id := range s.from {
+	for i, id := range from {
 		from[i] = watched{id, &outer}
 	}
 	in := bytes.NewReader(blob)
