@@ -88,7 +88,9 @@ type Store interface {
 	// Batch calls f once and makes what it wrote last as a whole, or nothing of
 	// it if f or the store fails. Batches on one vault run one after another,
 	// across processes too. The environment need not exist: f may create it.
-	// f must not call the Store, only its Tx, and must not keep the Tx.
+	// f must not call the Store, only its Tx, and must not keep the Tx. Where a
+	// batch comes into sight piece by piece, each piece does so whole and the
+	// seal last: what a reader finds after the seal is then never older than it.
 	Batch(ctx context.Context, env vault.Env, f func(Tx) error) error
 }
 
@@ -114,6 +116,13 @@ type Tx interface {
 type Locator interface {
 	LocateRecord(env vault.Env, path vault.Path) string
 	LocateBlob(env vault.Env, name string) string
+}
+
+// Settler is implemented by stores whose batches come into sight piece by
+// piece. When the pieces that a reader got do not fit together, it calls
+// Settle, which returns once no batch is half in sight, and reads them again.
+type Settler interface {
+	Settle(ctx context.Context, env vault.Env) error
 }
 
 // EnvKey is one generation of an environment's key.
