@@ -1,0 +1,34 @@
+// Package project reads envrun.toml, the one committed file that says where a
+// project's secrets live, which environments there are, and what a command
+// gets of them. Every value knows the file and line it was written in.
+//
+// It refuses to guess. An unknown key, a wrong type, a name that no vault
+// could hold, a default that names no environment: each is an error with file,
+// line and the nearest match, and nothing of the file is used. It holds no
+// secret and opens no vault: a vault's location is text here.
+//
+// # Which file
+//
+// The nearest envrun.toml (else .envrun.toml) from the working directory
+// upward wins whole; the search ends after the root of a git repository or
+// the home directory. A file found so must belong to the user or to root,
+// since whoever writes it chooses where secrets are read from and sent to;
+// a file named by hand may belong to anybody. No file that everybody may
+// write is read, found or named. Windows has neither check: its owners and
+// access lists do not say this in a form that holds.
+//
+// A symlink is followed. Both the link and the file behind it must pass the
+// check of owners, and relative paths and envrun.local.toml are looked up
+// beside the file behind it: the same file then means the same whichever way
+// it was reached, and a link that somebody plants can name no vault of theirs.
+//
+// # Layers
+//
+// A file is laid over the one it extends, and NAME.local.toml beside the found
+// file (envrun.local.toml) over both. Single values replace, environments are
+// joined by name and key by key, lists and rules are added after those there
+// are. A file that names a project and has no [[inject]] injects every field
+// of that project; a later file that names another project takes that rule
+// away with the name. The local file can protect an environment but never lift
+// its protection, and cannot extend.
+package project

@@ -1,0 +1,139 @@
+package project
+
+import "envrun/vault"
+
+// merge lays files over each other, lowest first, and checks what only the
+// whole can say. local is the local file's layer, nil if there is none: also
+// the last of layers.
+func merge(layers []*layer, local *layer) (*Project, error) {
+	p := &Project{Local: local != nil}
+	for _, l := range layers {
+		p.Sources = append(p.Sources, l.file)
+		if l.vaultPos.File != "" {
+			p.Vault, p.VaultPos = l.vault, l.vaultPos
+		}
+		if l.defltPos.File != "" {
+			p.Default, p.DefaultPos = l.deflt, l.defltPos
+		}
+		if l.namePos.File != "" {
+			p.Name, p.NamePos = l.name, l.namePos
+			// Whoever names a project also says how it is injected.
+			p.Inject = withoutDefault(p.Inject)
+			if len(l.inject) == 0 {
+				p.Inject = append(p.Inject, Inject{Path: l.name, Default: true, Pos: l.namePos})
+			}
+		}
+		for _, e := range l.envs {
+			if l == local && e.protectedPos.File != "" && !e.protected {
+				if before, ok := p.Env(e.name); ok && before.Protected {
+					return nil, &Error{Kind: vault.KindInvalid, Pos: e.protectedPos, Key: "env." + string(e.name) + ".protected",
+						Detail: "a local file cannot lift the protection of " + string(e.name) + ", set in " + before.Pos.String()}
+				}
+			}
+			p.addEnv(e)
+		}
+		p.Inject = append(p.Inject, l.inject...)
+		p.Files = append(p.Files, l.files...)
+		p.Allow = join(p.Allow, l.allow)
+		p.InheritWins = join(p.InheritWins, l.inherit)
+		p.Require = join(p.Require, l.require)
+		p.Mask = append(p.Mask, l.mask...)
+	}
+	for i := range p.Envs {
+		if p.Envs[i].Vault == "" {
+			p.Envs[i].Vault, p.Envs[i].VaultPos = p.Vault, p.VaultPos
+		}
+		if p.Envs[i].Mask == "" {
+			p.Envs[i].Mask = MaskAuto
+		}
+	}
+	return p, nil
+}
+
+func withoutDefault(rules []Inject) []Inject {
+	kept := rules[:0:0]
+	for _, r := range rules {
+		if !r.Default {
+			kept = append(kept, r)
+		}
+	}
+	return kept
+}
+
+func (p *Project) addEnv(l envLayer) {
+	var e *Env
+	for i := range p.Envs {
+		if p.Envs[i].Name == l.name {
+			e = &p.Envs[i]
+		}
+	}
+	if e == nil {
+		p.Envs = append(p.Envs, Env{Name: l.name})
+		e = &p.Envs[len(p.Envs)-1]
+	}
+	e.Pos = l.pos
+	if l.vaultPos.File != "" {
+		e.Vault, e.VaultPos = l.vault, l.vaultPos
+	}
+	if l.protectedPos.File != "" {
+		e.Protected = l.protected
+	}
+	if l.maskPos.File != "" {
+		e.Mask = l.mask
+	}
+	e.Require = join(e.Require, l.require)
+}
+
+// join adds the names of b that a does not have.
+func join(a, b []Name) []Name {
+	had := len(a)
+next:
+	for _, n := range b {
+		for _, m := range a[:had] {
+			if m.Name == n.Name {
+				continue next
+			}
+		}
+		a = append(a, n)
+	}
+	return a
+}
+
+// check refuses what names something that is not there.
+func (p *Project) check() error {
+	known := p.EnvNames()
+	if p.Default != "" {
+		if _, ok := p.Env(p.Default); !ok {
+			return p.noEnv(Name{string(p.Default), p.DefaultPos}, "default", known)
+		}
+	}
+	for _, r := range p.Inject {
+		for _, e := range r.Envs {
+			if _, ok := p.Env(vault.Env(e.Name)); !ok {
+				return p.noEnv(e, "inject.env", known)
+			}
+		}
+	}
+	for _, r := range p.Files {
+		for _, e := range r.Envs {
+			if _, ok := p.Env(vault.Env(e.Name)); !ok {
+				return p.noEnv(e, "file.env", known)
+			}
+		}
+	}
+	for _, e := range p.Envs {
+		if e.Vault == "" {
+			return &Error{Kind: vault.KindInvalid, Pos: e.Pos, Key: "vault",
+				Detail: "there is no vault for " + string(e.Name) + `: write vault = ".envrun/vault" at the top of the file`}
+		}
+	}
+	if p.Vault == "" && len(p.Envs) == 0 {
+		return &Error{Kind: vault.KindInvalid, Pos: Pos{File: p.File}, Key: "vault", Detail: `names no vault: write vault = ".envrun/vault" at the top of the file`}
+	}
+	return nil
+}
+
+func (p *Project) noEnv(n Name, key string, known []vault.Env) error {
+	return &Error{Kind: vault.KindInvalid, Pos: n.Pos, Key: key, Nearest: string(Nearest(n.Name, known)),
+		Detail: key + " is " + quote(n.Name) + ", and there is no [env." + n.Name + "]"}
+}
