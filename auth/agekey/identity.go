@@ -1,0 +1,320 @@
+// Package agekey holds age identities: the key of a person or a pipeline that
+// opens the environments granted to it, where it is kept, and how it gets from
+// one place to another.
+//
+// New identities are hybrid, ML-KEM-768 with X25519: what is sealed to them
+// lies in public repositories for ever, and must outlast the arrival of
+// quantum computers. Classic ones, and plugin identities that keep the key in
+// hardware, are read as well.
+//
+// An Identity prints as a mask and cannot be marshalled; the secret comes out
+// of Reveal and ExportText only. Home is where a person's identity lives.
+//
+// It refuses to overwrite an identity, to read one that others can read, to
+// guess at a damaged one, and to choose a store that forgets: losing an
+// identity can mean losing what is sealed to it. It writes no sentences for
+// people and knows no command: errors carry the file, line and store, and
+// cmd/internal/cli says what to do.
+package agekey
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"filippo.io/age"
+	"filippo.io/age/plugin"
+)
+
+// MaxText is the most that an identity may take up, in bytes.
+const MaxText = 64 << 10
+
+// Identity is one person's or pipeline's key: usually one line of an identity
+// file, sometimes several. It does not change.
+type Identity struct {
+	keys []key
+}
+
+// key is one line of an identity file and what the comments above it said.
+type key struct {
+	text      string       // AGE-SECRET-KEY-PQ-1…
+	identity  age.Identity // nil for a kind that this version does not know
+	recipient string       // from a comment, where it cannot be derived
+}
+
+// Generate makes a new hybrid identity.
+func Generate() (*Identity, error) {
+	id, err := age.GenerateHybridIdentity()
+	if err != nil {
+		return nil, fmt.Errorf("generating an identity: %w", err)
+	}
+	return &Identity{[]key{{text: id.String(), identity: id}}}, nil
+}
+
+// ParseError says which line of an identity text is wrong. It quotes nothing.
+type ParseError struct {
+	Line   int    // from 1; 0 if no line is at fault
+	Reason string // lower case, without a full stop
+}
+
+func (e *ParseError) Error() string {
+	if e.Line == 0 {
+		return e.Reason
+	}
+	return fmt.Sprintf("line %d: %s", e.Line, e.Reason)
+}
+
+// ErrProtected is returned by Parse for a text that is encrypted with a passphrase.
+var ErrProtected = errors.New("the identity is encrypted with a passphrase")
+
+// Parse reads the text of an identity file as age writes it: one identity a
+// line, "#" comments, blank lines. It takes AGE-SECRET-KEY-PQ-1…,
+// AGE-SECRET-KEY-1… and AGE-PLUGIN-…; kinds of identity that it does not know
+// are kept and counted by Skipped. For a plugin the recipient is taken from the
+// comment above it ("# recipient: age1…" or "# public key: age1…").
+//
+// Errors are ErrProtected and *ParseError, and hold nothing of the text.
+func Parse(text string) (*Identity, error) {
+	if len(text) > MaxText {
+		return nil, &ParseError{Reason: fmt.Sprintf("is longer than %d bytes", MaxText)}
+	}
+	if isProtected(text) {
+		return nil, ErrProtected
+	}
+	if !utf8.ValidString(text) {
+		return nil, &ParseError{Reason: "is not UTF-8 text"}
+	}
+	id := &Identity{}
+	known, n, recipient := 0, 0, ""
+	for line := range strings.Lines(text) {
+		n++
+		line = strings.TrimSpace(line)
+		if line == "" {
+			continue
+		}
+		if comment, ok := strings.CutPrefix(line, "#"); ok {
+			if r := recipientIn(comment); r != "" {
+				recipient = r
+			}
+			continue
+		}
+		k, err := parseKey(line, recipient)
+		if err != nil {
+			err.Line = n
+			return nil, err
+		}
+		if k.identity != nil {
+			known++
+		}
+		id.keys = append(id.keys, k)
+		recipient = ""
+	}
+	switch {
+	case len(id.keys) == 0:
+		return nil, &ParseError{Reason: "holds no identity"}
+	case known == 0:
+		return nil, &ParseError{Reason: "holds only kinds of identity that this version does not know"}
+	}
+	return id, nil
+}
+
+// parseKey reads one line. Errors of the libraries quote characters of the
+// key, so none of them is passed on.
+func parseKey(line, recipient string) (key, *ParseError) {
+	bad := func(why string) (key, *ParseError) { return key{}, &ParseError{Reason: why} }
+	switch {
+	case strings.HasPrefix(line, "AGE-SECRET-KEY-PQ-1"):
+		id, err := age.ParseHybridIdentity(line)
+		if err != nil {
+			return bad("not a valid AGE-SECRET-KEY-PQ-1 identity: mistyped or cut short")
+		}
+		return key{text: line, identity: id}, nil
+	case strings.HasPrefix(line, "AGE-SECRET-KEY-1"):
+		id, err := age.ParseX25519Identity(line)
+		if err != nil {
+			return bad("not a valid AGE-SECRET-KEY-1 identity: mistyped or cut short")
+		}
+		return key{text: line, identity: id}, nil
+	case strings.HasPrefix(line, "AGE-PLUGIN-"):
+		id, err := plugin.NewIdentity(line, &plugin.ClientUI{})
+		if err != nil {
+			return bad("not a valid AGE-PLUGIN- identity: mistyped or cut short")
+		}
+		return key{text: line, identity: id, recipient: recipient}, nil
+	case strings.HasPrefix(line, "age-secret-key-"), strings.HasPrefix(line, "age-plugin-"):
+		return bad("an identity is written in capital letters")
+	case strings.HasPrefix(line, "age1"):
+		return bad("is a recipient, which is public; an identity starts with AGE-SECRET-KEY- or AGE-PLUGIN-")
+	case strings.HasPrefix(line, "ssh-"), strings.HasPrefix(line, "-----BEGIN"):
+		return bad("is an SSH or PEM key; an identity starts with AGE-SECRET-KEY- or AGE-PLUGIN-")
+	case unknownKind(line):
+		return key{text: line, recipient: recipient}, nil
+	}
+	return bad("is neither an identity, a comment nor blank")
+}
+
+// unknownKind reports whether a line has the shape of an identity, AGE-…-1 and
+// the letters of Bech32, of a kind yet to be invented.
+func unknownKind(line string) bool {
+	i := strings.LastIndexByte(line, '1')
+	if !strings.HasPrefix(line, "AGE-") || i < 0 || !strings.HasSuffix(line[:i], "-") || len(line)-i-1 < 6 {
+		return false
+	}
+	for j := range i {
+		c := line[j]
+		if !('A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '+' || c == '.' || c == '_') {
+			return false
+		}
+	}
+	return strings.Trim(line[i+1:], "QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L") == ""
+}
+
+// recipientIn is the recipient that a comment names, or "".
+func recipientIn(comment string) string {
+	name, value, ok := strings.Cut(comment, ":")
+	if !ok {
+		return ""
+	}
+	switch strings.ToLower(strings.TrimSpace(name)) {
+	case "recipient", "public key":
+	default:
+		return ""
+	}
+	value = strings.TrimSpace(value)
+	if !strings.HasPrefix(value, "age1") || strings.ContainsAny(value, " \t") {
+		return ""
+	}
+	return value
+}
+
+// Reveal returns the secret: the identity lines, as they were read, without a
+// newline at the end. A plugin's recipient, which nothing else knows, stands
+// as a comment above its line.
+func (id *Identity) Reveal() string {
+	var b strings.Builder
+	for i, k := range id.keys {
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		if k.recipient != "" {
+			b.WriteString("# recipient: " + k.recipient + "\n")
+		}
+		b.WriteString(k.text)
+	}
+	return b.String()
+}
+
+// Recipient is the public half of the first identity that has one, as text:
+// "age1pq1…", "age1…". It is "" for a plugin identity without a comment that
+// names its recipient.
+func (id *Identity) Recipient() string {
+	for _, k := range id.keys {
+		if r := k.public(); r != "" {
+			return r
+		}
+	}
+	return ""
+}
+
+func (k key) public() string {
+	switch i := k.identity.(type) {
+	case *age.HybridIdentity:
+		return i.Recipient().String()
+	case *age.X25519Identity:
+		return i.Recipient().String()
+	}
+	return k.recipient
+}
+
+// PostQuantum reports whether what is sealed to Recipient outlasts quantum computers.
+func (id *Identity) PostQuantum() bool { return PostQuantum(id.Recipient()) }
+
+// PostQuantum reports whether a recipient is of a hybrid, post-quantum kind.
+func PostQuantum(recipient string) bool {
+	return strings.HasPrefix(recipient, "age1pq1") || strings.HasPrefix(recipient, "age1tagpq1")
+}
+
+// Plugins names the plugins that the identity needs, without "age-plugin-".
+func (id *Identity) Plugins() []string {
+	var names []string
+	for _, k := range id.keys {
+		if p, ok := k.identity.(*plugin.Identity); ok {
+			names = append(names, p.Name())
+		}
+	}
+	return names
+}
+
+// Skipped counts the identities of kinds that this version does not know.
+func (id *Identity) Skipped() int {
+	n := 0
+	for _, k := range id.keys {
+		if k.identity == nil {
+			n++
+		}
+	}
+	return n
+}
+
+// Unwrap returns what age.Decrypt takes. A plugin's program is started only
+// when something is decrypted, and asks nobody anything unless WithPluginUI
+// says how.
+func (id *Identity) Unwrap() []age.Identity {
+	ids := make([]age.Identity, 0, len(id.keys))
+	for _, k := range id.keys {
+		if k.identity != nil {
+			ids = append(ids, k.identity)
+		}
+	}
+	return ids
+}
+
+// WithPluginUI returns the identity with a way for its plugins to ask a person
+// for a PIN or a touch.
+func (id *Identity) WithPluginUI(ui *plugin.ClientUI) *Identity {
+	keys := make([]key, len(id.keys))
+	copy(keys, id.keys)
+	for i := range keys {
+		if _, ok := keys[i].identity.(*plugin.Identity); ok {
+			// The same text was accepted before.
+			if p, err := plugin.NewIdentity(keys[i].text, ui); err == nil {
+				keys[i].identity = p
+			}
+		}
+	}
+	return &Identity{keys}
+}
+
+// ExportText is the text of an identity file, as age and envrun read it:
+// the facts as comments, then the secret.
+func (id *Identity) ExportText(f Facts) string {
+	var b strings.Builder
+	if !f.Created.IsZero() {
+		b.WriteString("# created: " + f.Created.UTC().Format(time.RFC3339) + "\n")
+	}
+	if f.Member != "" {
+		b.WriteString("# member: " + f.Member + "\n")
+	}
+	if r := id.keys[0].public(); r != "" && id.keys[0].recipient == "" {
+		b.WriteString("# public key: " + r + "\n")
+	}
+	b.WriteString(id.Reveal())
+	b.WriteByte('\n')
+	return b.String()
+}
+
+// mask is what an Identity shows of itself.
+const mask = "[identity]"
+
+var errMarshal = errors.New("an identity cannot be marshalled")
+
+func (id *Identity) String() string                 { return mask }
+func (id *Identity) GoString() string               { return mask }
+func (id *Identity) Format(s fmt.State, _ rune)     { _, _ = s.Write([]byte(mask)) }
+func (id *Identity) LogValue() slog.Value           { return slog.StringValue(mask) }
+func (id *Identity) MarshalText() ([]byte, error)   { return nil, errMarshal }
+func (id *Identity) MarshalJSON() ([]byte, error)   { return nil, errMarshal }
+func (id *Identity) MarshalBinary() ([]byte, error) { return nil, errMarshal }
