@@ -269,9 +269,9 @@ func isKey(s string) bool {
 func lowerOrDigit(c byte) bool { return 'a' <= c && c <= 'z' || '0' <= c && c <= '9' }
 
 // parseNumber reads a number from 1 up, without sign or leading zero.
-func parseNumber(s string) (n uint64, why string) {
+func parseNumber[T ~string | ~[]byte](s T) (n uint64, why string) {
 	switch {
-	case s == "":
+	case len(s) == 0:
 		return 0, "is empty"
 	case len(s) > 19: // what has 19 digits fits
 		return 0, "is not a number in its range"

@@ -33,7 +33,7 @@ const exposedKeys = " vault env member gen since by at mac sig "
 
 // ParseExposed reads an exposed list.
 func ParseExposed(raw []byte) (*Exposed, error) {
-	p := open("exposed", raw, MaxExposedSize)
+	p := open("exposed", exposedKeys, raw, MaxExposedSize)
 	x := &Exposed{
 		Vault:  p.vaultID(),
 		Env:    p.env(),
@@ -45,22 +45,23 @@ func ParseExposed(raw []byte) (*Exposed, error) {
 	}
 	// An entry is what is no header: a word and a number. A header that we do
 	// not know yet may not have that form.
-	x.Extra = p.extras(exposedKeys, func(p *parser) bool { return isExposed(p.val) })
+	x.Extra = p.extras(func(p *parser) bool { return isExposed(p.val) })
 	for p.err == nil && !p.end {
-		key := p.key
-		e := ExposedEntry{Path: vault.Path(key), Version: p.number(key, maxNumber)}
-		if p.err != nil {
+		version, why := parseNumber(p.val)
+		p.took = p.start
+		if why != "" || version > maxNumber {
+			p.bad("has a line that is not a path and a version")
 			break
 		}
+		e := ExposedEntry{p.pathOf(p.key), version}
 		n := len(x.Entries)
-		if _, err := vault.ParsePath(key); err != nil {
-			p.bad("%s", detailOf(err))
-		} else if n > 0 && !x.Entries[n-1].before(e) {
+		if n > 0 && !x.Entries[n-1].before(e) {
 			p.bad("the secrets are not sorted by path and version, or one is there twice")
 		} else if n == MaxExposed {
 			p.bad("has more than %d secrets", MaxExposed)
 		}
 		x.Entries = append(x.Entries, e)
+		p.next()
 	}
 	if err := p.done(); err != nil {
 		return nil, err

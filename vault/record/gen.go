@@ -28,7 +28,7 @@ const genKeys = " vault env gen after by at why fp chain mac sig "
 
 // ParseGen reads a gen file.
 func ParseGen(raw []byte) (*Gen, error) {
-	p := open("gen", raw, MaxGenSize)
+	p := open("gen", genKeys, raw, MaxGenSize)
 	g := &Gen{
 		Vault: p.vaultID(),
 		Env:   p.env(),
@@ -48,7 +48,7 @@ func ParseGen(raw []byte) (*Gen, error) {
 	if !isFingerprint(g.Fingerprint) {
 		p.bad(`"fp" is not a fingerprint such as 7QMX-2K4D-9TRW-XB5N`)
 	}
-	g.Extra = p.extras(genKeys, func(p *parser) bool { return p.key == "chain" || p.key == "mac" })
+	g.Extra = p.extras(func(p *parser) bool { return p.key == "chain" || p.key == "mac" })
 	if g.Gen != 1 {
 		g.Chain = p.bytes("chain", macSize)
 	}

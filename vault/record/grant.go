@@ -34,7 +34,7 @@ const (
 
 // ParseGrant reads a grant. It checks the form of the wrapped block, not what it says.
 func ParseGrant(raw []byte) (*Grant, error) {
-	p := open("grant", raw, MaxGrantSize)
+	p := open("grant", grantKeys, raw, MaxGrantSize)
 	g := &Grant{
 		Vault:  p.vaultID(),
 		Env:    p.env(),
@@ -54,7 +54,7 @@ func ParseGrant(raw []byte) (*Grant, error) {
 	}
 	g.By = p.member("by")
 	g.At = p.time("at")
-	g.Extra = p.extras(grantKeys, func(p *parser) bool { return p.key == "mac" })
+	g.Extra = p.extras(func(p *parser) bool { return p.key == "mac" })
 	g.MAC = p.bytes("mac", macSize)
 	g.Sigs = p.sigs()
 	g.Wrapped = p.armor(g.Recipient != "")

@@ -36,21 +36,24 @@ func ParseManifest(raw []byte) (*Manifest, error) {
 	n := 0
 	for line := range strings.Lines(text) {
 		n++
-		line = strings.Trim(line, " \t\n")
-		if line == "" || line[0] == '#' {
-			if why := textFault(strings.ReplaceAll(line, "\t", " "), MaxManifest); line != "" && why != "" {
-				return nil, malformed(n, "the comment "+why)
-			}
+		line = strings.Trim(strings.ReplaceAll(line, "\t", " "), " \n")
+		if line == "" {
+			continue
+		}
+		if why := textFault(line, MaxManifest); why != "" {
+			return nil, malformed(n, why)
+		}
+		if line[0] == '#' {
 			continue
 		}
 		key, val, ok := strings.Cut(line, "=")
-		key, val = strings.TrimRight(key, " \t"), strings.TrimLeft(val, " \t")
+		key, val = strings.TrimRight(key, " "), strings.TrimLeft(val, " ")
 		switch {
 		case !ok || !isKey(key):
 			return nil, malformed(n, "is not a key and a value")
 		case key == "format" && m.Format == 0:
 			val, _, _ = strings.Cut(val, "#")
-			num, why := parseNumber(strings.TrimRight(val, " \t"))
+			num, why := parseNumber(strings.TrimRight(val, " "))
 			if why != "" {
 				return nil, malformed(n, `"format" `+why)
 			}
@@ -63,7 +66,7 @@ func ParseManifest(raw []byte) (*Manifest, error) {
 			return nil, malformed(n, `"format" must come first`)
 		case key == "vault" && m.Vault == "":
 			id, rest, ok := strings.Cut(strings.TrimPrefix(val, `"`), `"`)
-			rest = strings.TrimLeft(rest, " \t")
+			rest = strings.TrimLeft(rest, " ")
 			if val[:min(1, len(val))] != `"` || !ok || rest != "" && rest[0] != '#' {
 				return nil, malformed(n, `"vault" is not a text in quotation marks`)
 			}
@@ -74,7 +77,7 @@ func ParseManifest(raw []byte) (*Manifest, error) {
 		case key == "format" || key == "vault":
 			return nil, malformed(n, fmt.Sprintf("has %q twice", key))
 		default:
-			return nil, malformed(n, fmt.Sprintf("has a key %q that is not known", key))
+			return nil, malformed(n, "has a key that is not known")
 		}
 	}
 	if m.Format == 0 {

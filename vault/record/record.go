@@ -85,7 +85,7 @@ func ParseHeader(raw []byte) (vault.Info, uint32, error) {
 }
 
 func parseRecord(raw []byte, values bool) (*Record, error) {
-	p := open("secret", raw, MaxRecordSize)
+	p := open("secret", recordKeys, raw, MaxRecordSize)
 	r := &Record{
 		Vault:   p.vaultID(),
 		Env:     p.env(),
@@ -110,7 +110,7 @@ func parseRecord(raw []byte, values bool) (*Record, error) {
 	if p.has("note") {
 		r.Note = p.note("note")
 	}
-	r.Extra = p.extras(recordKeys, func(p *parser) bool {
+	r.Extra = p.extras(func(p *parser) bool {
 		return p.key == "=" || p.key == "mac" || p.key == "deleted"
 	})
 	if p.has("deleted") {
@@ -167,10 +167,10 @@ func (p *parser) fields(r *Record) []Field {
 			p.bad("the fields are not sorted by name, or one is there twice")
 			return nil
 		}
-		if f.Since = p.numberOf(name, since, maxNumber); f.Since > r.Version {
-			p.bad("%q is from a version after this one", name)
+		if f.Since = p.numberOf("=", since, maxNumber); f.Since > r.Version {
+			p.bad("the field is from a version after this one")
 		}
-		f.Sealed = p.decode(name, p.took+len("= ")+len(name)+1+len(since)+1, len(sealed), minSealed, maxSealed)
+		f.Sealed = p.decode("=", p.took+len("= ")+len(name)+1+len(since)+1, len(sealed), minSealed, maxSealed)
 		if p.err != nil {
 			return nil
 		}

@@ -25,7 +25,7 @@ const requestKeys = " vault env member recipient reason at mac sig "
 
 // ParseRequest reads a request.
 func ParseRequest(raw []byte) (*Request, error) {
-	p := open("request", raw, MaxRequestSize)
+	p := open("request", requestKeys, raw, MaxRequestSize)
 	r := &Request{
 		Vault:     p.vaultID(),
 		Env:       p.env(),
@@ -39,7 +39,7 @@ func ParseRequest(raw []byte) (*Request, error) {
 		r.Reason = p.note("reason")
 	}
 	r.At = p.time("at")
-	r.Extra = p.extras(requestKeys, func(p *parser) bool { return p.key == "sig" })
+	r.Extra = p.extras(func(p *parser) bool { return p.key == "sig" })
 	r.Sigs = p.sigs()
 	if err := p.done(); err != nil {
 		return nil, err

@@ -48,10 +48,10 @@ const sealKeys = " vault env gen seq prev by at grant mac sig "
 
 // ParseSeal reads a seal.
 func ParseSeal(raw []byte) (*Seal, error) {
-	p := open("seal", raw, MaxSealSize)
+	p := open("seal", sealKeys, raw, MaxSealSize)
 	s := p.sealHead()
 	if p.err == nil && !p.has("mac") {
-		s.Entries = make([]SealedEntry, 0, strings.Count(p.text[p.start:], "\n"))
+		s.Entries = make([]SealedEntry, 0, min(strings.Count(p.text[p.start:], "\n"), MaxSealLines))
 	}
 	for p.err == nil && !p.end {
 		e, ok := parseEntry(p.raw[p.start:p.off-1], p.text[p.start:p.off-1])
@@ -59,12 +59,11 @@ func ParseSeal(raw []byte) (*Seal, error) {
 			break
 		}
 		p.took = p.start
+		p.pathOf(string(e.Path))
 		if n := len(s.Entries); n > 0 && e.Path <= s.Entries[n-1].Path {
 			p.bad("the secrets are not sorted by path, or one is there twice")
 		} else if n+len(s.Grants) == MaxSealLines {
 			p.bad("has more than %d lines of grants and secrets", MaxSealLines)
-		} else if _, err := vault.ParsePath(string(e.Path)); err != nil {
-			p.bad("%s", detailOf(err))
 		}
 		s.Entries = append(s.Entries, e)
 		p.next()
@@ -89,7 +88,7 @@ func (p *parser) sealHead() *Seal {
 	s.PrevSeq, s.PrevHash = p.prev("seq", s.Seq)
 	s.By = p.member("by")
 	s.At = p.time("at")
-	s.Extra = p.extras(sealKeys, func(p *parser) bool {
+	s.Extra = p.extras(func(p *parser) bool {
 		return p.key == "grant" || p.key == "mac" || isEntry(p.raw[p.start:p.off-1])
 	})
 	for p.has("grant") && !isEntry(p.raw[p.start:p.off-1]) {
@@ -123,29 +122,30 @@ func isEntry(line []byte) bool {
 // parseEntry reads an entry, whose Path, not yet checked, is a part of text:
 // the same line as a string, or "" if the Path is not asked for.
 func parseEntry(line []byte, text string) (e SealedEntry, ok bool) {
-	space := bytes.IndexByte(line, ' ')
-	if space <= 0 {
+	name := bytes.IndexByte(line, ' ')
+	if name <= 0 {
 		return e, false
 	}
-	rest := line[space+1:]
-	for len(rest) > 0 && rest[0] != ' ' {
-		c := rest[0] - '0'
-		if c > 9 || e.Version == 0 && c == 0 || e.Version > maxNumber/10-1 {
-			return e, false
-		}
-		e.Version = e.Version*10 + uint64(c)
-		rest = rest[1:]
-	}
-	if e.Version == 0 || len(rest) < 1+2*len(e.Hash) || !parseHex(e.Hash[:], rest[1:1+2*len(e.Hash)]) {
+	rest := line[name+1:]
+	space := bytes.IndexByte(rest, ' ')
+	if space < 0 {
 		return e, false
 	}
-	rest = rest[1+2*len(e.Hash):]
-	e.Deleted = string(rest) == " deleted"
-	if len(rest) > 0 && !e.Deleted {
+	version, why := parseNumber(rest[:space])
+	if why != "" || version > maxNumber {
+		return e, false
+	}
+	e.Version = version
+	hash := rest[space+1:]
+	if bytes.HasSuffix(hash, []byte(" deleted")) {
+		e.Deleted = true
+		hash = hash[:len(hash)-len(" deleted")]
+	}
+	if !parseHex(e.Hash[:], hash) {
 		return e, false
 	}
 	if text != "" {
-		e.Path = vault.Path(text[:space])
+		e.Path = vault.Path(text[:name])
 	}
 	return e, true
 }
@@ -213,26 +213,28 @@ type SealView struct {
 	mac     int    // where the mac line begins, and the entries end
 }
 
+// prevLine is the line of a seal where "prev 40 9f86…" may stand, which has the form of an entry.
+const prevLine = 6
+
 // SplitSeal reads the head and the MAC of a seal. The view keeps raw, which
 // must not be changed.
 func SplitSeal(raw []byte) (*SealView, error) {
 	if len(raw) > MaxSealSize {
-		return nil, open("seal", raw, MaxSealSize).done()
+		return nil, open("seal", sealKeys, raw, MaxSealSize).done()
 	}
-	text, mac, end, err := splitMAC(raw)
+	text, mac, _, err := splitMAC(raw)
 	if err != nil {
 		return nil, err
 	}
 	v := &SealView{text: text, mac: mac}
-	for v.entries < mac {
+	for n := 1; v.entries < mac; n++ {
 		line := text[v.entries : v.entries+bytes.IndexByte(text[v.entries:], '\n')]
-		// The line "prev 40 9f86…" of the head has the form of an entry.
-		if isEntry(line) && !bytes.HasPrefix(line, []byte("prev ")) || bytes.HasPrefix(line, []byte("<<<<<<<")) {
+		if isEntry(line) && n != prevLine {
 			break
 		}
 		v.entries += len(line) + 1
 	}
-	p := open("seal", text[:v.entries], MaxSealSize)
+	p := open("seal", sealKeys, text[:v.entries], MaxSealSize)
 	v.Head = *p.sealHead()
 	if err := p.done(); err != nil {
 		return nil, err
@@ -244,7 +246,6 @@ func SplitSeal(raw []byte) (*SealView, error) {
 	if err := p.done(); err != nil {
 		return nil, err
 	}
-	_ = end
 	return v, nil
 }
 
@@ -262,14 +263,11 @@ func (v *SealView) Lookup(path vault.Path) (SealedEntry, bool, error) {
 		start := lo + bytes.LastIndexByte(entries[lo:mid], '\n') + 1
 		end := start + bytes.IndexByte(entries[start:], '\n')
 		line := entries[start:end]
-		name := line
-		if space := bytes.IndexByte(line, ' '); space >= 0 {
-			name = line[:space]
-		}
-		switch strings.Compare(string(name), string(path)) {
-		case -1:
+		name, _, _ := bytes.Cut(line, []byte{' '})
+		switch {
+		case string(name) < string(path):
 			lo = end + 1
-		case 1:
+		case string(name) > string(path):
 			hi = start
 		default:
 			e, ok := parseEntry(line, "")

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -29,6 +30,7 @@ var b64 = base64.RawStdEncoding.Strict()
 // parts of that copy.
 type parser struct {
 	kind   string // as on the first line: "secret"
+	known  string // its headers, each between spaces
 	raw    []byte // after the CR rule
 	text   string // the same
 	before []byte // what stands before raw in the file, to count lines in
@@ -45,8 +47,8 @@ type parser struct {
 }
 
 // open checks what all files have in common, up to the first line.
-func open(kind string, raw []byte, max int) *parser {
-	p := &parser{kind: kind}
+func open(kind, known string, raw []byte, max int) *parser {
+	p := &parser{kind: kind, known: known}
 	if len(raw) > max {
 		p.err = malformed(0, fmt.Sprintf("has %d bytes; at most %d are read", len(raw), max))
 		return p
@@ -142,27 +144,33 @@ func (p *parser) take(key string) string {
 	return val
 }
 
-// unexpected says that the present line is not what must stand there. It
-// repeats of the line only what has the form of a key: somebody may have
-// pasted NAME=value into the file.
+// unexpected says that the present line is not what must stand there. Here
+// as everywhere a line is not repeated, but for a key that the format knows:
+// somebody may have pasted a value into the file.
 func (p *parser) unexpected(want string) {
 	switch {
 	case p.err != nil:
 	case p.end:
 		p.fail(len(p.text)-1, fmt.Sprintf("is cut off: %q is missing", want))
-	case p.key != "" && p.key[0] == '!' && isKey(p.key[1:]):
-		p.mustKnow()
-	case isKey(p.key):
+	case p.mustKnow():
+	case p.isKnown():
 		p.fail(p.start, fmt.Sprintf("has %q where %q must stand", p.key, want))
 	default:
-		p.fail(p.start, fmt.Sprintf("has a line that is none of its own where %q must stand", want))
+		p.fail(p.start, fmt.Sprintf("has another line where %q must stand", want))
 	}
 }
 
-// mustKnow refuses a header that may not be ignored.
-func (p *parser) mustKnow() {
+// isKnown reports whether the key of the present line is a header of the kind.
+func (p *parser) isKnown() bool { return isKey(p.key) && strings.Contains(p.known, " "+p.key+" ") }
+
+// mustKnow refuses the present line if it is a header that may not be ignored.
+func (p *parser) mustKnow() bool {
+	if key, ok := strings.CutPrefix(p.key, "!"); !ok || !isKey(key) {
+		return false
+	}
 	p.fail(p.start, fmt.Sprintf("has %q, which must be understood: it takes an envrun that knows it", p.key))
 	p.err.Kind = vault.KindVersion
+	return true
 }
 
 // fail keeps the first thing wrong, at an offset into text.
@@ -183,12 +191,8 @@ func (p *parser) bad(format string, args ...any) {
 // done expects the end of the file, and returns what was wrong with it. A
 // file with the marks of a merge is unmerged, whatever else is wrong.
 func (p *parser) done() error {
-	if p.err == nil && !p.end {
-		if p.key != "" && p.key[0] == '!' && isKey(p.key[1:]) {
-			p.mustKnow()
-		} else {
-			p.fail(p.start, "goes on after its last line")
-		}
+	if p.err == nil && !p.end && !p.mustKnow() {
+		p.fail(p.start, "goes on after its last line")
 	}
 	if p.err == nil {
 		return nil
@@ -257,7 +261,7 @@ func (p *parser) env() vault.Env {
 	}
 	env, err := vault.ParseEnv(v)
 	if err != nil {
-		p.bad("%s", detailOf(err))
+		p.bad("the environment is not a name of one")
 	}
 	return env
 }
@@ -267,9 +271,13 @@ func (p *parser) path() vault.Path {
 	if p.err != nil {
 		return ""
 	}
-	path, err := vault.ParsePath(v)
+	return p.pathOf(v)
+}
+
+func (p *parser) pathOf(s string) vault.Path {
+	path, err := vault.ParsePath(s)
 	if err != nil {
-		p.bad("%s", detailOf(err))
+		p.bad("the path is not one that a secret can have")
 	}
 	return path
 }
@@ -390,37 +398,28 @@ func (p *parser) decode(what string, off, size, least, most int) []byte {
 
 // extras reads the headers that this version does not know, up to a line for
 // which stop is true. They stand behind all known ones.
-func (p *parser) extras(known string, stop func(*parser) bool) []Header {
+func (p *parser) extras(stop func(*parser) bool) []Header {
 	var extra []Header
 	for p.err == nil && !p.end && !stop(p) {
 		key := p.key
+		twice := slices.ContainsFunc(extra, func(h Header) bool { return h.Key == key })
 		switch {
-		case key != "" && key[0] == '!' && isKey(key[1:]):
-			p.mustKnow()
-			return nil
-		case !isKey(key):
-			p.fail(p.start, "has a line that is none of its own")
-			return nil
-		case strings.Contains(known, " "+key+" "):
+		case p.mustKnow():
+		case p.isKnown():
 			p.fail(p.start, fmt.Sprintf("has %q twice or out of its order", key))
-			return nil
+		case !isKey(key) || p.val == "":
+			p.fail(p.start, "has a line that does not belong there")
+		case twice:
+			p.fail(p.start, "has a header twice")
 		case len(extra) == maxExtra:
 			p.fail(p.start, fmt.Sprintf("has more than %d headers that are not known here", maxExtra))
-			return nil
-		}
-		for _, h := range extra {
-			if h.Key == key {
-				p.fail(p.start, fmt.Sprintf("has %q twice", key))
-				return nil
-			}
-		}
-		val := p.take(key)
-		if p.err == nil {
+		default:
+			val := p.take(key)
 			if why := textFault(val, maxExtraValue); why != "" {
-				p.bad("%q %s", key, why)
+				p.bad("a header that is not known here %s", why)
 			}
+			extra = append(extra, Header{key, val})
 		}
-		extra = append(extra, Header{key, val})
 	}
 	return extra
 }
