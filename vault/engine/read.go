@@ -1,0 +1,157 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"envrun/vault"
+	"envrun/vault/record"
+)
+
+// Get implements vault.Reader.
+func (e *Engine) Get(ctx context.Context, env vault.Env, path vault.Path) (vault.Secret, error) {
+	secrets, err := e.GetMany(ctx, env, []vault.Path{path})
+	if err != nil {
+		return vault.Secret{}, err
+	}
+	return secrets[0], nil
+}
+
+// GetMany implements vault.Reader.
+func (e *Engine) GetMany(ctx context.Context, env vault.Env, paths []vault.Path) ([]vault.Secret, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if len(paths) == 0 {
+		return nil, nil
+	}
+	for _, path := range paths {
+		// What cannot be a path never reaches a store, where it might mean something else.
+		if _, err := vault.ParsePath(string(path)); err != nil {
+			return nil, fill(err, func(ve *vault.Error) { ve.Env = env })
+		}
+	}
+	var secrets []vault.Secret
+	err := e.read(ctx, env, func(v view) error {
+		secrets = make([]vault.Secret, len(paths))
+		return inParallel(ctx, len(paths), func(i int) (err error) {
+			secrets[i], err = v.get(ctx, paths[i])
+			return e.locate(err, env, paths[i])
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return secrets, nil
+}
+
+// get reads one secret that must be there.
+func (v view) get(ctx context.Context, path vault.Path) (vault.Secret, error) {
+	r, err := v.e.Store.Head(ctx, v.env, path)
+	if vault.KindOf(err) == vault.KindNotFound {
+		if _, err := v.seal.absent(path); err != nil {
+			return vault.Secret{}, err
+		}
+	}
+	if err != nil {
+		return vault.Secret{}, err
+	}
+	s, err := v.secret(path, r.Raw)
+	if err == nil && s.Deleted {
+		return vault.Secret{}, &vault.Error{Kind: vault.KindNotFound, Detail: fmt.Sprintf("was deleted in version %d by %s", s.Version, s.By)}
+	}
+	return s, err
+}
+
+// secret opens a record with its values.
+func (v view) secret(path vault.Path, raw []byte) (vault.Secret, error) {
+	o, err := v.open(path, raw)
+	if err != nil {
+		return vault.Secret{}, err
+	}
+	values, err := v.e.values(o)
+	if err != nil {
+		return vault.Secret{}, err
+	}
+	return vault.Secret{Info: o.Info(), Values: values}, nil
+}
+
+// GetAll returns every secret at or below prefix ("" for all), sorted by path.
+// It fails as a whole, and also when a secret is missing that the seal has.
+func (e *Engine) GetAll(ctx context.Context, env vault.Env, prefix vault.Path) ([]vault.Secret, error) {
+	var secrets []vault.Secret
+	err := e.read(ctx, env, func(v view) error {
+		secrets = nil
+		var bad error
+		err := v.each(ctx, e.Store.Heads(ctx, env, prefix), prefix, true, func(f found) bool {
+			if bad = f.err; bad != nil {
+				return false
+			}
+			if f.entry.Deleted {
+				return true
+			}
+			secrets = append(secrets, f.secret)
+			return true
+		})
+		if err == nil {
+			err = bad
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return secrets, nil
+}
+
+// inParallel calls f for 0 to n-1 on all processors. It begins in order and
+// stops beginning once one has failed, so the error it returns is that of the
+// lowest number that fails at all.
+func inParallel(ctx context.Context, n int, f func(int) error) error {
+	var (
+		next   atomic.Int64
+		mu     sync.Mutex
+		lowest = math.MaxInt
+		first  error
+		wg     sync.WaitGroup
+	)
+	work := func() {
+		for {
+			i := int(next.Add(1)) - 1
+			if i >= n {
+				return
+			}
+			err := ctx.Err()
+			if err == nil {
+				err = f(i)
+			}
+			if err != nil {
+				mu.Lock()
+				if i < lowest {
+					lowest, first = i, err
+				}
+				mu.Unlock()
+				next.Store(int64(n))
+				return
+			}
+		}
+	}
+	for range min(n, runtime.GOMAXPROCS(0)) - 1 {
+		wg.Go(work)
+	}
+	work()
+	wg.Wait()
+	return first
+}
+
+// wrongGeneration says why a record does not open although it may be genuine.
+func wrongGeneration(r *record.Record, current uint32) error {
+	if r.Gen < current {
+		return tampered(fmt.Sprintf("was written under retired key %d by %s on %s; the key is %d", r.Gen, r.By, r.At.Format("2006-01-02"), current))
+	}
+	return tampered(fmt.Sprintf("was written under key %d, which is not there; the key is %d", r.Gen, current))
+}

@@ -1,0 +1,386 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"envrun/vault"
+	"envrun/vault/record"
+	"envrun/vault/seal"
+)
+
+// Apply implements vault.Writer. A path may be named once in a batch. Was 0
+// also fits a path that is deleted, since whoever looks there finds nothing;
+// deleting what is not there is no change, and its Info is of version 0.
+func (e *Engine) Apply(ctx context.Context, env vault.Env, changes []vault.Change) ([]vault.Info, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := checkChanges(env, changes); err != nil {
+		return nil, err
+	}
+	if len(changes) == 0 {
+		return nil, nil
+	}
+	var infos []vault.Info
+	err := e.batch(ctx, env, func(v view, tx Tx) error {
+		var err error
+		infos, err = v.apply(ctx, tx, changes)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return infos, nil
+}
+
+// errMoved: the key that was fetched before a batch is not the present one any more.
+var errMoved = errors.New("the key of the environment changed meanwhile")
+
+// batch runs f in a batch of the store, with a view of the state that the batch
+// works on. The key is fetched before, since that may mean to ask a person.
+func (e *Engine) batch(ctx context.Context, env vault.Env, f func(view, Tx) error) error {
+	for attempt := 1; ; attempt++ {
+		// Through read, so that a rotation under way is no attack here either.
+		var before view
+		if err := e.read(ctx, env, func(v view) error { before = v; return nil }); err != nil {
+			return err
+		}
+		err := e.Store.Batch(ctx, env, func(tx Tx) error {
+			raw, err := tx.Blob(SealBlob)
+			if err != nil {
+				return e.locateBlob(missingSeal(err), env, SealBlob)
+			}
+			v := before
+			if v.seal, err = e.checkpoint(env, before.key, raw); err != nil {
+				if !before.seal.is(raw) && attempt < attempts {
+					return errMoved
+				}
+				return err
+			}
+			return f(v, tx)
+		})
+		if !errors.Is(err, errMoved) {
+			return err
+		}
+	}
+}
+
+func (v view) apply(ctx context.Context, tx Tx, changes []vault.Change) ([]vault.Info, error) {
+	infos := make([]vault.Info, len(changes))
+	var entries []record.SealedEntry
+	for i, c := range changes {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		info, entry, err := v.applyOne(tx, c)
+		if err != nil {
+			return nil, v.e.locate(err, v.env, c.Path)
+		}
+		infos[i] = info
+		if entry != nil {
+			entries = append(entries, *entry)
+		}
+	}
+	if v.e.SealOnWrite && len(entries) > 0 {
+		return infos, v.sealAlso(tx, entries)
+	}
+	return infos, nil
+}
+
+// sealAlso moves the checkpoint for some paths. The lines of all others stay,
+// so nothing that was not looked at is vouched for.
+func (v view) sealAlso(tx Tx, changed []record.SealedEntry) error {
+	last, err := v.seal.parsed()
+	if err != nil {
+		return err
+	}
+	paths := make(map[vault.Path]bool, len(changed))
+	for _, c := range changed {
+		paths[c.Path] = true
+	}
+	entries := slices.Clone(changed)
+	for _, s := range last.Entries {
+		if !paths[s.Path] {
+			entries = append(entries, s)
+		}
+	}
+	_, err = v.putSeal(tx, last, entries, slices.Clone(last.Grants))
+	return err
+}
+
+// present is what a change is made to.
+type present struct {
+	info   vault.Info
+	fields []vault.Field
+	extra  []record.Header
+	hash   record.Hash // of version info.Version; the zero value if there is no such version
+	stored uint64      // the version in the store: 0 where only the seal remembers a tombstone
+}
+
+// there reports whether a reader would find a secret.
+func (p present) there() bool { return p.info.Version > 0 && !p.info.Deleted }
+
+// present reads and checks what a path holds now, with values.
+func (v view) present(tx Tx, path vault.Path) (present, error) {
+	r, err := tx.Head(path)
+	if vault.KindOf(err) == vault.KindNotFound {
+		// A rotation leaves no tombstone files, only the seal's memory of them,
+		// and the versions go on from there.
+		sealed, err := v.seal.absent(path)
+		return present{
+			info: vault.Info{Env: v.env, Path: path, Version: sealed.Version, Deleted: sealed.Version > 0},
+			hash: sealed.Hash,
+		}, err
+	}
+	if err != nil {
+		return present{}, err
+	}
+	o, err := v.open(path, r.Raw)
+	if err != nil {
+		return present{}, err
+	}
+	fields, err := v.e.values(o)
+	return present{info: o.Info(), fields: fields, extra: o.Extra, hash: o.hash, stored: o.Version}, err
+}
+
+// applyOne makes one change. The entry is nil if it wrote nothing.
+func (v view) applyOne(tx Tx, c vault.Change) (vault.Info, *record.SealedEntry, error) {
+	was, err := v.present(tx, c.Path)
+	if err != nil {
+		return vault.Info{}, nil, err
+	}
+	defer func() {
+		for _, f := range was.fields {
+			f.Value.Wipe()
+		}
+	}()
+	if err := compare(was, c.Was); err != nil {
+		return vault.Info{}, nil, err
+	}
+	next, fields, err := was.change(c)
+	if err != nil {
+		return vault.Info{}, nil, err
+	}
+	if next == nil {
+		return was.info, nil, nil
+	}
+	return v.put(tx, was, next, fields)
+}
+
+// compare is the compare of compare-and-swap.
+func compare(p present, was uint64) error {
+	switch {
+	case was == vault.Any, was == p.info.Version, was == 0 && !p.there():
+		return nil
+	case !p.there():
+		return &vault.Error{Kind: vault.KindConflict, Detail: fmt.Sprintf("is not there any more; the change was made to version %d", was)}
+	case was == 0:
+		return &vault.Error{Kind: vault.KindConflict, Detail: fmt.Sprintf("is there by now, at version %d by %s", p.info.Version, p.info.By)}
+	}
+	return &vault.Error{Kind: vault.KindConflict, Detail: fmt.Sprintf("is at version %d by %s by now; the change was made to version %d", p.info.Version, p.info.By, was)}
+}
+
+// change makes the next version of a secret and the values it is to hold, but
+// for what put adds. It returns nil if nothing would be different.
+func (p present) change(c vault.Change) (*record.Record, []vault.Field, error) {
+	next := &record.Record{Version: p.info.Version + 1, Extra: p.extra}
+	if next.Version == vault.Any {
+		return nil, nil, &vault.Error{Kind: vault.KindFull, Detail: "has no more version numbers"}
+	}
+	if c.Delete {
+		if !p.there() {
+			return nil, nil, nil
+		}
+		next.Deleted, next.Extra = true, nil
+		if c.Note != nil {
+			next.Note = *c.Note
+		}
+		return next, nil, nil
+	}
+
+	var fields []vault.Field
+	changed := false
+	if p.there() {
+		next.Rotate, next.Note, next.Tags = p.info.Rotate, p.info.Note, p.info.Tags
+		for _, f := range p.fields {
+			if slices.Contains(c.Drop, f.Name) || c.Replace && !hasField(c.Set, f.Name) {
+				changed = true
+			} else {
+				fields = append(fields, f)
+			}
+		}
+	} else {
+		next.Extra = nil
+		changed = c.Replace // an empty secret is one too
+	}
+	for _, set := range c.Set {
+		i := slices.IndexFunc(fields, func(f vault.Field) bool { return f.Name == set.Name })
+		switch {
+		case i < 0:
+			fields = append(fields, vault.Field{Name: set.Name, Since: next.Version, Value: set.Value})
+			changed = true
+		case !fields[i].Value.Equal(set.Value):
+			fields[i] = vault.Field{Name: set.Name, Since: next.Version, Value: set.Value}
+			changed = true
+		}
+	}
+	if len(fields) > vault.MaxFields {
+		return nil, nil, invalid("would have %d fields; a secret holds at most %d", len(fields), vault.MaxFields)
+	}
+	if c.Note != nil && *c.Note != next.Note {
+		next.Note, changed = *c.Note, true
+	}
+	if c.Rotate != nil && *c.Rotate != next.Rotate {
+		next.Rotate, changed = *c.Rotate, true
+	}
+	if c.Tags != nil && !slices.Equal(*c.Tags, next.Tags) {
+		next.Tags, changed = slices.Clone(*c.Tags), true
+	}
+	if !changed {
+		return nil, nil, nil
+	}
+	slices.SortFunc(fields, func(a, b vault.Field) int { return strings.Compare(string(a.Name), string(b.Name)) })
+	return next, fields, nil
+}
+
+func hasField(fields []vault.Field, name vault.FieldName) bool {
+	return slices.ContainsFunc(fields, func(f vault.Field) bool { return f.Name == name })
+}
+
+// put seals the next version, opens it again as a reader would, and only then
+// gives it to the store.
+func (v view) put(tx Tx, was present, r *record.Record, fields []vault.Field) (vault.Info, *record.SealedEntry, error) {
+	fail := func(err error) (vault.Info, *record.SealedEntry, error) { return vault.Info{}, nil, err }
+	r.Vault, r.Env, r.Path, r.Gen = v.e.Vault, v.env, was.info.Path, v.key.Gen
+	r.PrevVersion, r.PrevHash = was.info.Version, was.hash
+	r.By, r.At = v.e.Member, v.e.now()
+	raw, err := v.e.encode(v.key, r, fields)
+	if err != nil {
+		return fail(err)
+	}
+	o, err := v.checkOwn(r, fields, raw)
+	if err != nil {
+		return fail(fmt.Errorf("checking what was to be written to %s %s: %w", v.env, r.Path, err))
+	}
+	err = tx.Put(Record{Env: v.env, Path: r.Path, Version: r.Version, Gen: r.Gen, At: r.At, Raw: raw}, was.stored)
+	if err != nil {
+		return fail(err)
+	}
+	return o.Info(), &record.SealedEntry{Path: r.Path, Version: r.Version, Hash: o.hash, Deleted: r.Deleted}, nil
+}
+
+// encode seals fields under a fresh data key and marshals the record.
+func (e *Engine) encode(key EnvKey, r *record.Record, fields []vault.Field) ([]byte, error) {
+	dek, err := seal.NewDEK()
+	if err != nil {
+		return nil, err
+	}
+	b := e.binding(r)
+	for _, f := range fields {
+		sealed, err := dek.SealField(b, f.Name, f.Value)
+		if err != nil {
+			return nil, withField(err, f.Name)
+		}
+		r.Fields = append(r.Fields, record.Field{Name: f.Name, Since: f.Since, Sealed: sealed})
+	}
+	if r.Key, err = key.Key.WrapDEK(b, dek); err != nil {
+		return nil, err
+	}
+	r.MAC = dek.RecordMAC(r.MACInput())
+	if err := r.Check(); err != nil {
+		return nil, err
+	}
+	return r.Marshal(), nil
+}
+
+// checkOwn opens what was just encoded and compares it with what it was made of.
+func (v view) checkOwn(r *record.Record, fields []vault.Field, raw []byte) (opened, error) {
+	o, err := v.open(r.Path, raw)
+	if err != nil {
+		return opened{}, err
+	}
+	values, err := v.e.values(o)
+	if err != nil {
+		return opened{}, err
+	}
+	same := slices.EqualFunc(values, fields, func(a, b vault.Field) bool {
+		defer a.Value.Wipe()
+		return a.Name == b.Name && a.Since == b.Since && a.Value.Equal(b.Value)
+	})
+	if !same || o.Version != r.Version || o.Deleted != r.Deleted || o.Note != r.Note || o.Rotate != r.Rotate ||
+		!slices.Equal(o.Tags, r.Tags) || o.By != r.By || !o.At.Equal(r.At) || o.PrevVersion != r.PrevVersion || o.PrevHash != r.PrevHash {
+		return opened{}, errors.New("it reads back as something else")
+	}
+	return o, nil
+}
+
+func invalid(format string, args ...any) error {
+	return &vault.Error{Kind: vault.KindInvalid, Detail: fmt.Sprintf(format, args...)}
+}
+
+// checkChanges refuses what cannot be right whatever the vault holds.
+func checkChanges(env vault.Env, changes []vault.Change) error {
+	seen := make(map[vault.Path]bool, len(changes))
+	for _, c := range changes {
+		err := checkChange(c)
+		if err == nil && seen[c.Path] {
+			err = invalid("is in the batch twice")
+		}
+		if err != nil {
+			return fill(err, func(ve *vault.Error) { ve.Env, ve.Path = env, c.Path })
+		}
+		seen[c.Path] = true
+	}
+	return nil
+}
+
+func checkChange(c vault.Change) error {
+	if _, err := vault.ParsePath(string(c.Path)); err != nil {
+		return err
+	}
+	if c.Delete && (len(c.Set) > 0 || len(c.Drop) > 0 || c.Replace) {
+		return invalid("cannot be deleted and changed at once")
+	}
+	names := make(map[vault.FieldName]bool, len(c.Set)+len(c.Drop))
+	check := func(name vault.FieldName) error {
+		if _, err := vault.ParseFieldName(string(name)); err != nil {
+			return err
+		}
+		if names[name] {
+			return invalid("is in the change twice")
+		}
+		names[name] = true
+		return nil
+	}
+	for _, f := range c.Set {
+		if err := check(f.Name); err != nil {
+			return withField(err, f.Name)
+		}
+		if n := f.Value.Len(); n > vault.MaxValue {
+			return withField(invalid("has %d bytes; a value holds at most %d", n, vault.MaxValue), f.Name)
+		}
+	}
+	for _, name := range c.Drop {
+		if err := check(name); err != nil {
+			return withField(err, name)
+		}
+	}
+	if c.Note != nil {
+		if err := record.CheckNote(*c.Note); err != nil {
+			return err
+		}
+	}
+	if c.Rotate != nil {
+		if err := record.CheckRotate(*c.Rotate); err != nil {
+			return err
+		}
+	}
+	if c.Tags != nil {
+		return record.CheckTags(*c.Tags)
+	}
+	return nil
+}
