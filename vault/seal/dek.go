@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"log/slog"
+	"sync"
 
 	"envrun/vault"
 )
@@ -24,18 +25,18 @@ const WrappedSize = KeySize + overhead
 // A DEK may be used by several goroutines.
 type DEK struct{ d func() *dek }
 
-// dek holds the keys that come from the data key, since each is used for
-// every field or once for the record at least.
 type dek struct {
 	secret [KeySize]byte
-	field  cipher.AEAD // F
-	mac    []byte
+
+	// What fields are sealed with is made for the first of them: a rotation of
+	// the environment key needs none.
+	once sync.Once
+	aead cipher.AEAD
 }
 
-func makeDEK(d *dek) DEK {
-	d.field = gcm(derive(&d.secret, labelField, KeySize))
-	d.mac = derive(&d.secret, labelRecordMAC, KeySize)
-	return DEK{hide(d)}
+func (d *dek) field() cipher.AEAD {
+	d.once.Do(func() { d.aead = gcm(derive(&d.secret, labelField, KeySize)) })
+	return d.aead
 }
 
 // NewDEK makes a random data key.
@@ -44,7 +45,7 @@ func NewDEK() (DEK, error) {
 	if _, err := rand.Read(d.secret[:]); err != nil {
 		return DEK{}, fmt.Errorf("making a data key: %w", err)
 	}
-	return makeDEK(d), nil
+	return DEK{hide(d)}, nil
 }
 
 // WrapDEK encrypts d for b under the environment key: WrappedSize bytes.
@@ -52,8 +53,7 @@ func (k Key) WrapDEK(b Binding, d DEK) ([]byte, error) {
 	if k.k == nil || d.d == nil {
 		return nil, errNoKey()
 	}
-	var room [lpRoom]byte
-	context := b.dekContext(room[:0])
+	context := b.dekContext()
 	w := gcm(derive(k.k(), string(context), KeySize))
 	return w.Seal(make([]byte, 0, WrappedSize), nil, d.d().secret[:], context), nil
 }
@@ -67,14 +67,13 @@ func (k Key) UnwrapDEK(b Binding, wrapped []byte) (DEK, error) {
 	if len(wrapped) != WrappedSize {
 		return DEK{}, tampered(b, "", fmt.Sprintf("its wrapped key has %d bytes, not %d", len(wrapped), WrappedSize))
 	}
-	var room [lpRoom]byte
-	context := b.dekContext(room[:0])
+	context := b.dekContext()
 	w := gcm(derive(k.k(), string(context), KeySize))
 	d := new(dek)
 	if _, err := w.Open(d.secret[:0], nil, wrapped, context); err != nil {
 		return DEK{}, tampered(b, "", fmt.Sprintf("its key does not open under generation %d as version %d of this path", b.Gen, b.Version))
 	}
-	return makeDEK(d), nil
+	return DEK{hide(d)}, nil
 }
 
 // SealField pads and encrypts one value. KindInvalid if it is longer than vault.MaxValue.
@@ -86,10 +85,9 @@ func (d DEK) SealField(b Binding, name vault.FieldName, v vault.Value) ([]byte, 
 		return nil, &vault.Error{Kind: vault.KindInvalid, Env: b.Env, Path: b.Path, Field: name,
 			Detail: fmt.Sprintf("the value is longer than %d bytes", vault.MaxValue)}
 	}
-	var room [lpRoom]byte
-	context := b.fieldContext(room[:0], name)
+	context := b.fieldContext(name)
 	padded := pad(v.Reveal())
-	sealed := d.d().field.Seal(make([]byte, 0, len(padded)+overhead), nil, padded, context)
+	sealed := d.d().field().Seal(make([]byte, 0, len(padded)+overhead), nil, padded, context)
 	clear(padded)
 	return sealed, nil
 }
@@ -103,9 +101,8 @@ func (d DEK) OpenField(b Binding, name vault.FieldName, sealed []byte) (vault.Va
 	if len(sealed) < overhead {
 		return vault.Value{}, tampered(b, name, "its value is cut off")
 	}
-	var room [lpRoom]byte
-	context := b.fieldContext(room[:0], name)
-	padded, err := d.d().field.Open(make([]byte, 0, len(sealed)-overhead), nil, sealed, context)
+	context := b.fieldContext(name)
+	padded, err := d.d().field().Open(make([]byte, 0, len(sealed)-overhead), nil, sealed, context)
 	if err != nil {
 		return vault.Value{}, tampered(b, name, "its value does not open as this field of this version")
 	}
@@ -119,11 +116,13 @@ func (d DEK) OpenField(b Binding, name vault.FieldName, sealed []byte) (vault.Va
 
 // RecordMAC is the MAC of a record: input is every byte above its mac line.
 // It panics on the zero DEK.
-func (d DEK) RecordMAC(input []byte) []byte { return hmacSHA256(d.d().mac, input) }
+func (d DEK) RecordMAC(input []byte) []byte {
+	return hmacSHA256(derive(&d.d().secret, labelRecordMAC, KeySize), input)
+}
 
 // CheckRecordMAC reports in constant time whether mac is the RecordMAC of input.
 func (d DEK) CheckRecordMAC(input, mac []byte) bool {
-	return d.d != nil && hmac.Equal(hmacSHA256(d.d().mac, input), mac)
+	return d.d != nil && hmac.Equal(d.RecordMAC(input), mac)
 }
 
 func hmacSHA256(key, input []byte) []byte {

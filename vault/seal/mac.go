@@ -106,8 +106,7 @@ type Fingerprint [16]byte
 
 // Fingerprint of k as the key of one generation. It panics on the zero Key.
 func (k Key) Fingerprint(vaultID string, env vault.Env, gen uint32) Fingerprint {
-	var room [lpRoom]byte
-	info := lp(room[:0]).text(labelFingerprint).text(vaultID).text(string(env)).number(uint64(gen))
+	info := lp(nil).text(labelFingerprint).text(vaultID).text(string(env)).number(uint64(gen))
 	return Fingerprint(derive(k.k(), string(info), len(Fingerprint{})))
 }
 

@@ -74,15 +74,17 @@ func (b lp) number(n uint64) lp {
 	return append(append(b, 0, 0, 0, byte(len(d))), d...)
 }
 
-// lpRoom holds the LP of every binding within the limits of a vault, so that it stays on the stack.
-const lpRoom = 512
-
-func (b Binding) dekContext(buf lp) lp {
-	return buf.text(labelDEK).text(b.Vault).text(string(b.Env)).text(string(b.Path)).number(b.Version).number(uint64(b.Gen))
+func (b Binding) dekContext() lp {
+	return b.room(0).text(labelDEK).text(b.Vault).text(string(b.Env)).text(string(b.Path)).number(b.Version).number(uint64(b.Gen))
 }
 
-func (b Binding) fieldContext(buf lp, name vault.FieldName) lp {
-	return buf.text(labelField).text(b.Vault).text(string(b.Env)).text(string(b.Path)).number(b.Version).text(string(name))
+func (b Binding) fieldContext(name vault.FieldName) lp {
+	return b.room(len(name)).text(labelField).text(b.Vault).text(string(b.Env)).text(string(b.Path)).number(b.Version).text(string(name))
+}
+
+// room has place for either context.
+func (b Binding) room(more int) lp {
+	return make(lp, 0, 6*4+len(labelField)+len(b.Vault)+len(b.Env)+len(b.Path)+2*20+more)
 }
 
 // derive is HKDF-Expand to one key. key is uniformly random, so there is nothing to extract.
