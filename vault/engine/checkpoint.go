@@ -128,7 +128,7 @@ func removed(sealed record.SealedEntry) error {
 // good. It returns the number of the seal; if there is nothing new to seal,
 // that of the present one, and writes nothing.
 func (e *Engine) WriteSeal(ctx context.Context, env vault.Env) (seq uint64, err error) {
-	err = e.batch(ctx, env, func(v view, tx Tx) error {
+	err = e.batch(ctx, env, nil, func(v view, tx Tx) error {
 		seq, err = v.writeSeal(ctx, tx)
 		return err
 	})
@@ -166,8 +166,12 @@ func (v view) sealEntries(ctx context.Context, tx Tx) ([]record.SealedEntry, err
 	if err == nil {
 		err = bad
 	}
-	slices.SortFunc(entries, func(a, b record.SealedEntry) int { return strings.Compare(string(a.Path), string(b.Path)) })
+	sortEntries(entries)
 	return entries, err
+}
+
+func sortEntries(entries []record.SealedEntry) {
+	slices.SortFunc(entries, func(a, b record.SealedEntry) int { return strings.Compare(string(a.Path), string(b.Path)) })
 }
 
 // sealGrants are the grants of the present key that holders of it made. One

@@ -88,14 +88,10 @@ func (e *Engine) GetAll(ctx context.Context, env vault.Env, prefix vault.Path) (
 		secrets = nil
 		var bad error
 		err := v.each(ctx, e.Store.Heads(ctx, env, prefix), prefix, true, func(f found) bool {
-			if bad = f.err; bad != nil {
-				return false
+			if bad = f.err; bad == nil && !f.entry.Deleted {
+				secrets = append(secrets, vault.Secret{Info: f.opened.Info(), Values: f.values})
 			}
-			if f.entry.Deleted {
-				return true
-			}
-			secrets = append(secrets, f.secret)
-			return true
+			return bad == nil
 		})
 		if err == nil {
 			err = bad

@@ -20,8 +20,9 @@ const (
 // found is the outcome of one path in a walk over an environment.
 type found struct {
 	path   vault.Path
-	entry  record.SealedEntry // how a seal would list it, if err is nil
-	secret vault.Secret       // with values, if asked for, and if it is no tombstone
+	opened opened             // zero if err is set, or if only the seal remembers the path
+	values []vault.Field      // if asked for
+	entry  record.SealedEntry // how a seal lists it, if err is nil
 	err    error              // with its place
 }
 
@@ -68,8 +69,9 @@ func (e *Engine) walk(ctx context.Context, env vault.Env, heads iter.Seq2[Record
 		}
 		return found{
 			path:   r.Path,
+			opened: o,
+			values: fields,
 			entry:  record.SealedEntry{Path: r.Path, Version: o.Version, Hash: o.hash, Deleted: o.Deleted},
-			secret: vault.Secret{Info: o.Info(), Values: fields},
 		}
 	}
 	var (

@@ -46,7 +46,7 @@ func (e *Engine) Verify(ctx context.Context, env vault.Env) iter.Seq[vault.Findi
 			}
 		}
 		err = v.each(ctx, e.Store.Heads(ctx, env, ""), "", true, func(f found) bool {
-			wipe(f.secret.Values)
+			wipe(f.values)
 			if vault.KindOf(f.err) == vault.KindTampered {
 				f.err = e.recheck(ctx, env, f.path)
 			}

@@ -26,7 +26,7 @@ func (e *Engine) Apply(ctx context.Context, env vault.Env, changes []vault.Chang
 		return nil, nil
 	}
 	var infos []vault.Info
-	err := e.batch(ctx, env, func(v view, tx Tx) error {
+	err := e.batch(ctx, env, nil, func(v view, tx Tx) error {
 		var err error
 		infos, err = v.apply(ctx, tx, changes)
 		return err
@@ -41,13 +41,20 @@ func (e *Engine) Apply(ctx context.Context, env vault.Env, changes []vault.Chang
 var errMoved = errors.New("the key of the environment changed meanwhile")
 
 // batch runs f in a batch of the store, with a view of the state that the batch
-// works on. The key is fetched before, since that may mean to ask a person.
-func (e *Engine) batch(ctx context.Context, env vault.Env, f func(view, Tx) error) error {
+// works on. The key is fetched before, since that may mean to ask a person; so
+// is what prepare does with it, if it is not nil, since sealing may mean to ask
+// a service. Both are done again if the key has changed by then.
+func (e *Engine) batch(ctx context.Context, env vault.Env, prepare func(view) error, f func(view, Tx) error) error {
 	for attempt := 1; ; attempt++ {
 		// Through read, so that a rotation under way is no attack here either.
 		var before view
 		if err := e.read(ctx, env, func(v view) error { before = v; return nil }); err != nil {
 			return err
+		}
+		if prepare != nil {
+			if err := prepare(before); err != nil {
+				return err
+			}
 		}
 		err := e.Store.Batch(ctx, env, func(tx Tx) error {
 			raw, err := tx.Blob(SealBlob)
@@ -108,7 +115,8 @@ func (v view) sealAlso(tx Tx, changed []record.SealedEntry) error {
 			entries = append(entries, s)
 		}
 	}
-	_, err = v.putSeal(tx, last, entries, slices.Clone(last.Grants))
+	sortEntries(entries)
+	_, err = v.putSeal(tx, last, entries, last.Grants)
 	return err
 }
 
@@ -153,11 +161,7 @@ func (v view) applyOne(tx Tx, c vault.Change) (vault.Info, *record.SealedEntry, 
 	if err != nil {
 		return vault.Info{}, nil, err
 	}
-	defer func() {
-		for _, f := range was.fields {
-			f.Value.Wipe()
-		}
-	}()
+	defer wipe(was.fields)
 	if err := compare(was, c.Was); err != nil {
 		return vault.Info{}, nil, err
 	}

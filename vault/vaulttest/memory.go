@@ -11,6 +11,7 @@ import (
 
 	"envrun/vault"
 	"envrun/vault/engine"
+	"envrun/vault/record"
 )
 
 // Memory is an engine.Store in memory: transactional, with all versions kept,
@@ -475,10 +476,16 @@ func (m *Memory) Peek(env vault.Env, path vault.Path) []byte {
 	return slices.Clone(r.Raw)
 }
 
-// Poke makes raw the only record of a path.
+// Poke puts raw in the place of the newest record of a path, or makes it the
+// first. Like a file, it counts as of the version that it says it is.
 func (m *Memory) Poke(env vault.Env, path vault.Path, raw []byte) {
 	m.edit(env, func(e *memEnv) {
-		e.records[path] = []engine.Record{{Env: env, Path: path, Raw: slices.Clone(raw)}}
+		r := engine.Record{Env: env, Path: path, Raw: slices.Clone(raw)}
+		if info, gen, err := record.ParseHeader(raw); err == nil {
+			r.Version, r.Gen, r.At = info.Version, gen, info.At
+		}
+		former := e.records[path]
+		e.records[path] = append(slices.Clone(former[:max(0, len(former)-1)]), r)
 	})
 }
 
