@@ -1,7 +1,7 @@
 package environ
 
 import (
-	"io"
+	"fmt"
 
 	"envrun/vault"
 )
@@ -108,12 +108,13 @@ type ExportOptions struct {
 	Namespace string  // K8s: metadata.namespace, left out if empty
 }
 
-// Import reads the variables of a file, in the order of the file, each name once.
-func Import(r io.Reader, f Format, o ImportOptions) ([]Entry, error) {
-	return nil, &vault.Error{Kind: vault.KindUnsupported, File: o.File, Detail: "reading format " + string(f)}
-}
-
-// Export writes entries.
-func Export(w io.Writer, f Format, entries []Entry, o ExportOptions) error {
-	return &vault.Error{Kind: vault.KindUnsupported, Detail: "writing format " + string(f)}
+// ParseDialect reads the name of a dialect; "" and "auto" are DialectAuto.
+func ParseDialect(s string) (Dialect, error) {
+	switch d := Dialect(s); d {
+	case DialectAuto, "auto":
+		return DialectAuto, nil
+	case DialectNode, DialectCompose, DialectRuby, DialectPython, DialectDocker:
+		return d, nil
+	}
+	return "", &vault.Error{Kind: vault.KindInvalid, Detail: fmt.Sprintf("dialect %q is none of auto, node, compose, ruby, python, docker", s)}
 }
