@@ -1,0 +1,512 @@
+package filevault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"envrun/vault"
+)
+
+// How files and folders of a vault are made. The umask takes away from it; git
+// keeps no more than the executable bit, and all of it is ciphertext.
+const (
+	filePerm = 0o644
+	dirPerm  = 0o755
+)
+
+// tempPrefix begins the name of every file and folder that is not in its place
+// yet. All of them stand in the vault's top folder, so that sweeping what a
+// dead writer left is one look at a handful of names, whatever the vault holds.
+const tempPrefix = ".tmp-"
+
+// A disk is the folder of a vault and the only code that touches it. Names are
+// relative to it, with slashes. Nothing outside of the folder can be reached,
+// and nothing in it that is not a plain file or folder is followed or opened.
+type disk struct {
+	dir   string // as an absolute path
+	shown string // what messages call it
+
+	// step, if set, is called before each operation that changes the disk,
+	// and an error from it is that operation's. Tests end the process there.
+	step func(op, name string) error
+}
+
+func newDisk(dir string) (*disk, error) {
+	if dir == "" {
+		return nil, &vault.Error{Kind: vault.KindInvalid, Op: "opening vault", Detail: "the vault's folder is not named"}
+	}
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("opening vault: %w", err)
+	}
+	// In a project the vault is .envrun/vault, and that is how people know it.
+	shown := filepath.ToSlash(dir)
+	if parent, base := filepath.Split(abs); filepath.Base(parent) == ".envrun" {
+		shown = ".envrun/" + base
+	}
+	return &disk{dir: abs, shown: shown}, nil
+}
+
+// file is what messages call a name.
+func (d *disk) file(name string) string {
+	if name == "" || name == "." {
+		return d.shown
+	}
+	return d.shown + "/" + name
+}
+
+// fail makes err, which happened to name while op was done, one of ours.
+func (d *disk) fail(op, name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var ve *vault.Error
+	if errors.As(err, &ve) {
+		if ve.File == "" {
+			ve.File = d.file(name)
+		}
+		return err
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	e := &vault.Error{Kind: systemKind(err), Op: op, File: d.file(name), Err: bare(err)}
+	if e.Kind == vault.KindReadOnly && op == "reading" {
+		e.Kind = vault.KindDenied
+	}
+	return e
+}
+
+// systemKind is the kind of what an operating system reports.
+func systemKind(err error) vault.Kind {
+	if kind, ok := platformKind(err); ok {
+		return kind
+	}
+	switch {
+	case errors.Is(err, syscall.ENOSPC):
+		return vault.KindFull
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		return vault.KindReadOnly
+	case errors.Is(err, fs.ErrNotExist):
+		return vault.KindNotFound
+	}
+	return vault.KindOther
+}
+
+// bare leaves out the operation and path that package os puts before the cause:
+// both are said in our words already.
+func bare(err error) error {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return pe.Err
+	}
+	var le *os.LinkError
+	if errors.As(err, &le) {
+		return le.Err
+	}
+	var se *os.SyscallError
+	if errors.As(err, &se) {
+		return se.Err
+	}
+	return err
+}
+
+// refuse says that the thing at name is not what may stand there.
+func (d *disk) refuse(name, why string) error {
+	return &vault.Error{Kind: vault.KindInsecure, Op: "reading", File: d.file(name), Detail: why}
+}
+
+// open opens the vault's folder, which must be a folder itself and nobody else's.
+func (d *disk) open() (*os.Root, error) {
+	fi, err := os.Lstat(d.dir)
+	if err != nil {
+		return nil, d.fail("reading", "", err)
+	}
+	if why := notPlain(fi, true); why != "" {
+		return nil, d.refuse("", why)
+	}
+	if why := foreign(fi); why != "" {
+		return nil, d.refuse("", why)
+	}
+	root, err := os.OpenRoot(d.dir)
+	if err != nil {
+		return nil, d.fail("reading", "", err)
+	}
+	return root, nil
+}
+
+// notPlain says why a thing is neither a plain file nor, with dir, a folder; "" if it is.
+func notPlain(fi fs.FileInfo, dir bool) string {
+	mode := fi.Mode()
+	switch {
+	case dir && mode.IsDir(), !dir && mode.IsRegular():
+		return ""
+	case mode&fs.ModeSymlink != 0:
+		return "is a symbolic link, which is not followed"
+	case mode.IsDir():
+		return "is a folder where a file should be"
+	case mode.IsRegular():
+		return "is a file where a folder should be"
+	}
+	return "is not a plain file"
+}
+
+// A view reads the vault at one moment: it opens folder after folder from the
+// top, looks at each before it goes in, and keeps those it is in open, so that
+// reading neighbours costs no second way down. It is for one goroutine and one
+// operation: a checkout may replace every folder between two operations.
+type view struct {
+	d     *disk
+	stack []place
+}
+
+type place struct {
+	name string
+	root *os.Root
+}
+
+func (d *disk) view() (*view, error) {
+	root, err := d.open()
+	if err != nil {
+		return nil, err
+	}
+	return &view{d: d, stack: []place{{"", root}}}, nil
+}
+
+func (v *view) Close() {
+	for _, p := range v.stack {
+		p.root.Close()
+	}
+	v.stack = nil
+}
+
+// enter returns the folder dir, "" for the top, opened.
+func (v *view) enter(dir string) (*os.Root, error) {
+	for {
+		top := v.stack[len(v.stack)-1]
+		if top.name == dir {
+			return top.root, nil
+		}
+		rest := dir
+		if top.name != "" {
+			var below bool
+			if rest, below = strings.CutPrefix(dir, top.name+"/"); !below {
+				top.root.Close()
+				v.stack = v.stack[:len(v.stack)-1]
+				continue
+			}
+		}
+		seg, _, _ := strings.Cut(rest, "/")
+		name := path.Join(top.name, seg)
+		fi, err := top.root.Lstat(seg)
+		if err != nil {
+			return nil, v.d.fail("reading", name, err)
+		}
+		if why := notPlain(fi, true); why != "" {
+			return nil, v.d.refuse(name, why)
+		}
+		sub, err := top.root.OpenRoot(seg)
+		if err != nil {
+			return nil, v.d.fail("reading", name, err)
+		}
+		v.stack = append(v.stack, place{name, sub})
+	}
+}
+
+// read returns the whole of a plain file of at most max bytes. KindNotFound if
+// there is none.
+func (v *view) read(name string, max int64) ([]byte, error) {
+	dir, base := path.Split(name)
+	root, err := v.enter(strings.TrimSuffix(dir, "/"))
+	if err != nil {
+		return nil, err
+	}
+	// Looked at before it is opened: opening a pipe would wait for a writer.
+	fi, err := root.Lstat(base)
+	if err != nil {
+		return nil, v.d.fail("reading", name, err)
+	}
+	if why := notPlain(fi, false); why != "" {
+		return nil, v.d.refuse(name, why)
+	}
+	f, err := root.Open(base)
+	if err != nil {
+		return nil, v.d.fail("reading", name, err)
+	}
+	defer f.Close()
+	raw, why, err := readPlain(f, max)
+	if why != "" {
+		return nil, v.d.refuse(name, why)
+	}
+	return raw, v.d.fail("reading", name, err)
+}
+
+// readPlain reads f whole, if it is a plain file that only its owner and group
+// can write. why says what is wrong with the file itself.
+func readPlain(f *os.File, max int64) (raw []byte, why string, err error) {
+	fi, err := f.Stat()
+	if err != nil {
+		return nil, "", err
+	}
+	if why := notPlain(fi, false); why != "" {
+		return nil, why, nil
+	}
+	if why := foreign(fi); why != "" {
+		return nil, why, nil
+	}
+	tooLarge := &vault.Error{Kind: vault.KindMalformed, Op: "reading", Detail: fmt.Sprintf("is larger than the %d bytes that it may have", max)}
+	if fi.Size() > max {
+		return nil, "", tooLarge
+	}
+	buf := make([]byte, fi.Size()+1)
+	n, err := io.ReadFull(f, buf)
+	switch {
+	case err == nil: // it has grown since
+		return nil, "", tooLarge
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+		return buf[:n], "", nil
+	}
+	return nil, "", err
+}
+
+// entries are the names in a folder, unsorted. A folder that is not there has none.
+func (v *view) entries(dir string) ([]fs.DirEntry, error) {
+	root, err := v.enter(dir)
+	if vault.KindOf(err) == vault.KindNotFound {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	f, err := root.Open(".")
+	if err != nil {
+		return nil, v.d.fail("reading", dir, err)
+	}
+	defer f.Close()
+	list, err := f.ReadDir(-1)
+	return list, v.d.fail("reading", dir, err)
+}
+
+// is reports whether there is a plain folder (dir) or file at name.
+func (v *view) is(name string, dir bool) (bool, error) {
+	parent, base := path.Split(name)
+	root, err := v.enter(strings.TrimSuffix(parent, "/"))
+	if err == nil {
+		var fi fs.FileInfo
+		if fi, err = root.Lstat(base); err == nil {
+			if why := notPlain(fi, dir); why != "" {
+				return false, v.d.refuse(name, why)
+			}
+			return true, nil
+		}
+		err = v.d.fail("reading", name, err)
+	}
+	if vault.KindOf(err) == vault.KindNotFound {
+		return false, nil
+	}
+	return false, err
+}
+
+// What follows changes the disk. The caller holds the lock.
+
+func (d *disk) at(op, name string) error {
+	if d.step == nil {
+		return nil
+	}
+	return d.step(op, name)
+}
+
+// create makes a new file with all of data in it, which lasts once it is synced
+// or sync is set. Nothing is left of a file that could not be written whole.
+func (v *view) create(name string, data []byte, sync bool) error {
+	dir, base := path.Split(name)
+	root, err := v.enter(strings.TrimSuffix(dir, "/"))
+	if err != nil {
+		return err
+	}
+	if err := v.d.at("create", name); err != nil {
+		return v.d.fail("writing", name, err)
+	}
+	f, err := root.OpenFile(base, os.O_WRONLY|os.O_CREATE|os.O_EXCL, filePerm)
+	if err != nil {
+		return v.d.fail("writing", name, err)
+	}
+	err = v.d.at("write", name)
+	if err == nil {
+		_, err = f.Write(data)
+	}
+	if err == nil && sync {
+		if err = v.d.at("sync", name); err == nil {
+			err = f.Sync()
+		}
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		_ = root.Remove(base) // the first error is the one to report
+	}
+	return v.d.fail("writing", name, err)
+}
+
+// mkdirs makes the folder and those above it that are missing, and returns the
+// ones that were there or made and have got a new entry.
+func (v *view) mkdirs(dir string) (changed []string, err error) {
+	if dir == "" {
+		return nil, nil
+	}
+	for i := 0; i <= len(dir); i++ {
+		if i < len(dir) && dir[i] != '/' {
+			continue
+		}
+		name := dir[:i]
+		parent, base := path.Split(name)
+		parent = strings.TrimSuffix(parent, "/")
+		root, err := v.enter(parent)
+		if err != nil {
+			return changed, err
+		}
+		fi, err := root.Lstat(base)
+		if err == nil {
+			if why := notPlain(fi, true); why != "" {
+				return changed, v.d.refuse(name, why)
+			}
+			continue
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return changed, v.d.fail("writing", name, err)
+		}
+		if err := v.d.at("mkdir", name); err != nil {
+			return changed, v.d.fail("writing", name, err)
+		}
+		if err := root.Mkdir(base, dirPerm); err != nil {
+			return changed, v.d.fail("writing", name, err)
+		}
+		changed = append(changed, parent)
+	}
+	return changed, nil
+}
+
+// rename moves a file or folder into its place, over a file that is there.
+func (v *view) rename(from, to string) error {
+	if err := v.d.at("rename", to); err != nil {
+		return v.d.fail("writing", to, err)
+	}
+	// Both ways down are looked at first, for links; the names are then
+	// resolved once more from the top, which cannot leave the vault.
+	for _, name := range []string{from, to} {
+		dir, _ := path.Split(name)
+		if _, err := v.enter(strings.TrimSuffix(dir, "/")); err != nil {
+			return err
+		}
+	}
+	top, err := v.enter("")
+	if err != nil {
+		return err
+	}
+	return v.d.fail("writing", to, patiently(func() error { return top.Rename(from, to) }))
+}
+
+// remove removes a file or an empty folder.
+func (v *view) remove(name string) error {
+	if err := v.d.at("remove", name); err != nil {
+		return v.d.fail("removing", name, err)
+	}
+	dir, base := path.Split(name)
+	root, err := v.enter(strings.TrimSuffix(dir, "/"))
+	if err != nil {
+		return err
+	}
+	return v.d.fail("removing", name, patiently(func() error { return root.Remove(base) }))
+}
+
+// removeAll removes a file or folder of the vault's top with all that is in it.
+func (v *view) removeAll(name string) error {
+	if err := v.d.at("remove", name); err != nil {
+		return v.d.fail("removing", name, err)
+	}
+	top, err := v.enter("")
+	if err != nil {
+		return err
+	}
+	return v.d.fail("removing", name, patiently(func() error { return top.RemoveAll(name) }))
+}
+
+// manyFiles is from how many files on one sync of the file system is cheaper
+// than one of each file, where the system has such a call.
+const manyFiles = 48
+
+// syncAll makes files that were created without sync last.
+func (v *view) syncAll(names []string) error {
+	if len(names) == 0 {
+		return nil
+	}
+	if err := v.d.at("sync", names[0]); err != nil {
+		return v.d.fail("writing", names[0], err)
+	}
+	if len(names) >= manyFiles {
+		top, err := v.enter("")
+		if err != nil {
+			return err
+		}
+		f, err := top.Open(".")
+		if err != nil {
+			return v.d.fail("writing", "", err)
+		}
+		defer f.Close()
+		if done, err := syncFileSystem(f); done {
+			return v.d.fail("writing", "", err)
+		}
+	}
+	for _, name := range names {
+		dir, base := path.Split(name)
+		root, err := v.enter(strings.TrimSuffix(dir, "/"))
+		if err != nil {
+			return err
+		}
+		f, err := root.OpenFile(base, os.O_RDWR, 0)
+		if err != nil {
+			return v.d.fail("writing", name, err)
+		}
+		err = syncOne(f)
+		f.Close()
+		if err != nil {
+			return v.d.fail("writing", name, err)
+		}
+	}
+	return nil
+}
+
+// syncDirs makes new names in folders, and names that are gone, last.
+func (v *view) syncDirs(dirs map[string]bool) error {
+	for dir := range dirs {
+		if err := v.d.at("sync", dir+"/"); err != nil {
+			return v.d.fail("writing", dir, err)
+		}
+		root, err := v.enter(dir)
+		if vault.KindOf(err) == vault.KindNotFound {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		f, err := root.Open(".")
+		if err != nil {
+			return v.d.fail("writing", dir, err)
+		}
+		err = syncDir(f)
+		f.Close()
+		if err != nil {
+			return v.d.fail("writing", dir, err)
+		}
+	}
+	return nil
+}

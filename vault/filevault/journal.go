@@ -1,0 +1,437 @@
+package filevault
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"envrun/vault"
+)
+
+// The journal makes a write of several files one write. In .txn/ID stand the
+// new files, numbered; once all of them last, the file "commit" appears there,
+// whole, by a rename. From then on the write has happened: whoever takes the
+// lock next, be it the writer itself or the one after its death, does what the
+// commit says and takes the journal away. Without a commit nothing has happened.
+//
+// Doing it twice does no harm: what has been moved is no longer there to be
+// moved. The commit is removed before anything else of the journal, so that
+// nobody repeats it over what came later.
+//
+// Who can plant a journal here can write the files themselves: it can do
+// nothing that they cannot, since its names are confined to envs/ and requests/.
+const (
+	txnDir     = ".txn"
+	commitFile = "commit"
+	commitHead = "envrun-txn v1"
+)
+
+// maxCommit bounds a commit: 20,000 records with the longest paths and more.
+const maxCommit = 16 << 20
+
+// A step of a commit: with from set, move the journal's file or folder from to
+// the name to; without, move what is at to into the journal, to die with it.
+type action struct {
+	from string
+	to   string
+}
+
+func (v *view) newID() string {
+	var b [8]byte
+	rand.Read(b[:])
+	return hex.EncodeToString(b[:])
+}
+
+// marshalCommit and parseCommit: a line for each action, and a last one with
+// their number, so that half a file is known as that.
+func marshalCommit(actions []action) []byte {
+	var b bytes.Buffer
+	b.WriteString(commitHead + "\n")
+	for _, a := range actions {
+		if a.from == "" {
+			b.WriteString("drop " + a.to + "\n")
+		} else {
+			b.WriteString("move " + a.from + " " + a.to + "\n")
+		}
+	}
+	fmt.Fprintf(&b, "end %d\n", len(actions))
+	return b.Bytes()
+}
+
+func parseCommit(raw []byte) ([]action, error) {
+	bad := func(line int, why string) ([]action, error) {
+		return nil, &vault.Error{Kind: vault.KindMalformed, Op: "reading", Line: line, Detail: why}
+	}
+	lines := strings.Split(string(raw), "\n")
+	if lines[0] != commitHead {
+		return bad(1, "is not the commit of a journal")
+	}
+	if len(lines) < 3 || lines[len(lines)-1] != "" {
+		return bad(len(lines), "has no end")
+	}
+	last := len(lines) - 2
+	if lines[last] != "end "+strconv.Itoa(last-1) {
+		return bad(last+1, "has no end")
+	}
+	actions := make([]action, 0, last-1)
+	for i, line := range lines[1:last] {
+		f := strings.Split(line, " ")
+		var a action
+		switch {
+		case len(f) == 3 && f[0] == "move":
+			a = action{from: f[1], to: f[2]}
+			if !isNumber(a.from) {
+				return bad(i+2, "moves a file that no journal has")
+			}
+		case len(f) == 2 && f[0] == "drop":
+			a = action{to: f[1]}
+		default:
+			return bad(i+2, "has a line that is neither a move nor a drop")
+		}
+		if !inVault(a.to) {
+			return bad(i+2, "names a file outside of envs/ and requests/")
+		}
+		actions = append(actions, a)
+	}
+	return actions, nil
+}
+
+func isNumber(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 32)
+	return err == nil && strconv.FormatUint(n, 10) == s
+}
+
+// inVault reports whether name is one that a journal may write.
+func inVault(name string) bool {
+	segs := strings.Split(name, "/")
+	if len(segs) < 2 || segs[0] != "envs" && segs[0] != "requests" {
+		return false
+	}
+	for _, seg := range segs[1:] {
+		if !plainSegment(seg) {
+			return false
+		}
+	}
+	return true
+}
+
+// plainSegment reports whether seg can be part of the name of a file of ours:
+// lower case, no leading dot, nothing that a shell, a journal or Windows reads.
+func plainSegment(seg string) bool {
+	if seg == "" || len(seg) > 2*vault.MaxSegment {
+		return false
+	}
+	for i := range len(seg) {
+		c := seg[i]
+		switch {
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '_':
+		case i > 0 && (c == '.' || c == '-' || c == '@'):
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// dropped is where the journal keeps what its i-th action drops.
+func dropped(id string, i int) string { return fmt.Sprintf("%s/%s/dropped-%d", txnDir, id, i) }
+
+// apply does the actions of a committed journal, as far as they have not been done.
+func (v *view) apply(id string, actions []action) error {
+	dirs := map[string]bool{}
+	touch := func(name string) { dirs[strings.TrimSuffix(dirOf(name), "/")] = true }
+	for i, a := range actions {
+		from, to := a.to, dropped(id, i)
+		if a.from != "" {
+			from, to = txnDir+"/"+id+"/"+a.from, a.to
+		} else if done, err := v.exists(to); err != nil {
+			return err
+		} else if done {
+			continue
+		}
+		there, err := v.exists(from)
+		if err != nil {
+			return err
+		}
+		if !there {
+			continue
+		}
+		if a.from != "" {
+			changed, err := v.mkdirs(dirOf(to))
+			if err != nil {
+				return err
+			}
+			for _, dir := range changed {
+				dirs[dir] = true
+			}
+		}
+		if err := v.rename(from, to); err != nil {
+			return err
+		}
+		touch(a.to)
+	}
+	return v.syncDirs(dirs)
+}
+
+func dirOf(name string) string {
+	dir, _ := path.Split(name)
+	return strings.TrimSuffix(dir, "/")
+}
+
+// exists reports whether anything at all is at name.
+func (v *view) exists(name string) (bool, error) {
+	root, err := v.enter(dirOf(name))
+	if err == nil {
+		if _, err = root.Lstat(path.Base(name)); err == nil {
+			return true, nil
+		}
+		err = v.d.fail("reading", name, err)
+	}
+	if vault.KindOf(err) == vault.KindNotFound {
+		return false, nil
+	}
+	return false, err
+}
+
+// retire takes a journal away whose actions are done, or never happened.
+func (v *view) retire(id string) error {
+	dir := txnDir + "/" + id
+	commit := dir + "/" + commitFile
+	there, err := v.exists(commit)
+	if err != nil {
+		return err
+	}
+	if there {
+		if err := v.remove(commit); err != nil {
+			return err
+		}
+		if err := v.syncDirs(map[string]bool{dir: true}); err != nil {
+			return err
+		}
+	}
+	return v.removeAll(txnDir)
+}
+
+// committed are the journals that have happened but may not be done.
+func (v *view) committed() ([]string, error) {
+	list, err := v.entries(txnDir)
+	if err != nil {
+		return nil, err
+	}
+	var ids []string
+	for _, e := range list {
+		there, err := v.is(txnDir+"/"+e.Name()+"/"+commitFile, false)
+		if err != nil {
+			return nil, err
+		}
+		if there {
+			ids = append(ids, e.Name())
+		}
+	}
+	slices.Sort(ids)
+	return ids, nil
+}
+
+// recover does what a dead writer could not: it finishes the journal that has
+// its commit, and removes every other trace. The lock is held.
+func (h *held) recover() error {
+	list, err := h.entries("")
+	if err != nil {
+		return err
+	}
+	for _, e := range list {
+		switch name := e.Name(); {
+		case strings.HasPrefix(name, tempPrefix):
+			if err := h.removeAll(name); err != nil {
+				return err
+			}
+		case name == txnDir:
+			if err := h.finish(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (h *held) finish() error {
+	ids, err := h.committed()
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		name := txnDir + "/" + id + "/" + commitFile
+		raw, err := h.read(name, maxCommit)
+		if err != nil {
+			return err
+		}
+		actions, err := parseCommit(raw)
+		if err != nil {
+			return h.d.fail("reading", name, err)
+		}
+		if err := h.apply(id, actions); err != nil {
+			return err
+		}
+		if err := h.retire(id); err != nil {
+			return err
+		}
+	}
+	return h.removeAll(txnDir)
+}
+
+// A change is what a batch does to one name: new bytes for a file, or nil to
+// remove the file or the folder.
+type change struct {
+	name string
+	data []byte
+}
+
+// errLockLost is what a writer meets whose lock file was taken from under it.
+var errLockLost = errors.New("the lock file was removed while writing")
+
+// write makes all changes or none; when it returns without an error they last.
+// With tree set, the changes are the files of a new folder of that name, which
+// appears with all of them at once.
+func (h *held) write(changes []change, tree string) error {
+	switch {
+	case tree != "":
+		return h.writeTree(changes, tree)
+	case len(changes) == 0:
+		return nil
+	case len(changes) == 1 && changes[0].data != nil:
+		return h.writeOne(changes[0])
+	}
+	return h.writeMany(changes)
+}
+
+// lastCheck is done right before the point of no return.
+func (h *held) lastCheck(name string) error {
+	if !h.stillThere() {
+		return &vault.Error{Kind: vault.KindBusy, Op: "writing", File: h.d.file(name), Err: errLockLost}
+	}
+	return nil
+}
+
+func (h *held) writeOne(c change) error {
+	temp := tempPrefix + h.newID()
+	if err := h.create(temp, c.data, true); err != nil {
+		return err
+	}
+	changed, err := h.mkdirs(dirOf(c.name))
+	if err == nil {
+		err = h.lastCheck(c.name)
+	}
+	if err == nil {
+		err = h.rename(temp, c.name)
+	}
+	if err != nil {
+		_ = h.remove(temp)
+		return err
+	}
+	dirs := map[string]bool{dirOf(c.name): true}
+	for _, dir := range changed {
+		dirs[dir] = true
+	}
+	return h.syncDirs(dirs)
+}
+
+func (h *held) writeMany(changes []change) error {
+	id := h.newID()
+	dir := txnDir + "/" + id
+	actions := make([]action, 0, len(changes))
+	err := func() error {
+		if _, err := h.mkdirs(dir); err != nil {
+			return err
+		}
+		var files []string
+		for i, c := range changes {
+			if c.data == nil {
+				actions = append(actions, action{to: c.name})
+				continue
+			}
+			number := strconv.Itoa(i)
+			if err := h.create(dir+"/"+number, c.data, false); err != nil {
+				return err
+			}
+			files = append(files, dir+"/"+number)
+			actions = append(actions, action{from: number, to: c.name})
+		}
+		if err := h.syncAll(files); err != nil {
+			return err
+		}
+		temp := dir + "/" + tempPrefix + commitFile
+		if err := h.create(temp, marshalCommit(actions), true); err != nil {
+			return err
+		}
+		if err := h.syncDirs(map[string]bool{dir: true, txnDir: true, "": true}); err != nil {
+			return err
+		}
+		if err := h.lastCheck(changes[0].name); err != nil {
+			return err
+		}
+		return h.rename(temp, dir+"/"+commitFile)
+	}()
+	if err != nil {
+		_ = h.removeAll(txnDir)
+		return err
+	}
+	// From here on the write has happened, whatever comes: an error below
+	// leaves the journal, and the next to take the lock goes on with it.
+	if err := h.syncDirs(map[string]bool{dir: true}); err != nil {
+		return err
+	}
+	if err := h.apply(id, actions); err != nil {
+		return err
+	}
+	return h.retire(id)
+}
+
+func (h *held) writeTree(changes []change, tree string) error {
+	temp := tempPrefix + h.newID()
+	err := func() error {
+		dirs := map[string]bool{}
+		var files []string
+		for _, c := range changes {
+			name := temp + "/" + strings.TrimPrefix(c.name, tree+"/")
+			if _, err := h.mkdirs(dirOf(name)); err != nil {
+				return err
+			}
+			if err := h.create(name, c.data, false); err != nil {
+				return err
+			}
+			files = append(files, name)
+			for dir := dirOf(name); dir != ""; dir = dirOf(dir) {
+				dirs[dir] = true
+			}
+		}
+		if len(files) == 0 {
+			if _, err := h.mkdirs(temp); err != nil {
+				return err
+			}
+		}
+		if err := h.syncAll(files); err != nil {
+			return err
+		}
+		if err := h.syncDirs(dirs); err != nil {
+			return err
+		}
+		if _, err := h.mkdirs(dirOf(tree)); err != nil {
+			return err
+		}
+		if err := h.lastCheck(tree); err != nil {
+			return err
+		}
+		return h.rename(temp, tree)
+	}()
+	if err != nil {
+		_ = h.removeAll(temp)
+		return err
+	}
+	return h.syncDirs(map[string]bool{dirOf(tree): true, "": true})
+}

@@ -1,0 +1,631 @@
+package filevault
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"envrun/auth/agekey"
+	"envrun/vault"
+	"envrun/vault/engine"
+	"envrun/vault/record"
+	"envrun/vault/seal"
+)
+
+// RecoveryMember is the member id of the recovery identity: the one kept
+// offline that every environment is granted to, when init was told to.
+const RecoveryMember = "recovery"
+
+// A keyring is the vault's source of keys (filevault §3.9). Nothing is a key
+// because it opens: age does not say who wrapped it. What a grant gives counts
+// when the grant and the generation bear MACs under it and the pin of this
+// machine knows it, or knows the key before it, whose holder chained this one.
+type keyring struct {
+	store *store
+	vault string
+	o     Options
+	pins  *pinStore // nil for a CI key
+
+	mu     sync.Mutex // one question to a person at a time
+	id     *agekey.Identity
+	opened map[slot]openKey
+	seen   map[vault.Env]uint64 // the last seq of a seal that was compared with the pin
+}
+
+type slot struct {
+	env vault.Env
+	gen uint32
+}
+
+// An openKey is a key that has passed every check.
+type openKey struct {
+	engine.EnvKey
+	fingerprint seal.Fingerprint
+	gen         []byte // the gen file it was checked against
+	chain       seal.ChainKey
+}
+
+var _ engine.Keys = (*keyring)(nil)
+
+func newKeyring(s *store, vaultID string, o Options) *keyring {
+	k := &keyring{store: s, vault: vaultID, o: o, opened: map[slot]openKey{}, seen: map[vault.Env]uint64{}}
+	if o.CI == nil {
+		k.pins = newPinStore(o.StateDir, vaultID)
+	}
+	return k
+}
+
+// Files of an environment, in the tree or in a commit. A view is one.
+type files interface {
+	blob(env vault.Env, name string) ([]byte, error)
+	blobs(env vault.Env, prefix string) ([]string, error)
+	file(env vault.Env, name string) string // what messages call it
+}
+
+func (v *view) file(env vault.Env, name string) string { return v.d.file(envDir(env) + "/" + name) }
+
+// identity is the caller's, asked for once.
+func (k *keyring) identity(ctx context.Context) (*agekey.Identity, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.identityLocked(ctx)
+}
+
+func (k *keyring) identityLocked(ctx context.Context) (*agekey.Identity, error) {
+	if k.o.CI != nil {
+		return k.o.CI.Identity, nil
+	}
+	if k.id != nil {
+		return k.id, nil
+	}
+	if k.o.Identity == nil {
+		return nil, &vault.Error{Kind: vault.KindNoIdentity}
+	}
+	id, err := k.o.Identity(ctx)
+	if err != nil {
+		var ve *vault.Error
+		if errors.As(err, &ve) || ctx.Err() != nil {
+			return nil, err
+		}
+		return nil, &vault.Error{Kind: vault.KindNoIdentity, Detail: "getting the identity", Err: err}
+	}
+	if id == nil {
+		return nil, &vault.Error{Kind: vault.KindNoIdentity}
+	}
+	k.id = id
+	return id, nil
+}
+
+// generations are the numbers of an environment's keys in the tree, ascending.
+func (v *view) generations(env vault.Env) ([]uint32, error) {
+	if err := v.needEnv(env); err != nil {
+		return nil, err
+	}
+	list, err := v.entries(envDir(env) + "/" + strings.TrimSuffix(engine.KeysPrefix, "/"))
+	if err != nil {
+		return nil, err
+	}
+	var gens []uint32
+	for _, e := range list {
+		if gen, ok := parseGenDir(e.Name()); ok {
+			gens = append(gens, gen)
+		}
+	}
+	slices.Sort(gens)
+	return gens, nil
+}
+
+// parseGenDir reads "0003".
+func parseGenDir(name string) (uint32, bool) {
+	n, err := strconv.ParseUint(name, 10, 31)
+	if err != nil || n == 0 {
+		return 0, false
+	}
+	return uint32(n), engine.GrantsPrefix(uint32(n)) == engine.KeysPrefix+name+"/"
+}
+
+// Current implements engine.Keys.
+func (k *keyring) Current(ctx context.Context, env vault.Env) (engine.EnvKey, error) {
+	if err := ctx.Err(); err != nil {
+		return engine.EnvKey{}, err
+	}
+	v, err := k.store.d.view()
+	if err != nil {
+		return engine.EnvKey{}, err
+	}
+	defer v.Close()
+	if err := k.checkCI(env); err != nil {
+		return engine.EnvKey{}, err
+	}
+	gens, err := v.generations(env)
+	if err != nil {
+		return engine.EnvKey{}, err
+	}
+	if len(gens) == 0 {
+		return engine.EnvKey{}, &vault.Error{Kind: vault.KindTampered, Env: env, File: v.file(env, strings.TrimSuffix(engine.KeysPrefix, "/")), Detail: "the environment has lost its keys"}
+	}
+	gen := gens[len(gens)-1]
+
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	o, err := k.cached(v, env, gen)
+	if err != nil {
+		return engine.EnvKey{}, err
+	}
+	if o == nil {
+		opened, err := k.open(ctx, env, gen, v)
+		if err != nil {
+			return engine.EnvKey{}, err
+		}
+		if err := k.trust(ctx, env, opened, v); err != nil {
+			return engine.EnvKey{}, err
+		}
+		k.opened[slot{env, gen}] = opened
+		o = &opened
+	}
+	return o.EnvKey, k.compareSeal(ctx, env, o, v)
+}
+
+// cached returns the key that was opened before, if its gen file is still the same.
+func (k *keyring) cached(from files, env vault.Env, gen uint32) (*openKey, error) {
+	o, ok := k.opened[slot{env, gen}]
+	if !ok {
+		return nil, nil
+	}
+	raw, err := from.blob(env, engine.GenBlob(gen))
+	if err != nil || !bytes.Equal(raw, o.gen) {
+		return nil, err
+	}
+	return &o, nil
+}
+
+// checkCI: a CI key is for one vault and environment.
+func (k *keyring) checkCI(env vault.Env) error {
+	if k.o.CI == nil {
+		return nil
+	}
+	if k.o.CI.Vault != k.vault {
+		return &vault.Error{Kind: vault.KindDenied, Env: env, Detail: fmt.Sprintf("the CI key is for vault %s, and this is %s", k.o.CI.Vault, k.vault)}
+	}
+	if k.o.CI.Env != string(env) {
+		return &vault.Error{Kind: vault.KindDenied, Env: env, Detail: fmt.Sprintf("the CI key is for the environment %s", k.o.CI.Env)}
+	}
+	return nil
+}
+
+// open opens a generation with the caller's grant and checks that a holder of
+// the key made both. Whether it is the right key is not known after it.
+func (k *keyring) open(ctx context.Context, env vault.Env, gen uint32, from files) (openKey, error) {
+	name := engine.GenBlob(gen)
+	bad := func(detail string) (openKey, error) {
+		return openKey{}, &vault.Error{Kind: vault.KindTampered, Env: env, File: from.file(env, name), Detail: detail}
+	}
+	raw, err := from.blob(env, name)
+	if vault.KindOf(err) == vault.KindNotFound {
+		return bad("the file that describes the key is missing")
+	}
+	if err != nil {
+		return openKey{}, err
+	}
+	g, err := record.ParseGen(raw)
+	if err != nil {
+		return openKey{}, inFile(err, from.file(env, name))
+	}
+	if g.Vault != k.vault || g.Env != env || g.Gen != gen {
+		return bad(fmt.Sprintf("describes key %d of %s in vault %s, and was put in this place", g.Gen, g.Env, g.Vault))
+	}
+	key, err := k.unwrap(ctx, env, gen, from)
+	if err != nil {
+		return openKey{}, err
+	}
+	fp := key.Fingerprint(k.vault, env, gen)
+	if fp.String() != g.Fingerprint {
+		return bad(fmt.Sprintf("names the key %s, and the grant holds %s", g.Fingerprint, fp))
+	}
+	if !key.CheckMAC(seal.GenMAC, g.MACInput(), g.MAC) {
+		return bad("was changed by somebody without the key")
+	}
+	return openKey{EnvKey: engine.EnvKey{Gen: gen, Key: key}, fingerprint: fp, gen: raw, chain: key.ChainKey()}, nil
+}
+
+// unwrap finds the caller's grant and opens it: the one of the caller's member
+// id, else one for the caller's recipient.
+func (k *keyring) unwrap(ctx context.Context, env vault.Env, gen uint32, from files) (seal.Key, error) {
+	id, err := k.identityLocked(ctx)
+	if err != nil {
+		return seal.Key{}, err
+	}
+	names, err := from.blobs(env, engine.GrantsPrefix(gen))
+	if err != nil {
+		return seal.Key{}, err
+	}
+	own := ""
+	if k.o.Member != "" {
+		own = engine.GrantBlob(gen, k.o.Member)
+	}
+	var members []string
+	tryOne := func(name string, wantRecipient string) (seal.Key, bool, error) {
+		g, err := k.readGrant(env, gen, name, from)
+		if err != nil {
+			return seal.Key{}, false, err
+		}
+		if g.Recipient == "" || wantRecipient != "" && g.Recipient != wantRecipient {
+			return seal.Key{}, false, nil
+		}
+		key, err := seal.AgeSealer("age:"+g.Member, nil, id.Unwrap()).Open(ctx, g.Wrapped, seal.KeyContext(k.vault, env, gen, g.Member))
+		if vault.KindOf(err) == vault.KindDenied {
+			return seal.Key{}, false, nil
+		}
+		if err != nil {
+			return seal.Key{}, false, inFile(err, from.file(env, name))
+		}
+		if !key.CheckMAC(seal.GrantMAC, g.MACInput(), g.MAC) {
+			return seal.Key{}, false, &vault.Error{Kind: vault.KindTampered, Env: env, File: from.file(env, name), Detail: "the grant was changed by somebody without the key"}
+		}
+		return key, true, nil
+	}
+	if slices.Contains(names, own) {
+		if key, ok, err := tryOne(own, ""); ok || err != nil {
+			return key, err
+		}
+	}
+	for _, name := range names {
+		member, ok := strings.CutSuffix(path.Base(name), grantSuffix)
+		if !ok {
+			continue
+		}
+		members = append(members, member)
+		if name == own || id.Recipient() == "" {
+			continue
+		}
+		// Somebody else's damaged grant is not the caller's trouble.
+		if key, ok, err := tryOne(name, id.Recipient()); ok || err != nil && vault.KindOf(err) == vault.KindUnavailable {
+			return key, err
+		}
+	}
+	return seal.Key{}, k.denied(env, gen, members)
+}
+
+// denied says who could grant access. It is the word of file names, not checked.
+func (k *keyring) denied(env vault.Env, gen uint32, members []string) error {
+	who := "this identity"
+	if k.o.Member != "" {
+		who = k.o.Member
+	}
+	detail := fmt.Sprintf("%s has no grant for key %d", who, gen)
+	if slices.Contains(members, k.o.Member) && k.o.Member != "" {
+		detail = fmt.Sprintf("the grant of %s for key %d is for another identity than the one on this machine", who, gen)
+	}
+	if others := slices.DeleteFunc(slices.Clone(members), func(m string) bool { return m == k.o.Member }); len(others) > 0 {
+		detail += "; those who have: " + strings.Join(others, ", ")
+	}
+	return &vault.Error{Kind: vault.KindDenied, Env: env, Detail: detail}
+}
+
+// readGrant reads a grant and checks that it is of the place where it is.
+func (k *keyring) readGrant(env vault.Env, gen uint32, name string, from files) (*record.Grant, error) {
+	raw, err := from.blob(env, name)
+	if err != nil {
+		return nil, err
+	}
+	g, err := record.ParseGrant(raw)
+	if err != nil {
+		return nil, inFile(err, from.file(env, name))
+	}
+	if g.Vault != k.vault || g.Env != env || g.Gen != gen || engine.GrantBlob(gen, g.Member) != name {
+		return nil, &vault.Error{Kind: vault.KindTampered, Env: env, File: from.file(env, name),
+			Detail: fmt.Sprintf("is the grant of %s for key %d of %s in vault %s, put in this place", g.Member, g.Gen, g.Env, g.Vault)}
+	}
+	return g, nil
+}
+
+// inFile adds the file to an error of ours that has none.
+func inFile(err error, file string) error {
+	var ve *vault.Error
+	if err == nil || !errors.As(err, &ve) || ve.File != "" {
+		return err
+	}
+	c := *ve
+	c.File = file
+	return &c
+}
+
+// replaced is what a machine says that knows another key.
+func replaced(env vault.Env, o openKey, file string) error {
+	return &vault.Error{Kind: vault.KindTampered, Env: env, File: file,
+		Detail: fmt.Sprintf("the %s key was replaced by someone who did not hold the old one; this one is %s", env, o.fingerprint)}
+}
+
+// trust decides whether an opened current key is the right one, by the pin of
+// this machine, and moves the pin.
+func (k *keyring) trust(ctx context.Context, env vault.Env, o openKey, from files) error {
+	file := from.file(env, engine.GenBlob(o.Gen))
+	if k.o.CI != nil {
+		if fp := k.o.CI.Fingerprint; fp != o.fingerprint.String() && fp != o.fingerprint.Hex() {
+			return &vault.Error{Kind: vault.KindDenied, Env: env, File: file,
+				Detail: fmt.Sprintf("the CI key trusts the %s key %s, and the key is %s now", env, fp, o.fingerprint)}
+		}
+		return nil
+	}
+	all, err := k.pins.load()
+	if err != nil {
+		return err
+	}
+	p, known := all[env]
+	switch {
+	case !known:
+		return k.contact(ctx, env, o, file, nil)
+	case p.gen == o.Gen:
+		if p.fingerprint != o.fingerprint {
+			return replaced(env, o, file)
+		}
+		return nil
+	case p.gen > o.Gen:
+		return k.older(ctx, env, o, file, p)
+	}
+	return k.newer(ctx, env, o, file, p, from)
+}
+
+// contact asks about a key that this machine cannot derive from one it knows.
+func (k *keyring) contact(ctx context.Context, env vault.Env, o openKey, file string, p *pin) error {
+	c := Contact{Vault: k.vault, Env: env, Gen: o.Gen, Fingerprint: o.fingerprint.String(), File: file}
+	if p != nil {
+		c.Known, c.KnownFingerprint = p.gen, p.fingerprint.String()
+	}
+	err := error(&UntrustedError{c})
+	if k.o.FirstContact != nil {
+		err = k.o.FirstContact(ctx, c)
+	}
+	if err != nil {
+		var ve *vault.Error
+		if errors.As(err, &ve) || ctx.Err() != nil {
+			return err
+		}
+		return &vault.Error{Kind: vault.KindDenied, Env: env, File: file, Err: err}
+	}
+	return k.pins.update(ctx, k.o.LockWait, env, func(q *pin) { q.learn(o) })
+}
+
+// older: an old commit is checked out, as people do, or put in the way, as an
+// attacker would. It must be a key that this machine has known.
+func (k *keyring) older(ctx context.Context, env vault.Env, o openKey, file string, p pin) error {
+	if former, ok := p.former[o.Gen]; !ok {
+		if err := k.contact(ctx, env, o, file, &p); err != nil {
+			return err
+		}
+	} else if former != o.fingerprint {
+		return replaced(env, o, file)
+	}
+	return k.stale(env, file, fmt.Sprintf("%s is at key %d, and this machine has seen key %d: an older state is checked out", env, o.Gen, p.gen))
+}
+
+// stale refuses with Fresh, and else tells.
+func (k *keyring) stale(env vault.Env, file, what string) error {
+	if k.o.Fresh {
+		return &vault.Error{Kind: vault.KindTampered, Env: env, File: file, Detail: what}
+	}
+	k.o.Notice(what)
+	return nil
+}
+
+// newer follows the chain from the pinned key to this one: each generation
+// bears a MAC that only a holder of the one before it can make. The key of
+// each step comes from the caller's own grant, as long as it is there.
+func (k *keyring) newer(ctx context.Context, env vault.Env, o openKey, file string, p pin, from files) error {
+	chain := p.chain
+	var path []openKey
+	for gen := p.gen + 1; ; gen++ {
+		step := o
+		if gen < o.Gen {
+			var err error
+			if step, err = k.open(ctx, env, gen, from); err != nil {
+				if kind := vault.KindOf(err); kind == vault.KindDenied || missing(from, env, gen) {
+					// Retired keys are pruned, and members come back: ask.
+					return k.contact(ctx, env, o, file, &p)
+				}
+				return err
+			}
+		}
+		if err := checkChain(chain, step); err != nil {
+			return replaced(env, o, from.file(env, engine.GenBlob(gen)))
+		}
+		path = append(path, step)
+		chain = step.chain
+		if gen == o.Gen {
+			break
+		}
+	}
+	return k.pins.update(ctx, k.o.LockWait, env, func(q *pin) {
+		for _, step := range path {
+			q.learn(step)
+		}
+	})
+}
+
+func missing(from files, env vault.Env, gen uint32) bool {
+	_, err := from.blob(env, engine.GenBlob(gen))
+	return vault.KindOf(err) == vault.KindNotFound
+}
+
+var errChain = errors.New("does not follow from the key before it")
+
+// checkChain checks that the holder of the key that chain is of made the step after it.
+func checkChain(chain seal.ChainKey, step openKey) error {
+	g, err := record.ParseGen(step.gen)
+	if err != nil || !chain.CheckMAC(g.ChainInput(), g.Chain) {
+		return errChain
+	}
+	return nil
+}
+
+// compareSeal compares the number of the seal with the pin. A lower one is an
+// older state; a higher one moves the pin, once its MAC is found right.
+func (k *keyring) compareSeal(ctx context.Context, env vault.Env, o *openKey, from files) error {
+	if k.pins == nil {
+		return nil
+	}
+	raw, err := from.blob(env, engine.SealBlob)
+	if err != nil {
+		return nil // the engine says so, and better
+	}
+	head, err := record.SplitSeal(raw)
+	if err != nil || k.seen[env] == head.Head.Seq {
+		return nil
+	}
+	all, err := k.pins.load()
+	if err != nil {
+		return err
+	}
+	p, seq := all[env], head.Head.Seq
+	switch {
+	case seq < p.seal:
+		if err := k.stale(env, from.file(env, engine.SealBlob),
+			fmt.Sprintf("%s is at seal %d, and this machine has seen seal %d: an older state is checked out", env, seq, p.seal)); err != nil {
+			return err
+		}
+	case seq > p.seal && o.Gen == p.gen:
+		if !o.Key.CheckMAC(seal.SealMAC, head.MACInput(), head.Head.MAC) {
+			return nil // the engine refuses it
+		}
+		if err := k.pins.update(ctx, k.o.LockWait, env, func(q *pin) { q.seal = max(q.seal, seq) }); err != nil {
+			// The key is trusted, and the pin only lags behind.
+			k.o.Notice(fmt.Sprintf("the pin of %s could not be moved to seal %d: %v", env, seq, err))
+		}
+	}
+	k.seen[env] = seq
+	return nil
+}
+
+// Generation implements engine.Keys. A former key counts if this machine has
+// known it, or if the one after it, which counts, was chained to it. It is
+// looked for in the tree, and then in the commit that a version was found in.
+func (k *keyring) Generation(ctx context.Context, env vault.Env, gen uint32) (engine.EnvKey, error) {
+	current, err := k.Current(ctx, env)
+	if err != nil || current.Gen == gen {
+		return current, err
+	}
+	if gen == 0 || gen > current.Gen {
+		return engine.EnvKey{}, &vault.Error{Kind: vault.KindNotFound, Env: env, Detail: fmt.Sprintf("there is no key %d", gen)}
+	}
+	v, err := k.store.d.view()
+	if err != nil {
+		return engine.EnvKey{}, err
+	}
+	defer v.Close()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	o, err := k.former(ctx, env, gen, current.Gen, v)
+	return o.EnvKey, err
+}
+
+func (k *keyring) former(ctx context.Context, env vault.Env, gen, current uint32, tree files) (openKey, error) {
+	if o, ok := k.opened[slot{env, gen}]; ok {
+		return o, nil
+	}
+	var from files = tree
+	if missing(tree, env, gen) {
+		commit, err := k.store.history.keysOf(ctx, env, gen)
+		if err != nil {
+			return openKey{}, err
+		}
+		from = commit
+	}
+	o, err := k.open(ctx, env, gen, from)
+	if err != nil {
+		return openKey{}, err
+	}
+	if k.pins != nil {
+		all, err := k.pins.load()
+		if err != nil {
+			return openKey{}, err
+		}
+		if fp, ok := all[env].former[gen]; ok {
+			if fp != o.fingerprint {
+				return openKey{}, replaced(env, o, from.file(env, engine.GenBlob(gen)))
+			}
+			k.opened[slot{env, gen}] = o
+			return o, nil
+		}
+	}
+	next, err := k.former(ctx, env, gen+1, current, tree)
+	if err != nil {
+		return openKey{}, fmt.Errorf("following key %d to key %d: %w", gen, current, err)
+	}
+	if err := checkChain(o.chain, next); err != nil {
+		return openKey{}, &vault.Error{Kind: vault.KindTampered, Env: env, File: from.file(env, engine.GenBlob(gen)),
+			Detail: fmt.Sprintf("key %d does not follow from this key %d, which somebody else made", gen+1, gen)}
+	}
+	k.opened[slot{env, gen}] = o
+	return o, nil
+}
+
+// adopt pins the key of an environment that the caller has just made.
+func (k *keyring) adopt(ctx context.Context, env vault.Env) error {
+	if k.pins == nil {
+		return nil
+	}
+	v, err := k.store.d.view()
+	if err != nil {
+		return err
+	}
+	defer v.Close()
+	gens, err := v.generations(env)
+	if err != nil {
+		return err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	o, err := k.open(ctx, env, gens[len(gens)-1], v)
+	if err != nil {
+		return err
+	}
+	err = k.pins.update(ctx, k.o.LockWait, env, func(q *pin) {
+		*q = pin{}
+		q.learn(o)
+		q.seal = 1
+	})
+	if err == nil {
+		k.opened[slot{env, o.Gen}] = o
+	}
+	return err
+}
+
+// forget drops what is known of an environment in this process.
+func (k *keyring) forget(env vault.Env) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for s := range k.opened {
+		if s.env == env {
+			delete(k.opened, s)
+		}
+	}
+	delete(k.seen, env)
+}
+
+// grantTo makes the grant for one member.
+func grantTo(member, recipient string) (engine.GrantTo, error) {
+	if err := record.CheckMember(member); err != nil {
+		return engine.GrantTo{}, err
+	}
+	to, err := agekey.ParseRecipient(recipient)
+	if err != nil {
+		return engine.GrantTo{}, &vault.Error{Kind: vault.KindInvalid, Op: "granting a key", Detail: "the recipient of " + member, Err: err}
+	}
+	return engine.GrantTo{Member: member, Recipient: recipient, Sealer: seal.AgeSealer("age:"+member, to, nil)}, nil
+}
+
+// ForgetPin makes this machine forget which key of env it trusts, so that the
+// next use is a first contact. It is for a person who knows why the key changed.
+func (v *Vault) ForgetPin(ctx context.Context, env vault.Env) error {
+	if v.keys.pins == nil {
+		return nil
+	}
+	v.keys.forget(env)
+	return v.keys.pins.remove(ctx, v.options.LockWait, env)
+}
