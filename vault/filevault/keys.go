@@ -47,6 +47,7 @@ type slot struct {
 type openKey struct {
 	engine.EnvKey
 	fingerprint seal.Fingerprint
+	member      string // whose grant opened it
 	gen         []byte // the gen file it was checked against
 	chain       seal.ChainKey
 }
@@ -220,7 +221,7 @@ func (k *keyring) open(ctx context.Context, env vault.Env, gen uint32, from file
 	if g.Vault != k.vault || g.Env != env || g.Gen != gen {
 		return bad(fmt.Sprintf("describes key %d of %s in vault %s, and was put in this place", g.Gen, g.Env, g.Vault))
 	}
-	key, err := k.unwrap(ctx, env, gen, from)
+	key, member, err := k.unwrap(ctx, env, gen, from)
 	if err != nil {
 		return openKey{}, err
 	}
@@ -231,19 +232,19 @@ func (k *keyring) open(ctx context.Context, env vault.Env, gen uint32, from file
 	if !key.CheckMAC(seal.GenMAC, g.MACInput(), g.MAC) {
 		return bad("was changed by somebody without the key")
 	}
-	return openKey{EnvKey: engine.EnvKey{Gen: gen, Key: key}, fingerprint: fp, gen: raw, chain: key.ChainKey()}, nil
+	return openKey{EnvKey: engine.EnvKey{Gen: gen, Key: key}, fingerprint: fp, member: member, gen: raw, chain: key.ChainKey()}, nil
 }
 
 // unwrap finds the caller's grant and opens it: the one of the caller's member
 // id, else one for the caller's recipient.
-func (k *keyring) unwrap(ctx context.Context, env vault.Env, gen uint32, from files) (seal.Key, error) {
+func (k *keyring) unwrap(ctx context.Context, env vault.Env, gen uint32, from files) (_ seal.Key, member string, _ error) {
 	id, err := k.identityLocked(ctx)
 	if err != nil {
-		return seal.Key{}, err
+		return seal.Key{}, "", err
 	}
 	names, err := from.blobs(env, engine.GrantsPrefix(gen))
 	if err != nil {
-		return seal.Key{}, err
+		return seal.Key{}, "", err
 	}
 	own := ""
 	if k.o.Member != "" {
@@ -272,7 +273,7 @@ func (k *keyring) unwrap(ctx context.Context, env vault.Env, gen uint32, from fi
 	}
 	if slices.Contains(names, own) {
 		if key, ok, err := tryOne(own, ""); ok || err != nil {
-			return key, err
+			return key, k.o.Member, err
 		}
 	}
 	for _, name := range names {
@@ -286,10 +287,10 @@ func (k *keyring) unwrap(ctx context.Context, env vault.Env, gen uint32, from fi
 		}
 		// Somebody else's damaged grant is not the caller's trouble.
 		if key, ok, err := tryOne(name, id.Recipient()); ok || err != nil && vault.KindOf(err) == vault.KindUnavailable {
-			return key, err
+			return key, member, err
 		}
 	}
-	return seal.Key{}, k.denied(env, gen, members)
+	return seal.Key{}, "", k.denied(env, gen, members)
 }
 
 // denied says who could grant access. It is the word of file names, not checked.
@@ -594,6 +595,13 @@ func (k *keyring) adopt(ctx context.Context, env vault.Env) error {
 		k.opened[slot{env, o.Gen}] = o
 	}
 	return err
+}
+
+// mine is the member whose grant opened a key; "" if it is not open.
+func (k *keyring) mine(env vault.Env, gen uint32) string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.opened[slot{env, gen}].member
 }
 
 // forget drops what is known of an environment in this process.
