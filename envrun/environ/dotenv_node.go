@@ -12,7 +12,23 @@ type lineRules struct {
 	space    func(rune) bool
 	nameChar func(byte) bool
 	quotes   string
-	bareName bool // a name alone on its line is an assignment too
+	breaks   string // the characters that end a line
+	bareName bool   // a name alone on its line is an assignment too
+}
+
+// endOfLine is the offset of the line end at or after i, or of the end of text.
+func (l lineRules) endOfLine(text []byte, i int) int {
+	if n := bytes.IndexAny(text[i:], l.breaks); n >= 0 {
+		return i + n
+	}
+	return len(text)
+}
+
+// nextLine is the offset of the line after the one that ends at or after i.
+func (l lineRules) nextLine(text []byte, i int) int {
+	i = l.endOfLine(text, i)
+	_, n := utf8.DecodeRune(text[i:])
+	return i + n
 }
 
 // A match is one assignment found by matchLine.
@@ -102,10 +118,10 @@ func matchTail(text []byte, i int, l lineRules) int {
 		return far
 	}
 	if text[far] == '#' {
-		return endOfLine(text, far)
+		return l.endOfLine(text, far)
 	}
 	// Give white space back until it stops before a line end.
-	if n := bytes.LastIndexByte(text[i:far], '\n'); n >= 0 {
+	if n := bytes.LastIndexAny(text[i:far], l.breaks); n >= 0 {
 		return i + n
 	}
 	return -1
@@ -118,23 +134,25 @@ func readLines(text []byte, l lineRules, take func(*reading, match, int)) readin
 	for i := 0; i < len(text); {
 		// Over empty lines at once: white space before a name may cross them, and
 		// trying again at each would take time squared.
-		if first := skip(text, i, l.space); first < len(text) {
-			i += bytes.LastIndexByte(text[i:first], '\n') + 1
-		} else {
+		first := skip(text, i, l.space)
+		if first == len(text) {
 			break
+		}
+		if n := bytes.LastIndexAny(text[i:first], l.breaks); n >= 0 {
+			i = l.nextLine(text, i+n)
 		}
 		m, ok := matchLine(text, i, l)
 		if ok {
 			take(&r, m, lines.of(m.start))
-			i = endOfLine(text, m.end) + 1
+			i = l.nextLine(text, m.end)
 			continue
 		}
-		end := endOfLine(text, i)
+		end := l.endOfLine(text, i)
 		if line := bytes.TrimFunc(text[i:end], l.space); len(line) > 0 && line[0] != '#' {
 			n := lines.of(i)
 			r.add(binding{name: bareName(line, l), line: n, bare: true})
 		}
-		i = end + 1
+		i = l.nextLine(text, end)
 	}
 	return r
 }
@@ -155,7 +173,11 @@ func bareName(line []byte, l lineRules) string {
 
 // readNode reads as npm's dotenv 16 and 17 do. It expands nothing.
 func readNode(text []byte) reading {
-	l := lineRules{space: isJSSpace, nameChar: isNodeNameChar, quotes: "'\"`"}
+	l := lineRules{space: isJSSpace, nameChar: isNodeNameChar, quotes: "'\"`", breaks: "\n"}
+	separators := bytes.ContainsAny(text, jsSeparators)
+	if separators {
+		l.breaks += jsSeparators
+	}
 	return readLines(text, l, func(r *reading, m match, line int) {
 		name := string(m.name)
 		value := bytes.TrimFunc(m.value, isJSSpace)
@@ -166,6 +188,9 @@ func readNode(text []byte) reading {
 				return
 			}
 			value = value[1 : len(value)-1]
+		} else if separators && bytes.ContainsAny(value, jsSeparators) && bytes.ContainsAny(value, l.quotes) {
+			r.bad(line, name, "its value has a line separator U+2028 or U+2029 and quotes, of which Node takes some away")
+			return
 		}
 		value = bytes.Clone(value)
 		if quote == '"' {
@@ -175,6 +200,9 @@ func readNode(text []byte) reading {
 		r.add(binding{name: name, value: value, line: line})
 	})
 }
+
+// jsSeparators end a line in JavaScript's expressions too.
+const jsSeparators = "\u2028\u2029"
 
 func isNodeNameChar(c byte) bool { return isWordChar(c) || c == '.' || c == '-' }
 

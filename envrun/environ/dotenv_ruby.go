@@ -5,7 +5,7 @@ import "bytes"
 // readRuby reads as the gem dotenv 3 does, but for two things: it expands
 // nothing, and it does not look at its own environment.
 func readRuby(text []byte) reading {
-	l := lineRules{space: isRubySpace, nameChar: isRubyNameChar, quotes: `'"`, bareName: true}
+	l := lineRules{space: isRubySpace, nameChar: isRubyNameChar, quotes: `'"`, breaks: "\n", bareName: true}
 	legacy := false // what DOTENV_LINEBREAK_MODE says for the lines after it
 	seen := map[string]bool{}
 	return readLines(text, l, func(r *reading, m match, line int) {
