@@ -31,7 +31,7 @@ func (e *Engine) Verify(ctx context.Context, env vault.Env) iter.Seq[vault.Findi
 		if err != nil {
 			// The rest is looked at all the same, as far as that goes.
 			if yield(vault.Finding{Env: env, Err: err}) && ctx.Err() == nil {
-				e.VerifyForm(ctx, env)(yield)
+				e.verifyForm(ctx, env, err, yield)
 			}
 			return
 		}
@@ -87,35 +87,41 @@ func wipe(fields []vault.Field) {
 // attacker did who did not trouble to change the seal too. Somebody who does
 // is found by Verify alone.
 func (e *Engine) VerifyForm(ctx context.Context, env vault.Env) iter.Seq[vault.Finding] {
-	return func(yield func(vault.Finding) bool) {
-		s, err := e.formSeal(ctx, env)
-		if err != nil && (!yield(vault.Finding{Env: env, Err: err}) || vault.KindOf(err) == vault.KindNoEnv || ctx.Err() != nil) {
-			return
-		}
-		if s != nil {
-			for _, err := range e.checkKeys(ctx, env, s.Gen, nil, s.Grants) {
-				if !yield(vault.Finding{Env: env, Err: err}) {
-					return
-				}
+	return func(yield func(vault.Finding) bool) { e.verifyForm(ctx, env, nil, yield) }
+}
+
+// verifyForm is VerifyForm; said is what the caller has heard of the seal already.
+func (e *Engine) verifyForm(ctx context.Context, env vault.Env, said error, yield func(vault.Finding) bool) {
+	s, err := e.formSeal(ctx, env)
+	if err != nil && (said == nil || err.Error() != said.Error()) && !yield(vault.Finding{Env: env, Err: err}) {
+		return
+	}
+	if vault.KindOf(err) == vault.KindNoEnv || ctx.Err() != nil {
+		return
+	}
+	if s == nil {
+		s = &record.Seal{} // which knows nothing of any secret
+	} else {
+		for _, err := range e.checkKeys(ctx, env, s.Gen, nil, s.Grants) {
+			if !yield(vault.Finding{Env: env, Err: err}) {
+				return
 			}
-		} else {
-			s = &record.Seal{}
 		}
-		err = e.walk(ctx, env, e.Store.Heads(ctx, env, ""), bySealedPath(s, ""), func(r Record) (opened, []vault.Field, error) {
-			gen := s.Gen
-			if gen == 0 { // no seal tells: any will do
-				if _, g, err := record.ParseHeader(r.Raw); err == nil {
-					gen = g
-				}
+	}
+	err = e.walk(ctx, env, e.Store.Heads(ctx, env, ""), bySealedPath(s, ""), func(r Record) (opened, []vault.Field, error) {
+		gen := s.Gen
+		if gen == 0 { // no seal tells: any will do
+			if _, g, err := record.ParseHeader(r.Raw); err == nil {
+				gen = g
 			}
-			o, err := e.form(env, gen, r.Path, r.Raw)
-			return o, nil, err
-		}, func(f found) bool {
-			return yield(vault.Finding{Env: env, Path: f.path, Err: f.err})
-		})
-		if err != nil {
-			yield(vault.Finding{Env: env, Err: e.locate(err, env, "")})
 		}
+		o, err := e.form(env, gen, r.Path, r.Raw)
+		return o, nil, err
+	}, func(f found) bool {
+		return yield(vault.Finding{Env: env, Path: f.path, Err: f.err})
+	})
+	if err != nil {
+		yield(vault.Finding{Env: env, Err: e.locate(err, env, "")})
 	}
 }
 
@@ -246,8 +252,15 @@ func (e *Engine) grants(env vault.Env, gen uint32, key *EnvKey, sealed []record.
 		if !ok {
 			continue // the gen file, and what other versions may keep beside it
 		}
+		raw, err := blobs.Blob(name)
+		if vault.KindOf(err) == vault.KindNotFound {
+			continue // removed since it was listed
+		}
+		if err != nil {
+			return nil, e.locateBlob(err, env, name)
+		}
 		g := GrantState{Gen: gen, Member: member}
-		g.Err = e.locateBlob(e.readGrant(env, &g, key, name, blobs), env, name)
+		g.Err = e.locateBlob(e.checkGrant(env, &g, key, raw), env, name)
 		hash, listed := hashes[member]
 		g.listed, g.Sealed = listed, listed && g.Err == nil && g.hash == hash
 		delete(hashes, member)
@@ -263,12 +276,8 @@ func (e *Engine) grants(env vault.Env, gen uint32, key *EnvKey, sealed []record.
 	return states, nil
 }
 
-// readGrant fills in g and says why it does not count.
-func (e *Engine) readGrant(env vault.Env, g *GrantState, key *EnvKey, name string, blobs blobReader) error {
-	raw, err := blobs.Blob(name)
-	if err != nil {
-		return err
-	}
+// checkGrant fills in g from its bytes, and says why it does not count.
+func (e *Engine) checkGrant(env vault.Env, g *GrantState, key *EnvKey, raw []byte) error {
 	r, err := record.ParseGrant(raw)
 	if err != nil {
 		return err
