@@ -138,8 +138,7 @@ func (s *ageSealer) open(blob, context []byte) (Key, error) {
 	for i, id := range from {
 		from[i] = watched{id, &outer}
 	}
-	in := bytes.NewReader(blob)
-	r, err := age.Decrypt(armor.NewReader(in), from...)
+	r, err := age.Decrypt(armor.NewReader(bytes.NewReader(blob)), from...)
 	var noMatch *age.NoIdentityMatchError
 	switch {
 	case err == nil:
@@ -150,13 +149,12 @@ func (s *ageSealer) open(blob, context []byte) (Key, error) {
 	default:
 		return Key{}, badBlob("the wrapped key does not open", err)
 	}
-	plain := make([]byte, KeyBlobSize+1) // one more, so that a longer plaintext shows
+	plain, err := io.ReadAll(io.LimitReader(r, int64(KeyBlobSize)+1)) // one more, so that a longer plaintext shows
 	defer clear(plain)
-	n, err := io.ReadFull(r, plain)
-	if !errors.Is(err, io.ErrUnexpectedEOF) || n != KeyBlobSize || in.Len() != 0 {
-		return Key{}, badBlob("the wrapped key does not open", nil)
+	if err != nil {
+		return Key{}, badBlob("the wrapped key does not open", err)
 	}
-	return OpenKeyBlob(plain[:n], context)
+	return OpenKeyBlob(plain, context)
 }
 
 // watched keeps apart an identity that could not try (a plugin that is
