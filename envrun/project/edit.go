@@ -112,6 +112,7 @@ type statement struct {
 // document is a text cut into statements, for edits that keep every other byte.
 type document struct {
 	text  []byte // with its byte order mark
+	start int    // after the byte order mark
 	eol   string
 	stmts []statement
 	layer *layer
@@ -122,12 +123,11 @@ func parseDocument(text []byte) (*document, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &document{text: text, eol: "\n", layer: l}
+	body := bytes.TrimPrefix(text, []byte("\uFEFF"))
+	d := &document{text: text, start: len(text) - len(body), eol: "\n", layer: l}
 	if i := bytes.IndexByte(text, '\n'); i > 0 && text[i-1] == '\r' {
 		d.eol = "\r\n"
 	}
-	body := bytes.TrimPrefix(text, []byte("\uFEFF"))
-	skipped := len(text) - len(body)
 	var p unstable.Parser
 	p.Reset(body)
 	var header []string
@@ -149,8 +149,8 @@ func parseDocument(text []byte) (*document, error) {
 			s.header = true
 			header = s.path
 		}
-		s.from = skipped + bytes.LastIndexByte(body[:from], '\n') + 1
-		s.to = skipped + endOfLine(body, to)
+		s.from = d.start + bytes.LastIndexByte(body[:from], '\n') + 1
+		s.to = d.start + endOfLine(body, to)
 		s.line = bytes.Count(body[:from], []byte{'\n'}) + 1
 		d.stmts = append(d.stmts, s)
 	}
@@ -182,8 +182,8 @@ func (d *document) afterComments(at int) int {
 	return to
 }
 
-// blank reports whether the line that ends at (before) or begins at a place is
-// blank; the ends of the text count as blank.
+// blankAfter reports whether the line that begins at a place is blank, or the
+// text ends there.
 func (d *document) blankAfter(at int) bool {
 	return len(bytes.TrimSpace(d.text[at:endOfLine(d.text, at)])) == 0
 }
@@ -248,16 +248,17 @@ func AddEnv(text []byte, name vault.Env) ([]byte, error) {
 	if last >= 0 {
 		s := d.stmts[last]
 		at = d.afterComments(s.to)
-		// Headers without content stand close together, as they are written by hand.
-		gap = !s.header || at > s.to
-	} else if len(bytes.TrimSpace(text)) == 0 {
+		// Headers without content stand close together, as they are written by
+		// hand, and so does all in a text without blank lines.
+		gap = (!s.header || at > s.to) && d.blankAfter(at)
+	} else if len(bytes.TrimSpace(text[d.start:])) == 0 {
 		gap = false
 	}
 	insert := envHeader(name) + d.eol
 	if gap && d.blankBefore(at) == at {
 		insert = d.eol + insert
 	}
-	if at > 0 && text[at-1] != '\n' && !bytes.Equal(text, []byte("\uFEFF")) {
+	if at > d.start && text[at-1] != '\n' {
 		insert = d.eol + insert
 	}
 	out, l, err := d.splice(at, at, insert)
@@ -359,7 +360,7 @@ func SetDefault(text []byte, name vault.Env) ([]byte, error) {
 	if at, n := d.value("default"); n > 0 {
 		from, to, insert = at, at+n, tomlString(string(name))
 	} else {
-		at := len(text) - len(bytes.TrimPrefix(text, []byte("\uFEFF")))
+		at := d.start
 		for _, s := range d.stmts {
 			if s.header {
 				break
@@ -367,7 +368,7 @@ func SetDefault(text []byte, name vault.Env) ([]byte, error) {
 			at = s.to
 		}
 		from, to, insert = at, at, line+d.eol
-		if at > 0 && text[at-1] != '\n' && len(d.stmts) > 0 {
+		if at > d.start && text[at-1] != '\n' {
 			insert = d.eol + insert
 		}
 	}
@@ -380,9 +381,8 @@ func SetDefault(text []byte, name vault.Env) ([]byte, error) {
 
 // value is where the string of a top-level key is written, quotes included.
 func (d *document) value(key string) (at, n int) {
-	body := bytes.TrimPrefix(d.text, []byte("\uFEFF"))
 	var p unstable.Parser
-	p.Reset(body)
+	p.Reset(d.text[d.start:])
 	for p.NextExpression() {
 		e := p.Expression()
 		if e.Kind != unstable.KeyValue {
@@ -391,7 +391,7 @@ func (d *document) value(key string) (at, n int) {
 		it := e.Key()
 		if it.Next(); string(it.Node().Data) == key && it.IsLast() {
 			r := e.Value().Raw
-			return len(d.text) - len(body) + int(r.Offset), int(r.Length)
+			return d.start + int(r.Offset), int(r.Length)
 		}
 	}
 	return 0, 0

@@ -2,8 +2,9 @@ package project
 
 // Nearest returns the candidate that was probably meant by name, or "" if none
 // is near: at most one typing slip (a letter missing, doubled, wrong, or two
-// swapped) for every three letters, letter case counting as nothing. It is for
-// error messages alone; nothing may act on it.
+// swapped) for every three letters, letter case counting as nothing, or one
+// the beginning of the other ("prod", "production"). It is for error messages
+// alone; nothing may act on it.
 func Nearest[S ~string](name string, candidates []S) S {
 	var best S
 	limit := max(1, len(name)/3)
@@ -11,7 +12,7 @@ func Nearest[S ~string](name string, candidates []S) S {
 		if len(c) == 0 || string(c) == name {
 			continue
 		}
-		if d := distance(name, string(c), limit); d <= limit {
+		if d := slips(name, string(c), limit); d <= limit && d < len(c) {
 			if best == "" || d < limit {
 				best, limit = c, d
 			}
@@ -23,12 +24,12 @@ func Nearest[S ~string](name string, candidates []S) S {
 	return best
 }
 
-// Near returns up to max candidates near to name, nearest first, those equally
+// Near returns up to most candidates near to name, nearest first, those equally
 // near in the order given.
-func Near[S ~string](name string, candidates []S, max int) []S {
+func Near[S ~string](name string, candidates []S, most int) []S {
 	var out []S
 	rest := candidates
-	for len(out) < max {
+	for len(out) < most {
 		n := Nearest(name, rest)
 		if n == "" {
 			break
