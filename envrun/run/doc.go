@@ -1,0 +1,26 @@
+// Package run starts the user's program with an environment and is then not to
+// be noticed: same signals, same terminal, same exit status as without it.
+//
+// On Unix the way to that is execve: this process becomes the program, and
+// nothing of ours is left that could get a signal or a status wrong. Only when
+// something is left to do while or after the program runs (masking a stream,
+// a deadline, files to remove, clean-up) does a supervisor stay behind it. Plan says
+// which of the two it will be and why; Run does it; Status.Exit ends this
+// process as the program ended.
+//
+// The supervisor keeps these rules, each of which some tool of this kind breaks:
+//
+//   - It catches HUP, INT, QUIT, TERM, USR1 and USR2, and no other signal that
+//     means something to the program. It never catches TSTP, TTIN or TTOU, so that the terminal
+//     stops and continues both processes at once.
+//   - With a controlling terminal the program stays in our process group, and
+//     INT and QUIT are not passed on when the terminal has sent them to it already.
+//     Without one, the program leads a group, and signals go to the group.
+//   - It never ends before the program, and never signals a process that has been waited for.
+//   - A stream that is a terminal stays one: it is masked through a
+//     pseudo-terminal, never through a pipe.
+//
+// It refuses to search the current directory for programs, to run with a
+// limit of the system exceeded, to write a secret to a disk unless told to, and to put a
+// value into an argument. It prints nothing: errors and warnings are returned.
+package run

@@ -1,0 +1,5 @@
+package run
+
+import ("io"; "envrun/vault")
+
+func AddMasks(w io.Writer, values []vault.Value) error { return nil }
