@@ -7,6 +7,23 @@
 // line and the nearest match, and nothing of the file is used. It holds no
 // secret and opens no vault: a vault's location is text here.
 //
+// # Keys
+//
+//	vault        where secrets are: a path from this file, or an https:// address
+//	project      the path that bare names live under
+//	default      the environment without -e and ENVRUN_ENV
+//	extends      a project file that this one is laid over
+//	require      variables that no run may be without
+//	allow_names  variables that secrets may set although they steer programs: PATH, LD_PRELOAD, NODE_OPTIONS…
+//	inherit_wins variables that keep the caller's value, if it has one
+//	[mask]       VARIABLE = true|false: whether its value is masked in output, whatever it looks like
+//	[env.NAME]   vault, protected = true|false, mask = "auto"|"always"|"never", require
+//	[[inject]]   path; only, except: patterns over fields; rename = { field = "VARIABLE" }; prefix;
+//	             transform = "upper"; optional = true; env: one or a list; mask = true|false
+//	[[file]]     path, field, var; optional, env and mask as above
+//
+// [ci] is kept for later.
+//
 // # Which file
 //
 // The nearest envrun.toml (else .envrun.toml) from the working directory

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 
 	"envrun/vault"
 )
@@ -190,13 +189,4 @@ func explainMissing(in []Missing) []ExplainedMissing {
 		}
 	}
 	return out
-}
-
-// String is one line of an explanation for a person, without the value.
-func (e Explained) String() string {
-	from := string(e.From)
-	if e.Path != "" {
-		from = fmt.Sprintf("%s/%s v%d", e.Path, e.Field, e.Version)
-	}
-	return fmt.Sprintf("%s\t%s\t%d bytes\t%s", e.Name, from, e.Length, e.Fingerprint)
 }

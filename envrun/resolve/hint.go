@@ -2,7 +2,6 @@ package resolve
 
 import (
 	"maps"
-	"runtime"
 	"slices"
 
 	"envrun/envrun/project"
@@ -10,9 +9,8 @@ import (
 )
 
 const (
-	runtimeGOOS = runtime.GOOS
-	maxHints    = 3  // of one kind for one thing missing
-	maxEnvs     = 16 // other environments that are looked at
+	maxHints = 3  // of one kind for one thing missing
+	maxEnvs  = 16 // other environments that are looked at
 )
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

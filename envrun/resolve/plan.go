@@ -164,7 +164,7 @@ type Plan struct {
 	Invalid []Invalid
 
 	Nested  bool      // the caller was itself started by envrun
-	Outer   vault.Env // for this environment; empty if not Nested
+	Outer   vault.Env // for this environment; empty if not Nested, or not known
 	Dropped []string  // variables that the outer run gave for another environment
 
 	parent *environ.Environ // without Dropped
@@ -210,9 +210,9 @@ func (p *Plan) Check() error {
 	return &ProblemError{p.Env.Name, p.Missing, p.Refused, p.Invalid}
 }
 
-// MarkInjected is the variable in which a command finds the names, never the
-// values, of what its environment's vault gave it, joined by commas: a run
-// inside it for another environment drops these.
+// MarkInjected is the variable in which a command finds its environment and
+// the names, never the values, of what the vault gave it: "dev:NAME,NAME". A
+// run inside it for another environment drops these.
 const MarkInjected = "ENVRUN_INJECTED"
 
 // Environ is the environment of the command: what it inherits without envrun's
@@ -238,7 +238,7 @@ func (p *Plan) Environ(passAuth bool) (*environ.Environ, error) {
 	e.Mark(p.Env.Name)
 	e.Unset(MarkInjected)
 	if names := p.injected(); len(names) > 0 {
-		if err := e.Set(MarkInjected, strings.Join(names, ",")); err != nil {
+		if err := e.Set(MarkInjected, string(p.Env.Name)+":"+strings.Join(names, ",")); err != nil {
 			return nil, fmt.Errorf("setting marks: %w", err)
 		}
 	}

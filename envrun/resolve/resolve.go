@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -43,9 +44,13 @@ type Overlay struct {
 // be applied: then, and only then, the plan is returned beside it. A pattern in
 // Only or Except that is malformed is KindInvalid.
 func Resolve(ctx context.Context, p *project.Project, env vault.Env, r vault.Reader, o Options) (*Plan, error) {
-	e, err := p.Select(string(env), "")
-	if err != nil {
-		return nil, err
+	e, ok := p.Env(env)
+	if !ok {
+		known := p.EnvNames()
+		return nil, &project.EnvError{Name: string(env), From: project.FromFlag, Nearest: string(project.Nearest(string(env), known)), Known: known, File: p.File}
+	}
+	if len(p.Inject)+len(p.Files) == 0 {
+		return nil, &project.Error{Kind: vault.KindInvalid, Pos: project.Pos{File: p.File}, Key: "project", Detail: "names no project and has no [[inject]]: there is nothing to give a command"}
 	}
 	for _, glob := range slices.Concat(o.Only, o.Except) {
 		if err := project.CheckGlob(glob); err != nil {
@@ -59,18 +64,15 @@ func Resolve(ctx context.Context, p *project.Project, env vault.Env, r vault.Rea
 		slots: map[string]*slot{},
 	}
 	w.enter()
+	w.choose()
 	if err := w.fetch(); err != nil {
 		return nil, fmt.Errorf("resolving %s: %w", env, err)
 	}
-	for _, rule := range p.Inject {
-		if rule.For(e.Name) {
-			w.inject(rule)
-		}
+	for _, rule := range w.rules {
+		w.inject(rule)
 	}
-	for _, rule := range p.Files {
-		if rule.For(e.Name) {
-			w.deliver(rule)
-		}
+	for _, rule := range w.files {
+		w.deliver(rule)
 	}
 	w.overlay()
 	w.settle()
@@ -90,7 +92,9 @@ type work struct {
 	reader  vault.Reader
 	o       Options
 	plan    *Plan
-	fold    bool // names are told apart without regard to case
+	fold    bool             // names are told apart without regard to case
+	rules   []project.Inject // those for this environment of which something was chosen
+	files   []project.File   // likewise
 	secrets map[vault.Path]vault.Secret
 	slots   map[string]*slot // by key
 	listed  []vault.Info     // the environment's secrets, if they were asked for
@@ -111,7 +115,7 @@ type given struct {
 
 func foldsCase(goos string) bool {
 	if goos == "" {
-		goos = runtimeGOOS
+		goos = runtime.GOOS
 	}
 	return goos == "windows"
 }
@@ -131,12 +135,19 @@ func (w *work) enter() {
 		parent = environ.FromList(nil, w.o.GOOS)
 	}
 	w.plan.parent = parent
-	if mark, _ := parent.Get(environ.MarkRun); mark != "1" {
+	mark, _ := parent.Get(environ.MarkRun)
+	injected, has := parent.Get(MarkInjected)
+	if mark != "1" && !has {
 		return
 	}
-	outer, _ := parent.Get(environ.MarkEnv)
+	// ENVRUN_ENV also chooses an environment, so that a caller may have changed
+	// it: the mark of the names says what they are of.
+	outer, list, ok := strings.Cut(injected, ":")
+	if !ok {
+		outer, _ = parent.Get(environ.MarkEnv)
+		list = ""
+	}
 	w.plan.Nested, w.plan.Outer = true, vault.Env(outer)
-	list, _ := parent.Get(MarkInjected)
 	var names []string
 	for name := range strings.SplitSeq(list, ",") {
 		if _, set := parent.Get(name); set && environ.CheckName(name) == nil {
@@ -155,7 +166,33 @@ func (w *work) enter() {
 	w.plan.Dropped = names
 }
 
-// fetch gets every secret that a rule of this environment needs.
+// choose leaves out rules for other environments, and those of which --only
+// and --except leave nothing: their secrets are not asked for.
+func (w *work) choose() {
+	for _, r := range w.project.Inject {
+		if r.For(w.env.Name) && w.mayGive(r) {
+			w.rules = append(w.rules, r)
+		}
+	}
+	for _, r := range w.project.Files {
+		if r.For(w.env.Name) && w.chosen(r.Var) {
+			w.files = append(w.files, r)
+		}
+	}
+}
+
+// mayGive reports whether a rule can give a variable that is chosen: it is
+// known before its secret is when the rule names all its fields.
+func (w *work) mayGive(r project.Inject) bool {
+	for _, only := range r.Only {
+		if project.IsGlob(only.Name) || w.chosen(r.Variable(vault.FieldName(only.Name))) {
+			return true
+		}
+	}
+	return len(r.Only) == 0
+}
+
+// fetch gets every secret that a rule needs.
 func (w *work) fetch() error {
 	var paths []vault.Path
 	optional := map[vault.Path]bool{}
@@ -167,15 +204,11 @@ func (w *work) fetch() error {
 		paths = append(paths, p)
 		optional[p] = opt
 	}
-	for _, r := range w.project.Inject {
-		if r.For(w.env.Name) {
-			need(r.Path, r.Optional)
-		}
+	for _, r := range w.rules {
+		need(r.Path, r.Optional)
 	}
-	for _, r := range w.project.Files {
-		if r.For(w.env.Name) {
-			need(r.Path, r.Optional)
-		}
+	for _, r := range w.files {
+		need(r.Path, r.Optional)
 	}
 	w.secrets = make(map[vault.Path]vault.Secret, len(paths))
 	// Each turn but the last takes at least one path away.
@@ -236,31 +269,32 @@ func (w *work) inject(r project.Inject) {
 		w.missing(r.Optional, Missing{What: MissingSecret, Path: r.Path, Pos: r.Pos})
 		return
 	}
-	// What the rule names must be there; a pattern must take something.
+	// What the rule names must be there, if it is chosen; a pattern must take something.
 	named := map[vault.FieldName]bool{}
+	name := func(f vault.FieldName, pos project.Pos) {
+		if _, ok := secret.Field(f); !ok && !named[f] && w.chosen(r.Variable(f)) {
+			w.missing(r.Optional, Missing{What: MissingField, Path: r.Path, Field: f, Pos: pos})
+		}
+		named[f] = true
+	}
 	for _, only := range r.Only {
-		if project.IsGlob(only.Name) {
-			if !slices.ContainsFunc(secret.Values, func(f vault.Field) bool { return project.Match(only.Name, string(f.Name)) }) {
-				w.missing(r.Optional, Missing{What: MissingPattern, Path: r.Path, Name: only.Name, Pos: only.Pos})
-			}
+		if !project.IsGlob(only.Name) {
+			name(vault.FieldName(only.Name), only.Pos)
 			continue
 		}
-		named[vault.FieldName(only.Name)] = true
-		if _, ok := secret.Field(vault.FieldName(only.Name)); !ok {
-			w.missing(r.Optional, Missing{What: MissingField, Path: r.Path, Field: vault.FieldName(only.Name), Pos: only.Pos})
+		if !slices.ContainsFunc(secret.Values, func(f vault.Field) bool { return project.Match(only.Name, string(f.Name)) }) {
+			w.missing(r.Optional, Missing{What: MissingPattern, Path: r.Path, Name: only.Name, Pos: only.Pos})
 		}
 	}
 	for _, re := range r.Rename {
-		if _, ok := secret.Field(re.Field); !ok && !named[re.Field] {
-			w.missing(r.Optional, Missing{What: MissingField, Path: r.Path, Field: re.Field, Pos: re.Pos})
-		}
-		named[re.Field] = true
+		name(re.Field, re.Pos)
 	}
 	for _, f := range secret.Values {
-		if !r.Takes(f.Name) || !named[f.Name] && w.deliversAsFile(r.Path, f.Name) {
+		variable := r.Variable(f.Name)
+		if !r.Takes(f.Name) || !w.chosen(variable) || !named[f.Name] && w.deliversAsFile(r.Path, f.Name) {
 			continue
 		}
-		w.give(r.Variable(f.Name), given{
+		w.give(variable, given{
 			Source:   Source{From: FromVault, Env: w.env.Name, Path: r.Path, Field: f.Name, Version: secret.Version, Pos: r.Pos},
 			value:    f.Value,
 			mask:     r.Mask,
@@ -294,12 +328,8 @@ func (w *work) deliver(r project.File) {
 	})
 }
 
-// give adds a source to a variable, above those it has, unless --only and
-// --except leave it out.
+// give adds a source to a variable, above those it has.
 func (w *work) give(name string, g given) {
-	if g.From == FromVault && !w.chosen(name) {
-		return
-	}
 	if environ.CheckName(name) != nil {
 		w.plan.Invalid = append(w.plan.Invalid, Invalid{Name: name, Suggest: suggest(name), Source: g.Source})
 		return
