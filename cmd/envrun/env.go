@@ -1,0 +1,216 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"envrun/cmd/internal/cli"
+	"envrun/envrun/project"
+	"envrun/vault"
+
+	"github.com/spf13/cobra"
+)
+
+func newEnv(t *tool) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "env",
+		Short: "List, add and remove environments",
+		Args:  cobra.NoArgs,
+		RunE:  group,
+	}
+	list := &cobra.Command{
+		Use: "list", Aliases: []string{"ls"}, Short: "List the environments of this project",
+		Args: cli.ExactArgs(0),
+		RunE: func(cmd *cobra.Command, _ []string) error { return runEnvList(cmd.Context(), t) },
+	}
+	add := &cobra.Command{
+		Use: "add NAME", Short: "Add an environment with a key of its own",
+		Long: `Adds an environment to the vault, with a key of its own that you and the recovery
+identity hold, and to envrun.toml.`,
+		Example: "  envrun env add staging",
+		Args:    cli.ExactArgs(1),
+		RunE:    func(cmd *cobra.Command, args []string) error { return runEnvAdd(cmd.Context(), t, args[0]) },
+	}
+	rm := &cobra.Command{
+		Use: "rm NAME", Short: "Remove an environment with everything in it",
+		Long: `Removes an environment from the vault and from envrun.toml. What git has of it
+stays in its history.`,
+		Example: "  envrun env rm staging --yes=staging",
+		Args:    cli.ExactArgs(1),
+		RunE:    func(cmd *cobra.Command, args []string) error { return runEnvRm(cmd.Context(), t, args[0]) },
+	}
+	rm.ValidArgsFunction = t.completeEnvs
+	cmd.AddCommand(list, add, rm)
+	return cmd
+}
+
+// group is a command that only holds others.
+func group(cmd *cobra.Command, args []string) error {
+	var names []string
+	for _, c := range cmd.Commands() {
+		if !c.Hidden {
+			names = append(names, c.Name())
+		}
+	}
+	if len(args) > 0 {
+		return cli.Near(cli.Usagef(cmd.CommandPath(), "%s has no command %q; it has %s", cmd.CommandPath(), args[0], cli.Join(names)), project.Nearest(args[0], names))
+	}
+	return cli.Usagef(cmd.CommandPath(), "%s what? %s", cmd.CommandPath(), cli.Join(names))
+}
+
+type envFacts struct {
+	Name      vault.Env `json:"name"`
+	Default   bool      `json:"default,omitempty"`
+	Protected bool      `json:"protected,omitempty"`
+	Vault     string    `json:"vault"`
+	InVault   bool      `json:"in_vault"`
+	Secrets   int       `json:"secrets"`
+}
+
+func runEnvList(ctx context.Context, t *tool) error {
+	p, err := t.project()
+	if err != nil {
+		return err
+	}
+	facts := []envFacts{}
+	for _, e := range p.Envs {
+		f := envFacts{Name: e.Name, Default: e.Name == p.Default, Protected: e.Protected, Vault: e.Vault}
+		if v, err := t.vault(ctx, e.Vault); err == nil {
+			there, err := v.Envs(ctx)
+			if err != nil {
+				return err
+			}
+			if f.InVault = contains(there, e.Name); f.InVault {
+				for _, err := range v.List(ctx, e.Name, "") {
+					if err == nil {
+						f.Secrets++
+					}
+				}
+			}
+		}
+		facts = append(facts, f)
+	}
+	if t.flags.json {
+		return cli.WriteJSON(t.Out, facts)
+	}
+	table := cli.NewTable(t.Streams)
+	for _, f := range facts {
+		what := fmt.Sprintf("%d secrets", f.Secrets)
+		if !f.InVault {
+			what = "not in the vault: envrun env add " + string(f.Name)
+		}
+		mark := ""
+		if f.Default {
+			mark = "default"
+		}
+		if f.Protected {
+			mark = "protected"
+		}
+		table.Row(string(f.Name), mark, what)
+	}
+	return table.Flush()
+}
+
+func runEnvAdd(ctx context.Context, t *tool, name string) error {
+	env, err := vault.ParseEnv(name)
+	if err != nil {
+		return err
+	}
+	p, err := t.project()
+	if err != nil {
+		return err
+	}
+	place := p.Vault
+	listed, inFile := p.Env(env)
+	if inFile {
+		place = listed.Vault
+	}
+	v, err := t.vault(ctx, place)
+	if err != nil {
+		return err
+	}
+	// The vault first: an environment of the file without a key is of no use,
+	// and what is left of a command that was cut short is finished by the next.
+	err = v.AddEnv(ctx, env)
+	exists := vault.KindOf(err) == vault.KindExists
+	if err != nil && !exists {
+		return err
+	}
+	if exists && inFile {
+		return &cli.HintError{Err: fmt.Errorf("there is an environment %s already", env), Code: cli.CodeConflict, Hint: "envrun env list"}
+	}
+	if !inFile {
+		text, err := os.ReadFile(p.File)
+		if err != nil {
+			return err
+		}
+		text, err = project.AddEnv(text, env)
+		if err != nil {
+			return atFile(err, p.File)
+		}
+		if err := replaceFile(p.File, text); err != nil {
+			return err
+		}
+	}
+	t.Notef("added %s; commit %s and %s", env, p.File, v.Dir())
+	return nil
+}
+
+func runEnvRm(ctx context.Context, t *tool, name string) error {
+	env, err := vault.ParseEnv(name)
+	if err != nil {
+		return err
+	}
+	p, err := t.project()
+	if err != nil {
+		return err
+	}
+	e, inFile := p.Env(env)
+	if !inFile {
+		e = project.Env{Name: env, Vault: p.Vault}
+	}
+	v, err := t.vault(ctx, e.Vault)
+	if err != nil {
+		return err
+	}
+	// The file is edited in memory first: what it refuses must stop us before the vault is touched.
+	var text []byte
+	if inFile {
+		if text, err = os.ReadFile(p.File); err != nil {
+			return err
+		}
+		if text, err = project.RemoveEnv(text, env); err != nil {
+			return atFile(err, p.File)
+		}
+	}
+	// Whatever it is, a whole environment goes: its name is asked for as if it were protected.
+	e.Protected = true
+	if err := t.allow(ctx, e, "was removed"); err != nil {
+		var hint *cli.HintError
+		if errors.As(err, &hint) {
+			hint.Err = fmt.Errorf("removing %s takes its name: everything in it goes", env)
+		}
+		return err
+	}
+	if err := v.RemoveEnv(ctx, env); err != nil && (vault.KindOf(err) != vault.KindNoEnv || !inFile) {
+		return err
+	}
+	if inFile {
+		if err := replaceFile(p.File, text); err != nil {
+			return err
+		}
+	}
+	t.Notef("removed %s; what git has of it stays in its history", env)
+	return nil
+}
+
+// atFile puts the file's name into an error about a project file's text.
+func atFile(err error, file string) error {
+	var e *project.Error
+	if errors.As(err, &e) && e.Pos.File == "" {
+		e.Pos.File = file
+	}
+	return err
+}

@@ -1,0 +1,192 @@
+package main
+
+import (
+	"errors"
+
+	"envrun/auth/agekey"
+	"envrun/auth/keychain"
+	"envrun/cmd/internal/cli"
+	"envrun/envrun/environ"
+	"envrun/envrun/project"
+	"envrun/envrun/resolve"
+	"envrun/envrun/run"
+	"envrun/vault"
+	"envrun/vault/filevault"
+)
+
+// explainers say the words for errors that have more than a kind: what
+// happened stays as the package said it, the next command is added here.
+func explainers() []cli.Explainer {
+	return []cli.Explainer{explainPlan, explainRun, explainProject, explainSize, explainKeychain, explainIdentity, explainTrust}
+}
+
+// explainPlan is about what a command was to get.
+func explainPlan(err error, r *cli.Report) bool {
+	var plan *resolve.ProblemError
+	if !errors.As(err, &plan) {
+		return false
+	}
+	r.Code = cli.CodeMissing
+	for _, m := range plan.Missing {
+		for _, near := range m.Near {
+			r.AddHint("did you mean %s?", near)
+		}
+		switch {
+		case m.What == resolve.MissingSelection:
+		case m.Field != "" || m.Name != "" && m.Path != "":
+			name := string(m.Field)
+			if name == "" {
+				name = m.Name
+			}
+			for _, at := range m.At {
+				r.AddHint("%s has a field %s", at, name)
+			}
+			r.AddHint("envrun set -e %s %s/%s", m.Env, m.Path, name)
+		case m.Path != "":
+			r.AddHint("envrun set -e %s %s/NAME, or optional = true in its rule", m.Env, m.Path)
+		default:
+			r.AddHint("envrun set -e %s %s", m.Env, m.Name)
+		}
+		if len(m.Elsewhere) > 0 {
+			r.AddHint("it is in %s: envrun copy %s:%s %s:", cli.Join(m.Elsewhere), m.Elsewhere[0], m.Path, m.Env)
+		}
+	}
+	if len(plan.Missing) == 0 {
+		r.Code = cli.CodePolicy
+	}
+	for _, f := range plan.Refused {
+		if f.Allowable {
+			r.AddHint("if that is meant: allow_names = [%q] in envrun.toml", f.Name)
+		}
+	}
+	for _, i := range plan.Invalid {
+		if i.NUL {
+			r.AddHint("a [[file]] rule in envrun.toml delivers %s as a file", i.Name)
+		} else {
+			r.AddHint("rename = { %q = %q } in its [[inject]] rule", i.Name, i.Suggest)
+		}
+	}
+	return true
+}
+
+// explainRun is about a command that was not started.
+func explainRun(err error, r *cli.Report) bool {
+	var e *run.Error
+	if !errors.As(err, &e) {
+		return false
+	}
+	r.Code = cli.CodeFailed
+	switch e.Reason {
+	case run.ReasonSize:
+		return explainSize(err, r)
+	case run.ReasonUsage:
+		r.Code = cli.CodeUsage
+	case run.ReasonExec:
+		r.Code = cli.CodeUsage
+		r.AddHint("leave out --exec, or see what needs a supervisor: envrun explain -- COMMAND")
+	case run.ReasonNotFound:
+		r.AddHint("it is looked up in the PATH that the command gets: envrun --clean and [[inject]] rules change it")
+	case run.ReasonRelative:
+		r.AddHint("to run the file here: envrun -- ./%s", e.Program)
+	case run.ReasonNotExecutable:
+		r.AddHint("ls -l %s", e.Found)
+	case run.ReasonInterpreter:
+		r.AddHint("head -1 %s", e.Found)
+	case run.ReasonFiles:
+		r.AddHint("set XDG_RUNTIME_DIR to a folder in memory, or try --memfd")
+	}
+	return true
+}
+
+func explainProject(err error, r *cli.Report) bool {
+	var none *project.NoProjectError
+	var env *project.EnvError
+	var bad *project.Error
+	switch {
+	case errors.As(err, &none):
+		r.Code = cli.CodeConfig
+		r.AddHint("set this project up: envrun init")
+	case errors.As(err, &env):
+		r.Code = cli.CodeConfig
+		switch {
+		case env.Nearest != "":
+			r.AddHint("-e %s", env.Nearest)
+		case env.Name == "":
+			r.AddHint("-e ENV, or default = \"ENV\" in %s", env.File)
+		default:
+			r.AddHint("envrun env list; to make it: envrun env add %s", env.Name)
+		}
+	case errors.As(err, &bad):
+		r.Code = cli.CodeConfig
+		if bad.Kind == vault.KindInsecure {
+			r.Code = cli.CodePolicy
+			r.AddHint("if you trust it: chmod o-w %s, or name it yourself: envrun --config %s", bad.Pos.File, bad.Pos.File)
+		} else if at := bad.Pos.String(); at != "" {
+			r.AddHint("edit %s", at)
+		}
+	default:
+		return false
+	}
+	return true
+}
+
+func explainSize(err error, r *cli.Report) bool {
+	var size *environ.SizeError
+	if !errors.As(err, &size) {
+		return false
+	}
+	r.Code = cli.CodeSize
+	if size.What == environ.SizeOfVariable || size.What == environ.SizeOfTotal {
+		r.AddHint("deliver the biggest as a file: a [[file]] rule in envrun.toml, whose variable holds the path")
+		r.AddHint("or inject fewer: --only NAME, or only = [\"NAME\"] in an [[inject]] rule")
+	}
+	return true
+}
+
+func explainKeychain(err error, r *cli.Report) bool {
+	var unavailable *keychain.UnavailableError
+	var timeout *keychain.TimeoutError
+	var lost *keychain.LostError
+	switch {
+	case errors.As(err, &unavailable):
+		r.Code = cli.CodeAuth
+		r.AddHint("%s", unavailable.Hint)
+	case errors.As(err, &timeout):
+		r.Code = cli.CodeOffline
+		r.AddHint("unlock it in your desktop, or see what is the matter: envrun doctor")
+	case errors.As(err, &lost):
+		r.Code = cli.CodeAuth
+		r.AddHint("keep the identity elsewhere: envrun key move file")
+	default:
+		return false
+	}
+	return true
+}
+
+func explainIdentity(err error, r *cli.Report) bool {
+	var parse *agekey.ParseError
+	switch {
+	case errors.Is(err, agekey.ErrNone):
+		r.Message = "you have no identity on this machine to open a vault with"
+		r.Code = cli.CodeAuth
+		r.AddHint("make one: envrun key new; or bring one: envrun key import FILE; in CI set ENVRUN_KEY")
+	case errors.Is(err, agekey.ErrExists):
+		r.Code = cli.CodeConflict
+		r.AddHint("envrun key show")
+	case errors.As(err, &parse):
+		r.Code = cli.CodeConfig
+	default:
+		return false
+	}
+	return true
+}
+
+func explainTrust(err error, r *cli.Report) bool {
+	var untrusted *filevault.UntrustedError
+	if !errors.As(err, &untrusted) {
+		return false
+	}
+	r.Code = cli.CodeAuth
+	r.AddHint("compare the fingerprint with somebody who works with %s (envrun vault status), then open it once on a terminal", untrusted.Env)
+	return true
+}

@@ -1,0 +1,271 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"envrun/auth/agekey"
+	"envrun/auth/keychain"
+	"envrun/cmd/internal/cli"
+	"envrun/envrun/project"
+	"envrun/vault"
+	"envrun/vault/filevault"
+
+	"github.com/spf13/cobra"
+)
+
+// tool is the world as the commands get it: streams, environment, clock, and
+// the global flags. Only cmd reads the environment and prints.
+type tool struct {
+	cli.Streams
+	environ        func() []string
+	now            func() time.Time
+	goos           string
+	flags          globals
+	run            runOptions // the root's own run flags
+	releaseSignals func()
+}
+
+// begin is run before every command: checks that hold for all of them.
+func (t *tool) begin(cmd *cobra.Command) error {
+	t.NoInput = t.flags.noInput
+	switch t.flags.errorFormat {
+	case "text", "json":
+	default:
+		return cli.Usagef(cmd.CommandPath(), "--error-format is text or json, not %q", t.flags.errorFormat)
+	}
+	return nil
+}
+
+// fail prints an error and returns the exit status it asks for.
+func (t *tool) fail(err error) int {
+	r := cli.Explain(err)
+	if t.flags.errorFormat == "json" {
+		r.WriteJSON(t.Err)
+	} else {
+		r.WriteText(t.Err)
+	}
+	return r.Exit
+}
+
+// configDir holds the identity and settings of this person; stateDir what
+// this machine has seen (pins) and may be thrown away only knowingly.
+func (t *tool) configDir() (string, error) {
+	return t.userDir("ENVRUN_CONFIG_DIR", "XDG_CONFIG_HOME", ".config", "APPDATA")
+}
+
+func (t *tool) stateDir() (string, error) {
+	return t.userDir("ENVRUN_STATE_DIR", "XDG_STATE_HOME", ".local/state", "LOCALAPPDATA")
+}
+
+func (t *tool) userDir(own, xdg, below, windows string) (string, error) {
+	if dir := t.Getenv(own); dir != "" {
+		return filepath.Abs(dir)
+	}
+	if dir := t.Getenv(xdg); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "envrun"), nil
+	}
+	if t.goos == "windows" {
+		if dir := t.Getenv(windows); dir != "" {
+			return filepath.Join(dir, "envrun"), nil
+		}
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", &cli.HintError{Err: errors.New("there is no home folder to keep settings in: HOME is not set"), Code: "E_CONFIG", Hint: "export " + own + "=/some/folder"}
+	}
+	return filepath.Join(home, filepath.FromSlash(below), "envrun"), nil
+}
+
+// project finds and reads the project file.
+func (t *tool) project() (*project.Project, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return nil, fmt.Errorf("the working directory: %w", err)
+	}
+	home, _ := os.UserHomeDir()
+	return project.Find(project.FindOptions{Dir: dir, Config: t.flags.config, Home: home})
+}
+
+// selected is a project, one environment of it, and the vault that holds it.
+type selected struct {
+	*project.Project
+	env   project.Env
+	vault *filevault.Vault
+}
+
+// open finds the project, selects its environment and opens the vault.
+func (t *tool) open(ctx context.Context) (selected, error) {
+	p, err := t.project()
+	if err != nil {
+		return selected{}, err
+	}
+	env, err := p.Select(t.flags.env, t.Getenv("ENVRUN_ENV"))
+	if err != nil {
+		return selected{}, err
+	}
+	v, err := t.vault(ctx, env.Vault)
+	if err != nil {
+		return selected{}, err
+	}
+	return selected{p, env, v}, nil
+}
+
+// vault opens the file vault at a place that the project file names.
+func (t *tool) vault(ctx context.Context, place string) (*filevault.Vault, error) {
+	if strings.Contains(place, "://") {
+		return nil, &cli.HintError{Err: fmt.Errorf("the vault %s is a server, and this envrun opens file vaults only", cli.Printable(place)), Code: "E_CONFIG", Hint: `set vault = ".envrun/vault" in envrun.toml`}
+	}
+	o, err := t.vaultOptions(place)
+	if err != nil {
+		return nil, err
+	}
+	return filevault.Open(ctx, o)
+}
+
+func (t *tool) vaultOptions(place string) (filevault.Options, error) {
+	state, err := t.stateDir()
+	if err != nil {
+		return filevault.Options{}, err
+	}
+	me, err := t.me()
+	if err != nil {
+		return filevault.Options{}, err
+	}
+	return filevault.Options{
+		Dir:          place,
+		StateDir:     state,
+		Member:       me.member,
+		Identity:     me.identity,
+		CI:           me.ci,
+		FirstContact: t.firstContact,
+		Now:          t.now,
+		Notice:       func(s string) { t.Notef("%s", cli.Printable(s)) },
+	}, nil
+}
+
+// me is who works here: the machine key in ENVRUN_KEY, else the person's own identity.
+type me struct {
+	member   string
+	identity func(context.Context) (*agekey.Identity, error)
+	ci       *agekey.CIKey
+}
+
+func (t *tool) me() (me, error) {
+	if text := t.Getenv("ENVRUN_KEY"); text != "" {
+		id, ci, err := agekey.ParseKey(text)
+		if err != nil {
+			return me{}, &cli.HintError{Err: fmt.Errorf("ENVRUN_KEY: %w", err), Code: "E_AUTH", Hint: "set ENVRUN_KEY to an age identity (AGE-SECRET-KEY-…) or a CI key string (envrun-ci-1:…)"}
+		}
+		return me{identity: func(context.Context) (*agekey.Identity, error) { return id, nil }, ci: ci}, nil
+	}
+	home, err := t.home()
+	if err != nil {
+		return me{}, err
+	}
+	facts, err := home.Facts()
+	if err != nil && !errors.Is(err, agekey.ErrNone) {
+		return me{}, err
+	}
+	return me{member: facts.Member, identity: home.Load}, nil
+}
+
+// home is where this person's identity lives.
+func (t *tool) home() (*agekey.Home, error) {
+	dir, err := t.configDir()
+	if err != nil {
+		return nil, err
+	}
+	return &agekey.Home{
+		ConfigDir: dir,
+		Keychains: keychain.Options{Interactive: t.Interactive()},
+		Passphrase: func(ctx context.Context, prompt string) ([]byte, error) {
+			return t.passphrase(ctx, prompt)
+		},
+		Now: t.now,
+	}, nil
+}
+
+// passphrase comes from the file that ENVRUN_PASSPHRASE_FILE names, or from the person.
+func (t *tool) passphrase(ctx context.Context, prompt string) ([]byte, error) {
+	if file := t.Getenv("ENVRUN_PASSPHRASE_FILE"); file != "" {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("ENVRUN_PASSPHRASE_FILE: %w", err)
+		}
+		return []byte(strings.TrimRight(string(text), "\r\n")), nil
+	}
+	return t.AskHidden(ctx, prompt, "export ENVRUN_PASSPHRASE_FILE=FILE")
+}
+
+// firstContact is asked when this machine has never seen the key of an environment.
+func (t *tool) firstContact(ctx context.Context, c filevault.Contact) error {
+	if !t.Interactive() {
+		t.Notef("first contact with %s of vault %s: key fingerprint %s", c.Env, c.Vault, c.Fingerprint)
+		return nil
+	}
+	t.Sayf("This machine has not opened %s of this vault before. Its key has the fingerprint", c.Env)
+	t.Sayf("    %s", c.Fingerprint)
+	ok, err := t.Confirm(ctx, "Compare it with somebody who works with it. Is it right?", "envrun with the CI key string in ENVRUN_KEY")
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return &cli.HintError{Err: fmt.Errorf("the key of %s was not accepted", c.Env), Code: "E_AUTH", Hint: "ask a member of the vault for: envrun vault status"}
+	}
+	return nil
+}
+
+// allowWrite asks before a protected environment is changed or used (runner K4).
+// what is the sentence's rest: "runs", "changes".
+func (t *tool) allow(ctx context.Context, env project.Env, what string) error {
+	if !env.Protected || t.flags.yes == string(env.Name) {
+		return nil
+	}
+	need := fmt.Sprintf("--yes=%s", env.Name)
+	if !t.Interactive() {
+		return &cli.HintError{Err: fmt.Errorf("%s is protected, and nobody is at a terminal to confirm", env.Name), Code: "E_POLICY", Hint: "add " + need}
+	}
+	answer, err := t.Ask(ctx, fmt.Sprintf("%s is protected. Type its name to go on: ", env.Name), need)
+	if err != nil {
+		return err
+	}
+	if answer != string(env.Name) {
+		return &cli.HintError{Err: fmt.Errorf("%s is protected, and its name was not typed: nothing %s", env.Name, what), Code: "E_POLICY", Hint: "type " + string(env.Name) + ", or add " + need}
+	}
+	return nil
+}
+
+// field reads "NAME" as a field of the project's own secret and
+// "path/to/secret/NAME" as a field of that path.
+func field(p *project.Project, s string) (vault.Path, vault.FieldName, error) {
+	path, name := p.Name, s
+	if i := strings.LastIndexByte(s, '/'); i >= 0 {
+		parsed, err := vault.ParsePath(s[:i])
+		if err != nil {
+			return "", "", err
+		}
+		path, name = parsed, s[i+1:]
+	}
+	f, err := vault.ParseFieldName(name)
+	if err == nil && path == "" {
+		err = &cli.HintError{Err: fmt.Errorf("%s has no path: envrun.toml names no project that it would be a field of", s), Code: "E_CONFIG", Hint: `set project = "NAME" in envrun.toml, or write PATH/` + s}
+	}
+	return path, f, err
+}
+
+// secretPath reads an optional PATH argument: the project's own secret if there is none.
+func secretPath(p *project.Project, args []string) (vault.Path, error) {
+	if len(args) == 0 {
+		if p.Name == "" {
+			return "", &cli.HintError{Err: errors.New("which secret? envrun.toml names no project"), Code: "E_CONFIG", Hint: "envrun list"}
+		}
+		return p.Name, nil
+	}
+	return vault.ParsePath(args[0])
+}

@@ -1,0 +1,316 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"envrun/cmd/internal/cli"
+	"envrun/envrun/project"
+	"envrun/vault"
+	"envrun/vault/filevault"
+
+	"github.com/spf13/cobra"
+)
+
+func newVault(t *tool) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "vault",
+		Short: "Check and care for the file vault",
+		Args:  cobra.ArbitraryArgs,
+		RunE:  group,
+	}
+	verify := &cobra.Command{
+		Use: "verify", Short: "Check every record of every environment",
+		Long: `Checks that every record is genuine and in its place, and that nothing sealed is
+missing or rolled back: with values in the environments you hold a key of, by
+form alone in the others. Without -e all environments are checked. Exits 1 if
+anything is wrong.`,
+		Example: "  envrun vault verify\n  envrun vault verify -e prod --json",
+		Args:    cli.ExactArgs(0),
+		RunE:    func(cmd *cobra.Command, _ []string) error { return runVerify(cmd.Context(), t) },
+	}
+	status := &cobra.Command{
+		Use: "status", Short: "Show keys, members and what is not sealed yet",
+		Args: cli.ExactArgs(0),
+		RunE: func(cmd *cobra.Command, _ []string) error { return runVaultStatus(cmd.Context(), t) },
+	}
+	seal := &cobra.Command{
+		Use: "seal", Short: "Move the checkpoint to what is there now",
+		Long: `Checks the whole environment and writes its checkpoint: from then on a deletion or
+a roll-back of what is there now is noticed. Recommended on the main branch,
+after merges. Without -e all environments you hold a key of are sealed.`,
+		Args: cli.ExactArgs(0),
+		RunE: func(cmd *cobra.Command, _ []string) error { return runSeal(cmd.Context(), t) },
+	}
+	cmd.AddCommand(verify, status, seal)
+	return cmd
+}
+
+// placed is a vault with the environments of the project that are in it.
+type placed struct {
+	*filevault.Vault
+	envs []project.Env
+}
+
+// vaults opens every vault of the project, with the environment that -e names or with all.
+func (t *tool) vaults(ctx context.Context) ([]placed, error) {
+	p, err := t.project()
+	if err != nil {
+		return nil, err
+	}
+	envs := p.Envs
+	if t.flags.env != "" {
+		env, err := p.Select(t.flags.env, "")
+		if err != nil {
+			return nil, err
+		}
+		envs = []project.Env{env}
+	}
+	var all []placed
+	at := map[string]int{}
+	for _, env := range envs {
+		i, ok := at[env.Vault]
+		if !ok {
+			v, err := t.vault(ctx, env.Vault)
+			if err != nil {
+				return nil, err
+			}
+			i = len(all)
+			at[env.Vault] = i
+			all = append(all, placed{Vault: v})
+		}
+		all[i].envs = append(all[i].envs, env)
+	}
+	return all, nil
+}
+
+type findingFacts struct {
+	Env   vault.Env  `json:"env"`
+	Path  vault.Path `json:"path,omitempty"`
+	Error string     `json:"error"`
+	Code  string     `json:"code"`
+	Hints []string   `json:"hints,omitempty"`
+}
+
+type verifyFacts struct {
+	Checked  int            `json:"checked"`
+	Findings []findingFacts `json:"findings"`
+}
+
+func runVerify(ctx context.Context, t *tool) error {
+	vaults, err := t.vaults(ctx)
+	if err != nil {
+		return err
+	}
+	facts := verifyFacts{Findings: []findingFacts{}}
+	for _, v := range vaults {
+		for _, env := range v.envs {
+			for f := range v.Verify(ctx, env.Name) {
+				if f.Err == nil {
+					facts.Checked++
+					continue
+				}
+				r := cli.Explain(f.Err)
+				facts.Findings = append(facts.Findings, findingFacts{f.Env, f.Path, r.Message, r.Code, r.Hints})
+			}
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+		}
+	}
+	if t.flags.json {
+		if err := cli.WriteJSON(t.Out, facts); err != nil {
+			return err
+		}
+	} else {
+		for _, f := range facts.Findings {
+			cli.Report{Message: f.Error, Code: f.Code, Hints: f.Hints}.WriteText(t.Err)
+		}
+		t.Printf("%d records right, %d findings\n", facts.Checked, len(facts.Findings))
+	}
+	if len(facts.Findings) > 0 {
+		return cli.ErrShown
+	}
+	return nil
+}
+
+func runSeal(ctx context.Context, t *tool) error {
+	vaults, err := t.vaults(ctx)
+	if err != nil {
+		return err
+	}
+	for _, v := range vaults {
+		for _, env := range v.envs {
+			err := v.Seal(ctx, env.Name)
+			if vault.KindOf(err) == vault.KindDenied && t.flags.env == "" {
+				t.Notef("%s: left alone, you hold no key of it", env.Name)
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			t.Notef("%s is sealed", env.Name)
+		}
+	}
+	return nil
+}
+
+// statusFacts is what status prints of a vault; envStatusFacts of an environment.
+type statusFacts struct {
+	Vault   string           `json:"vault"`
+	Dir     string           `json:"dir"`
+	Journal string           `json:"journal,omitempty"`
+	Envs    []envStatusFacts `json:"envs"`
+	Strays  []string         `json:"strays,omitempty"`
+}
+
+type envStatusFacts struct {
+	Env         vault.Env     `json:"env"`
+	Closed      string        `json:"closed,omitempty"` // why you cannot open it
+	Generation  uint32        `json:"generation"`
+	Fingerprint string        `json:"fingerprint"`
+	By          string        `json:"by"`
+	At          time.Time     `json:"at"`
+	Why         string        `json:"why,omitempty"`
+	Mine        string        `json:"mine,omitempty"`
+	Members     []memberFacts `json:"members"`
+	PostQuantum bool          `json:"post_quantum"` // all members are
+	Secrets     int           `json:"secrets"`
+	Deleted     int           `json:"deleted"`
+	Damaged     int           `json:"damaged"`
+	OldKey      []vault.Path  `json:"under_old_key,omitempty"`
+	SealSeq     uint64        `json:"seal"`
+	SealBy      string        `json:"sealed_by"`
+	SealAt      time.Time     `json:"sealed_at"`
+	Unsealed    int           `json:"unsealed"`
+	Requests    int           `json:"requests"`
+}
+
+type memberFacts struct {
+	Member      string `json:"member"`
+	Recipient   string `json:"recipient,omitempty"`
+	PostQuantum bool   `json:"post_quantum"`
+	By          string `json:"by"`
+	Problem     string `json:"problem,omitempty"`
+}
+
+func statusOf(s filevault.Status, envs []project.Env) statusFacts {
+	f := statusFacts{Vault: s.Vault, Dir: s.Dir, Journal: string(s.Journal), Envs: []envStatusFacts{}}
+	for _, err := range s.Strays {
+		f.Strays = append(f.Strays, err.Error())
+	}
+	for _, e := range s.Envs {
+		if !slices.ContainsFunc(envs, func(p project.Env) bool { return p.Name == e.Env }) {
+			continue
+		}
+		x := envStatusFacts{
+			Env: e.Env, Generation: e.Gen, Fingerprint: e.Fingerprint, By: e.By, At: e.At, Why: e.Why, Mine: e.Mine,
+			Members: []memberFacts{}, PostQuantum: true, Secrets: e.Secrets, Deleted: e.Deleted, Damaged: e.Damaged, OldKey: e.OldKey,
+			SealSeq: e.SealSeq, SealBy: e.SealBy, SealAt: e.SealAt, Unsealed: e.Unsealed, Requests: len(e.Requests),
+		}
+		if e.Err != nil {
+			x.Closed = e.Err.Error()
+		}
+		for _, m := range e.Members {
+			mf := memberFacts{Member: m.Member, Recipient: m.Recipient, PostQuantum: m.PostQuantum, By: m.By}
+			if m.Recipient == "" {
+				mf.Recipient = m.Sealer
+			}
+			if m.Err != nil {
+				mf.Problem = m.Err.Error()
+			}
+			x.PostQuantum = x.PostQuantum && m.PostQuantum
+			x.Members = append(x.Members, mf)
+		}
+		f.Envs = append(f.Envs, x)
+	}
+	return f
+}
+
+func runVaultStatus(ctx context.Context, t *tool) error {
+	vaults, err := t.vaults(ctx)
+	if err != nil {
+		return err
+	}
+	all := []statusFacts{}
+	for _, v := range vaults {
+		s, err := v.Status(ctx)
+		if err != nil {
+			return err
+		}
+		all = append(all, statusOf(s, v.envs))
+	}
+	if t.flags.json {
+		return cli.WriteJSON(t.Out, all)
+	}
+	for _, s := range all {
+		t.Printf("vault %s in %s\n", s.Vault, cli.Printable(s.Dir))
+		switch filevault.Journal(s.Journal) {
+		case filevault.Unfinished:
+			t.Printf("a write was interrupted after it was decided: the next command finishes it\n")
+		case filevault.Abandoned:
+			t.Printf("a write was interrupted before it was decided: the next write removes what is left of it\n")
+		}
+		for _, stray := range s.Strays {
+			t.Printf("no file of a vault: %s\n", cli.Printable(stray))
+		}
+		for _, e := range s.Envs {
+			t.Printf("\n%s\n", e.Env)
+			table := cli.NewTable(t.Streams)
+			for _, row := range e.rows() {
+				table.Row("  "+row[0], row[1])
+			}
+			if err := table.Flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// rows are the lines of one environment, for a person.
+func (e envStatusFacts) rows() (rows [][2]string) {
+	add := func(what, format string, args ...any) { rows = append(rows, [2]string{what, fmt.Sprintf(format, args...)}) }
+	if e.Closed != "" {
+		add("closed to you", "%s", e.Closed)
+	}
+	add("key", "generation %d, fingerprint %s", e.Generation, e.Fingerprint)
+	add("made", "%s by %s", e.At.Format(time.DateOnly), e.By)
+	classic := 0
+	for _, m := range e.Members {
+		name := m.Member
+		if m.Member == e.Mine {
+			name += " (you)"
+		}
+		if m.Problem != "" {
+			name += ": " + m.Problem
+		}
+		if !m.PostQuantum {
+			classic++
+		}
+		add("member", "%s", name)
+	}
+	if classic == 0 {
+		add("post-quantum", "yes")
+	} else {
+		add("post-quantum", "no: %d of %d grants are classic", classic, len(e.Members))
+	}
+	add("secrets", "%d", e.Secrets)
+	if e.Damaged > 0 {
+		add("damaged", "%d: envrun vault verify -e %s", e.Damaged, e.Env)
+	}
+	if len(e.OldKey) > 0 {
+		add("under an old key", "%s", cli.Join(e.OldKey))
+	}
+	sealed := "all of it"
+	if e.Unsealed > 0 {
+		sealed = fmt.Sprintf("%d changes since: envrun vault seal -e %s", e.Unsealed, e.Env)
+	}
+	add("seal", "%d, %s by %s; %s", e.SealSeq, e.SealAt.Format(time.DateOnly), e.SealBy, sealed)
+	if e.Requests > 0 {
+		add("requests", "%d pending", e.Requests)
+	}
+	return rows
+}
