@@ -62,19 +62,19 @@ type put func(dst, char []byte) []byte
 
 // appendEscaped appends text with the characters of set as put has them.
 func appendEscaped(dst, text []byte, set charset, put put) []byte {
+	plain := 0 // what lies before it is done
 	for i := 0; i < len(text); {
 		c, n := text[i], 1
-		if !set.has(c) {
-			dst = append(dst, c)
-		} else {
+		if set.has(c) {
 			if c >= utf8.RuneSelf {
 				_, n = utf8.DecodeRune(text[i:])
 			}
-			dst = put(dst, text[i:i+n])
+			dst = put(append(dst, text[plain:i]...), text[i:i+n])
+			plain = i + n
 		}
 		i += n
 	}
-	return dst
+	return append(dst, text[plain:]...)
 }
 
 const (
@@ -186,6 +186,7 @@ var percentStyles = []percentStyle{
 	{keep: "-_.~!$&'()*+,;=:@/?#"}, // JavaScript encodeURI
 	{keep: "-_.~$&+,;="},           // user and password of a Go URL
 	{keep: "-_.~$&+=:@"},           // Go PathEscape
+	{keep: "-_.~$&+,/:;=@"},        // the path of a Go URL
 	{keep: "-_.~!$&'()*+,;=:@/"},   // a path of RFC 3986
 }
 

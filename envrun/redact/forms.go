@@ -59,6 +59,15 @@ type builder struct {
 	buf  []byte
 }
 
+// newBuilder makes room for what most secrets need.
+func newBuilder(secrets []Secret) *builder {
+	size := 0
+	for _, s := range secrets {
+		size += s.Value.Len() + min(16*s.Value.Len(), maxDerived)
+	}
+	return &builder{arena: make([]byte, 0, size), entries: make([]entry, 0, 16*len(secrets)+size/256)}
+}
+
 func (b *builder) index() *index { return newIndex(b.arena, b.entries) }
 
 // addSecret adds the patterns of s, and says why it did not add all of them.

@@ -34,7 +34,9 @@ type index struct {
 	stride  int    // places that one block stands for
 	block   int    // bytes of a block: 4, or 3 when min is 3
 	blocks  *[filterWords]uint64
-	byFirst [257]uint32 // entries that start with byte c are byFirst[c]:byFirst[c+1]
+	heads   *[headWords]uint64 // a bit for each hash of a head; only with the fast stride
+	byFirst [257]uint32        // entries that start with byte c are byFirst[c]:byFirst[c+1]
+	starts  [startWords]uint64 // a bit for each hash of the first 3 bytes of a pattern
 }
 
 // An entry is one pattern.
@@ -60,34 +62,25 @@ const (
 	filterBits  = 18 // 32 KiB: stays in the first cache; with 1,000 patterns 2 % of the bits are set
 	filterWords = 1 << (filterBits - 6)
 
+	headBits  = 16 // 8 KiB
+	headWords = 1 << (headBits - 6)
+
+	startBits  = 13 // 1 KiB
+	startWords = 1 << (startBits - 6)
+
 	blockLen   = 4
 	fastStride = minPattern - blockLen + 1
 )
 
 func (x *index) bytes(e *entry) []byte { return x.arena[e.off : e.off+e.n] }
 
-// newIndex sorts the entries, drops what occurs twice and makes the tables.
-// It returns nil when there are none.
+// newIndex makes an index of the entries; nil when there are none.
 func newIndex(arena []byte, entries []entry) *index {
 	if len(entries) == 0 {
 		return nil
 	}
-	x := &index{arena: arena, blocks: new([filterWords]uint64)}
-	for i := range entries {
-		entries[i].key = loadHead(x.bytes(&entries[i]))
-	}
-	slices.SortFunc(entries, func(a, b entry) int {
-		if c := cmp.Compare(a.key, b.key); c != 0 {
-			return c
-		}
-		if c := bytes.Compare(x.bytes(&a), x.bytes(&b)); c != 0 {
-			return c
-		}
-		return cmp.Compare(a.secret, b.secret)
-	})
-	x.entries = slices.CompactFunc(entries, func(a, b entry) bool {
-		return a.key == b.key && bytes.Equal(x.bytes(&a), x.bytes(&b))
-	})
+	x := &index{arena: arena, blocks: new([filterWords]uint64), heads: new([headWords]uint64)}
+	x.sort(entries)
 	x.min = maxPattern
 	for i := range x.entries {
 		x.min = min(x.min, int(x.entries[i].n))
@@ -100,6 +93,44 @@ func newIndex(arena []byte, entries []entry) *index {
 	x.link()
 	x.tables()
 	return x
+}
+
+// sort sets entries, in the order of their bytes, each once. Of equal ones it
+// keeps that of the first secret.
+func (x *index) sort(entries []entry) {
+	// Plain numbers sort several times as fast as patterns: the first five bytes
+	// and the number of the entry, then what that leaves undecided.
+	const numberBits = 24
+	order := make([]uint64, len(entries))
+	for i := range entries {
+		e := &entries[i]
+		e.key = loadHead(x.bytes(e))
+		order[i] = e.key>>numberBits<<numberBits | uint64(i)
+	}
+	slices.Sort(order)
+	x.entries = make([]entry, len(entries))
+	for i, o := range order {
+		x.entries[i] = entries[o&(1<<numberBits-1)]
+	}
+	compare := func(a, b entry) int {
+		if c := cmp.Compare(a.key, b.key); c != 0 {
+			return c
+		}
+		if c := bytes.Compare(x.bytes(&a), x.bytes(&b)); c != 0 {
+			return c
+		}
+		return cmp.Compare(a.secret, b.secret)
+	}
+	for lo, hi := 0, 0; lo < len(order); lo = hi {
+		for hi = lo + 1; hi < len(order) && order[lo]>>numberBits == order[hi]>>numberBits; hi++ {
+		}
+		if hi-lo > 1 {
+			slices.SortFunc(x.entries[lo:hi], compare)
+		}
+	}
+	x.entries = slices.CompactFunc(x.entries, func(a, b entry) bool {
+		return a.key == b.key && bytes.Equal(x.bytes(&a), x.bytes(&b))
+	})
 }
 
 // link finds the parents: in sorted order they are on a stack.
@@ -136,6 +167,10 @@ func (x *index) tables() {
 				v := hashBlock(x.load(p[j:]))
 				x.blocks[v>>6] |= 1 << (v & 63)
 			}
+			v := hashStart(p)
+			x.starts[v>>6] |= 1 << (v & 63)
+			v = hashHead(h) >> (64 - headBits)
+			x.heads[v>>6] |= 1 << (v & 63)
 		}
 		g := &x.groups[len(x.groups)-1]
 		g.hi, g.max = uint32(i+1), max(g.max, e.n)
@@ -160,7 +195,10 @@ func (x *index) load(b []byte) uint32 {
 }
 
 func hashBlock(v uint32) uint32 { return v * 0x9E3779B1 >> (32 - filterBits) }
-func hashHead(h uint64) uint64  { return h * 0x9E3779B97F4A7C15 }
+func hashStart(b []byte) uint64 {
+	return hashHead(uint64(b[0])|uint64(b[1])<<8|uint64(b[2])<<16) >> (64 - startBits)
+}
+func hashHead(h uint64) uint64 { return h * 0x9E3779B97F4A7C15 }
 
 // loadHead reads the first 8 bytes of b, with zeros where b has no more.
 func loadHead(b []byte) uint64 {
@@ -196,7 +234,7 @@ func (x *index) find(b []byte, from int, final bool) hit {
 		if len(b)-i < x.min {
 			break
 		}
-		for p := i; p < i+x.stride; p++ {
+		for p := x.startFrom(b, i); p < i+x.stride; p++ {
 			if h := x.at(b, p, p, final); h.live || h.end > p {
 				return h
 			}
@@ -242,6 +280,23 @@ func (x *index) skip(b []byte, i int) int {
 		i += 4 * s
 	}
 	return x.skipShort(b, i)
+}
+
+// startFrom returns the first of the stride places from i on at which a
+// pattern may start, or the place behind them.
+func (x *index) startFrom(b []byte, i int) int {
+	if x.min != minPattern || i+fastStride+7 > len(b) {
+		return i
+	}
+	w := b[i : i+fastStride+7]
+	h0 := hashHead(binary.BigEndian.Uint64(w[0:8])) >> (64 - headBits)
+	h1 := hashHead(binary.BigEndian.Uint64(w[1:9])) >> (64 - headBits)
+	h2 := hashHead(binary.BigEndian.Uint64(w[2:10])) >> (64 - headBits)
+	h3 := hashHead(binary.BigEndian.Uint64(w[3:11])) >> (64 - headBits)
+	h4 := hashHead(binary.BigEndian.Uint64(w[4:12])) >> (64 - headBits)
+	f := x.heads
+	m := f[h0>>6]>>(h0&63)&1 | f[h1>>6]>>(h1&63)&1<<1 | f[h2>>6]>>(h2&63)&1<<2 | f[h3>>6]>>(h3&63)&1<<3 | f[h4>>6]>>(h4&63)&1<<4
+	return i + bits.TrailingZeros64(m|1<<fastStride)
 }
 
 // skipShort is skip for any stride and size of block.
@@ -329,6 +384,11 @@ func (x *index) startsEntry(t []byte) bool {
 	lo, hi := int(x.byFirst[t[0]]), int(x.byFirst[int(t[0])+1])
 	if lo == hi || len(t) == 1 {
 		return lo < hi
+	}
+	if len(t) >= 3 {
+		if v := hashStart(t); x.starts[v>>6]>>(v&63)&1 == 0 {
+			return false
+		}
 	}
 	_, _, live := x.search(t, lo, hi)
 	return live

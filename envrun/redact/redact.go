@@ -81,7 +81,7 @@ type Masker struct {
 // New makes a Masker of the secrets. Their values are not used after it returns.
 func New(secrets []Secret) *Masker {
 	m := &Masker{tokens: make([]string, len(secrets))}
-	var b builder
+	b := newBuilder(secrets)
 	for i, s := range secrets {
 		m.tokens[i] = "[" + s.Name + "]"
 		b.secret = uint32(i)
