@@ -428,16 +428,16 @@ func (v *view) remove(name string) error {
 	return v.d.fail("removing", name, patiently(func() error { return root.Remove(base) }))
 }
 
-// removeAll removes a file or folder of the vault's top with all that is in it.
+// removeAll removes a file or folder with all that is in it.
 func (v *view) removeAll(name string) error {
 	if err := v.d.at("remove", name); err != nil {
 		return v.d.fail("removing", name, err)
 	}
-	top, err := v.enter("")
+	root, err := v.enter(dirOf(name))
 	if err != nil {
 		return err
 	}
-	return v.d.fail("removing", name, patiently(func() error { return top.RemoveAll(name) }))
+	return v.d.fail("removing", name, patiently(func() error { return root.RemoveAll(path.Base(name)) }))
 }
 
 // manyFiles is from how many files on one sync of the file system is cheaper

@@ -54,7 +54,7 @@ type Options struct {
 
 	// FirstContact is asked before this machine trusts a key that it cannot
 	// derive from one it knows. An error from it refuses the key. nil refuses
-	// with an *UntrustedError.
+	// with an *UntrustedError. Neither it nor Identity may use the vault.
 	FirstContact func(ctx context.Context, c Contact) error
 
 	Fresh       bool             // refuse a state older than one this machine has seen, instead of a notice
@@ -188,23 +188,58 @@ func (v *Vault) ID() string { return v.id }
 // Dir is the vault's folder as an absolute path.
 func (v *Vault) Dir() string { return v.store.d.dir }
 
-// GetMany implements vault.Reader. The secrets it returns are of one moment:
-// a write of several that comes into sight meanwhile is waited for.
-func (v *Vault) GetMany(ctx context.Context, env vault.Env, paths []vault.Path) ([]vault.Secret, error) {
-	const attempts = 3
-	for attempt := 1; ; attempt++ {
-		got, err := v.Engine.GetMany(ctx, env, paths)
-		if len(paths) < 2 || err != nil || attempt == attempts {
-			return got, err
+// GetMany implements vault.Reader. The secrets it returns are of one moment,
+// as far as writes of several secrets go: none of it is from before one and
+// some from after.
+func (v *Vault) GetMany(ctx context.Context, env vault.Env, paths []vault.Path) (got []vault.Secret, err error) {
+	if len(paths) < 2 {
+		return v.Engine.GetMany(ctx, env, paths)
+	}
+	err = v.atOnce(ctx, env, func() error {
+		got, err = v.Engine.GetMany(ctx, env, paths)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return got, nil
+}
+
+// GetAll is engine.Engine.GetAll with what GetMany promises.
+func (v *Vault) GetAll(ctx context.Context, env vault.Env, prefix vault.Path) (got []vault.Secret, err error) {
+	err = v.atOnce(ctx, env, func() error {
+		got, err = v.Engine.GetAll(ctx, env, prefix)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return got, nil
+}
+
+// atOnce runs read until no write of several files came into sight meanwhile.
+func (v *Vault) atOnce(ctx context.Context, env vault.Env, read func() error) error {
+	const attempts = 20
+	for range attempts {
+		before, err := v.store.journals()
+		if err != nil {
+			return err
 		}
-		unsettled, serr := v.store.unsettled()
-		if serr != nil || !unsettled {
-			return got, err
+		if len(before.committed) > 0 {
+			if err := v.store.Settle(ctx, env); err != nil {
+				return err
+			}
+			continue
 		}
-		if err := v.store.Settle(ctx, env); err != nil {
-			return nil, err
+		if err := read(); err != nil {
+			return err
+		}
+		after, err := v.store.journals()
+		if err != nil || after.same(before) {
+			return err
 		}
 	}
+	return &vault.Error{Kind: vault.KindBusy, Op: "reading", Env: env, Detail: "others write all the time"}
 }
 
 // Seal moves the checkpoint of env to what is there now, after checking all of

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"slices"
 	"strconv"
@@ -23,6 +24,10 @@ import (
 // Doing it twice does no harm: what has been moved is no longer there to be
 // moved. The commit is removed before anything else of the journal, so that
 // nobody repeats it over what came later.
+//
+// The folder .txn/ID itself stays, empty, until the next journal: readers take
+// no lock, and by its name they know that a write of several files came into
+// sight while they read.
 //
 // Who can plant a journal here can write the files themselves: it can do
 // nothing that they cannot, since its names are confined to envs/ and requests/.
@@ -199,7 +204,7 @@ func (v *view) exists(name string) (bool, error) {
 	return false, err
 }
 
-// retire takes a journal away whose actions are done, or never happened.
+// retire empties a journal whose actions are done, or never happened.
 func (v *view) retire(id string) error {
 	dir := txnDir + "/" + id
 	commit := dir + "/" + commitFile
@@ -215,27 +220,56 @@ func (v *view) retire(id string) error {
 			return err
 		}
 	}
-	return v.removeAll(txnDir)
+	list, err := v.entries(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range list {
+		if err := v.removeAll(dir + "/" + e.Name()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// committed are the journals that have happened but may not be done.
-func (v *view) committed() ([]string, error) {
+// A journalState is what a reader sees of journals.
+type journalState struct {
+	ids       []string // of all, sorted
+	committed []string // of those that have happened but may not be done
+	staged    []string // of those that have not happened and are not empty
+}
+
+// same reports whether no write of several files came into sight between two
+// looks, and none was doing so at the second.
+func (j journalState) same(before journalState) bool {
+	return len(j.committed) == 0 && len(before.committed) == 0 && slices.Equal(j.ids, before.ids)
+}
+
+func (v *view) journals() (journalState, error) {
+	var j journalState
 	list, err := v.entries(txnDir)
 	if err != nil {
-		return nil, err
+		return j, err
 	}
-	var ids []string
 	for _, e := range list {
-		there, err := v.is(txnDir+"/"+e.Name()+"/"+commitFile, false)
-		if err != nil {
-			return nil, err
+		if !e.IsDir() {
+			continue // none of ours
 		}
-		if there {
-			ids = append(ids, e.Name())
+		j.ids = append(j.ids, e.Name())
+		files, err := v.entries(txnDir + "/" + e.Name())
+		if err != nil {
+			return j, err
+		}
+		switch {
+		case slices.ContainsFunc(files, func(f fs.DirEntry) bool { return f.Name() == commitFile }):
+			j.committed = append(j.committed, e.Name())
+		case len(files) > 0:
+			j.staged = append(j.staged, e.Name())
 		}
 	}
-	slices.Sort(ids)
-	return ids, nil
+	slices.Sort(j.ids)
+	slices.Sort(j.committed)
+	return j, nil
 }
 
 // recover does what a dead writer could not: it finishes the journal that has
@@ -261,11 +295,11 @@ func (h *held) recover() error {
 }
 
 func (h *held) finish() error {
-	ids, err := h.committed()
+	j, err := h.journals()
 	if err != nil {
 		return err
 	}
-	for _, id := range ids {
+	for _, id := range j.committed {
 		name := txnDir + "/" + id + "/" + commitFile
 		raw, err := h.read(name, maxCommit)
 		if err != nil {
@@ -282,7 +316,12 @@ func (h *held) finish() error {
 			return err
 		}
 	}
-	return h.removeAll(txnDir)
+	for _, id := range j.staged {
+		if err := h.retire(id); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // A change is what a batch does to one name: new bytes for a file, or nil to
@@ -342,43 +381,15 @@ func (h *held) writeOne(c change) error {
 }
 
 func (h *held) writeMany(changes []change) error {
+	before, err := h.journals()
+	if err != nil {
+		return err
+	}
 	id := h.newID()
 	dir := txnDir + "/" + id
-	actions := make([]action, 0, len(changes))
-	err := func() error {
-		if _, err := h.mkdirs(dir); err != nil {
-			return err
-		}
-		var files []string
-		for i, c := range changes {
-			if c.data == nil {
-				actions = append(actions, action{to: c.name})
-				continue
-			}
-			number := strconv.Itoa(i)
-			if err := h.create(dir+"/"+number, c.data, false); err != nil {
-				return err
-			}
-			files = append(files, dir+"/"+number)
-			actions = append(actions, action{from: number, to: c.name})
-		}
-		if err := h.syncAll(files); err != nil {
-			return err
-		}
-		temp := dir + "/" + tempPrefix + commitFile
-		if err := h.create(temp, marshalCommit(actions), true); err != nil {
-			return err
-		}
-		if err := h.syncDirs(map[string]bool{dir: true, txnDir: true, "": true}); err != nil {
-			return err
-		}
-		if err := h.lastCheck(changes[0].name); err != nil {
-			return err
-		}
-		return h.rename(temp, dir+"/"+commitFile)
-	}()
-	if err != nil {
-		_ = h.removeAll(txnDir)
+	var actions []action
+	if err := h.stage(dir, before.ids, changes, &actions); err != nil {
+		_ = h.removeAll(dir)
 		return err
 	}
 	// From here on the write has happened, whatever comes: an error below
@@ -390,6 +401,57 @@ func (h *held) writeMany(changes []change) error {
 		return err
 	}
 	return h.retire(id)
+}
+
+// stage does all of writeMany that can fail for want of space or rights, up to
+// the rename that makes the commit.
+func (h *held) stage(dir string, old []string, changes []change, actions *[]action) error {
+	dirs := map[string]bool{dir: true, txnDir: true, "": true}
+	if _, err := h.mkdirs(dir); err != nil {
+		return err
+	}
+	for _, id := range old {
+		if err := h.removeAll(txnDir + "/" + id); err != nil {
+			return err
+		}
+	}
+	var files []string
+	for i, c := range changes {
+		if c.data == nil {
+			*actions = append(*actions, action{to: c.name})
+			continue
+		}
+		number := strconv.Itoa(i)
+		if err := h.create(dir+"/"+number, c.data, false); err != nil {
+			return err
+		}
+		files = append(files, dir+"/"+number)
+		*actions = append(*actions, action{from: number, to: c.name})
+		if i > 0 && changes[0].data == nil {
+			continue // its folder may be the one that is dropped first
+		}
+		changed, err := h.mkdirs(dirOf(c.name))
+		if err != nil {
+			return err
+		}
+		for _, d := range changed {
+			dirs[d] = true
+		}
+	}
+	if err := h.syncAll(files); err != nil {
+		return err
+	}
+	temp := dir + "/" + tempPrefix + commitFile
+	if err := h.create(temp, marshalCommit(*actions), true); err != nil {
+		return err
+	}
+	if err := h.syncDirs(dirs); err != nil {
+		return err
+	}
+	if err := h.lastCheck(changes[0].name); err != nil {
+		return err
+	}
+	return h.rename(temp, dir+"/"+commitFile)
 }
 
 func (h *held) writeTree(changes []change, tree string) error {

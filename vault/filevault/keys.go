@@ -485,7 +485,7 @@ func (k *keyring) compareSeal(ctx context.Context, env vault.Env, o *openKey, fr
 	}
 	p, seq := all[env], head.Head.Seq
 	switch {
-	case seq < p.seal:
+	case seq < p.seal && o.Gen == p.gen: // with an older key, that has been said
 		if err := k.stale(env, from.file(env, engine.SealBlob),
 			fmt.Sprintf("%s is at seal %d, and this machine has seen seal %d: an older state is checked out", env, seq, p.seal)); err != nil {
 			return err

@@ -143,21 +143,19 @@ func (v *Vault) Status(ctx context.Context) (Status, error) {
 }
 
 func (v *view) journal() (Journal, error) {
-	ids, err := v.committed()
+	j, err := v.journals()
 	if err != nil {
 		return NoJournal, err
 	}
-	if len(ids) > 0 {
+	if len(j.committed) > 0 {
 		return Unfinished, nil
 	}
 	list, err := v.entries("")
 	if err != nil {
 		return NoJournal, err
 	}
-	for _, e := range list {
-		if e.Name() == txnDir || strings.HasPrefix(e.Name(), tempPrefix) {
-			return Abandoned, nil
-		}
+	if len(j.staged) > 0 || slices.ContainsFunc(list, func(e fs.DirEntry) bool { return strings.HasPrefix(e.Name(), tempPrefix) }) {
+		return Abandoned, nil
 	}
 	return NoJournal, nil
 }

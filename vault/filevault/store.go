@@ -405,15 +405,14 @@ func (s *store) Batch(ctx context.Context, env vault.Env, f func(engine.Tx) erro
 	return t.commit()
 }
 
-// unsettled reports whether a write of several files is coming into sight.
-func (s *store) unsettled() (bool, error) {
+// journals is what a reader sees of journals now.
+func (s *store) journals() (journalState, error) {
 	v, err := s.d.view()
 	if err != nil {
-		return false, err
+		return journalState{}, err
 	}
 	defer v.Close()
-	ids, err := v.committed()
-	return len(ids) > 0, err
+	return v.journals()
 }
 
 // Settle implements engine.Settler: it waits for the writer that is moving its
@@ -422,8 +421,8 @@ func (s *store) Settle(ctx context.Context, _ vault.Env) error {
 	timeout := time.NewTimer(s.wait)
 	defer timeout.Stop()
 	for pause := firstRetry; ; pause = min(2*pause, lastRetry) {
-		unsettled, err := s.unsettled()
-		if err != nil || !unsettled {
+		j, err := s.journals()
+		if err != nil || len(j.committed) == 0 {
 			return err
 		}
 		h, err := s.d.lock(ctx, -1, s.command)
