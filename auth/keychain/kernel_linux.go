@@ -3,7 +3,6 @@ package keychain
 import (
 	"context"
 	"errors"
-	"runtime"
 	"time"
 
 	"github.com/99designs/keyring"
@@ -13,13 +12,6 @@ import (
 // kernel is the user keyring: it lives in the kernel's memory as long as the
 // machine is up, and any process of the user can read it.
 type kernel struct{ service string }
-
-// kernelPerm lets whoever possesses a key do everything with it, and a process
-// of the same user that does not, look, read and search. Nobody else anything.
-var kernelPerm = keyring.GetPermissions(
-	keyring.KEYCTL_PERM_ALL,
-	keyring.KEYCTL_PERM_VIEW|keyring.KEYCTL_PERM_READ|keyring.KEYCTL_PERM_SEARCH,
-	0, 0)
 
 func (k kernel) max(string) int { return 32767 } // security/keys/user_defined.c
 
@@ -75,38 +67,47 @@ func (k kernel) expire(key string, seconds int) error {
 	return err
 }
 
-// on opens our keyring and calls f with it, on an operating system thread that
-// ends with it. Possession of a key comes through the session keyring, which
-// is a thread's own: a process that has none yet, as under cron or su, is given
-// one when the user keyring is linked into it, and every later call must come
-// from that thread to find it.
+// on opens our keyring, which hangs below the user's, and calls f with it.
+//
+// KeyCtlPerm stays unset on purpose. The kernel's default is what we want:
+// everything for whoever possesses the key, a look for the user's other
+// processes, nothing for the rest. With it set, the library would take each
+// secret through the session keyring, and so give a process that has none one
+// of its own, on one thread.
 func (k kernel) on(f func(keyring.Keyring) error) error {
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		done <- k.onThread(f)
-	}()
-	return <-done
-}
-
-func (k kernel) onThread(f func(keyring.Keyring) error) error {
-	if _, err := unix.KeyctlGetKeyringID(unix.KEY_SPEC_USER_KEYRING, true); err != nil {
-		return explainKernel(err)
-	}
-	// Without the link a key may be added and not be read: "Permission denied".
-	if _, err := unix.KeyctlInt(unix.KEYCTL_LINK, unix.KEY_SPEC_USER_KEYRING, unix.KEY_SPEC_SESSION_KEYRING, 0, 0); err != nil {
+	if err := possess(); err != nil {
 		return explainKernel(err)
 	}
 	ring, err := keyring.Open(keyring.Config{
 		AllowedBackends: []keyring.BackendType{keyring.KeyCtlBackend},
 		ServiceName:     k.service,
 		KeyCtlScope:     "user",
-		KeyCtlPerm:      kernelPerm,
 	})
 	if err != nil {
 		return explainKernel(err)
 	}
 	return explainKernel(f(ring))
+}
+
+// possess links the user's keyring into the session's, from which possession
+// comes: without it a key can be added and not be read, "Permission denied".
+// A process without a session keyring falls back to the user session's, which
+// holds the link already; to link by its special number would start a new one.
+func possess() error {
+	user, err := unix.KeyctlGetKeyringID(unix.KEY_SPEC_USER_KEYRING, true)
+	if err != nil {
+		return err
+	}
+	session, err := unix.KeyctlGetKeyringID(unix.KEY_SPEC_SESSION_KEYRING, false)
+	if err != nil {
+		return err
+	}
+	fallback, err := unix.KeyctlGetKeyringID(unix.KEY_SPEC_USER_SESSION_KEYRING, true)
+	if err != nil || session == fallback {
+		return err
+	}
+	_, err = unix.KeyctlInt(unix.KEYCTL_LINK, user, session, 0, 0)
+	return err
 }
 
 func explainKernel(err error) error {

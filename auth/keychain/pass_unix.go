@@ -90,9 +90,28 @@ func (p pass) exists(key string) error {
 }
 
 // run runs pass in a process group of its own, which is killed as a whole when
-// ctx ends: gpg would go on waiting for its passphrase and keep the terminal.
+// ctx ends: gpg would go on waiting for its passphrase. The pinentry is no
+// child of gpg but of its agent, which other programs use as well; agents that
+// do not end it when gpg goes leave it to be answered.
 func (p pass) run(ctx context.Context, stdin []byte, args ...string) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, "pass", args...)
+	out, err := p.exec(ctx, stdin, "pass", args...)
+	var failed *passError
+	if errors.As(err, &failed) {
+		err = p.explain(ctx, failed)
+	}
+	return out, err
+}
+
+// passError is a program that ended with an error, and what it said.
+type passError struct {
+	stderr string
+	err    error
+}
+
+func (e *passError) Error() string { return e.err.Error() }
+
+func (p pass) exec(ctx context.Context, stdin []byte, name string, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, name, args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if stdin != nil {
@@ -107,7 +126,7 @@ func (p pass) run(ctx context.Context, stdin []byte, args ...string) ([]byte, er
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		return nil, p.explain(stderr.String(), err)
+		return nil, &passError{stderr.String(), err}
 	}
 	return stdout.Bytes(), nil
 }
@@ -123,11 +142,11 @@ func (p pass) env() []string {
 	if tty != "" {
 		env = append(env, "GPG_TTY="+tty)
 	}
+	opts := p.o.getenv("PASSWORD_STORE_GPG_OPTS") + " --status-fd 2" // for explain
 	if !p.o.Interactive || tty == "" && !p.session.Graphical {
-		opts := strings.TrimSpace(p.o.getenv("PASSWORD_STORE_GPG_OPTS") + " --pinentry-mode error")
-		env = append(env, "PASSWORD_STORE_GPG_OPTS="+opts)
+		opts += " --pinentry-mode error"
 	}
-	return env
+	return append(env, "PASSWORD_STORE_GPG_OPTS="+strings.TrimSpace(opts))
 }
 
 func (p pass) unavailable(reason, hint string) *UnavailableError {
@@ -135,43 +154,49 @@ func (p pass) unavailable(reason, hint string) *UnavailableError {
 }
 
 // explain sorts what gpg and pass say on stderr, which holds no secret.
-func (p pass) explain(stderr string, err error) error {
-	has := func(words ...string) bool {
-		for _, w := range words {
-			if strings.Contains(stderr, w) {
-				return true
-			}
-		}
-		return false
-	}
-	u := p.unavailable("", "")
-	u.Err = err
-	if line := firstError(stderr); line != "" {
+func (p pass) explain(ctx context.Context, e *passError) error {
+	u := p.unavailable("pass reports an error", "")
+	u.Err = e.err
+	if line := firstError(e.stderr); line != "" {
 		u.Err = errors.New(line)
 	}
+	status := func(word string) (rest string, ok bool) {
+		_, rest, ok = strings.Cut("\n"+e.stderr, "\n[GNUPG:] "+word)
+		rest, _, _ = strings.Cut(rest, "\n")
+		return strings.TrimSpace(rest), ok
+	}
+	to, _ := status("ENC_TO ")
+	id, _, _ := strings.Cut(to, " ")
+	_, failed := status("DECRYPTION_FAILED")
+	_, refused := status("INV_RECP ")
 	switch {
-	case has("No pinentry", "no pinentry", "Inappropriate ioctl", "problem with the agent", "Operation cancelled", "Bad passphrase", "Timeout"):
-		u.Reason, u.Locked = "gpg needs the passphrase of your key and could not ask for it", true
-		u.Hint = "unlock the key first, for example with: pass show " + p.o.service() + "/…"
-	case has("No secret key"):
+	case failed && id != "" && p.hasSecretKey(ctx, id):
+		// gpg says "No secret key" for a passphrase that it did not get, too.
+		u.Reason, u.Locked = "gpg needs the passphrase of your key and did not get it", true
+		u.Hint = "unlock the key with gpg or pass first, so that its agent knows the passphrase"
+	case failed:
 		u.Reason = "the secret key that the password store is encrypted for is not here"
-		u.Hint = "import it, or plug in the card that holds it"
-	case has("No public key", "There is no assurance", "Unusable public key"):
-		u.Reason = "gpg does not trust, or does not have, the key that the password store is encrypted for"
+		u.Hint = "import the key, or plug in the card that holds it"
+	case refused:
+		u.Reason = "gpg does not have, or does not trust, the key that the password store is encrypted for"
 		u.Hint = "compare .gpg-id in " + p.dir() + " with: gpg --list-keys"
-	case has("gpg: command not found", "gpg: not found"):
+	case strings.Contains(e.stderr, "gpg: command not found"), strings.Contains(e.stderr, "gpg: not found"):
 		u.Reason = "gpg is not installed"
-	default:
-		u.Reason = "pass reports an error"
 	}
 	return u
+}
+
+// hasSecretKey reports whether gpg knows the secret half of a key.
+func (p pass) hasSecretKey(ctx context.Context, id string) bool {
+	_, err := p.exec(ctx, nil, "gpg", "--batch", "--with-colons", "--list-secret-keys", "--", id)
+	return err == nil
 }
 
 // firstError is the first line that says what went wrong.
 func firstError(stderr string) string {
 	for line := range strings.Lines(stderr) {
 		line = strings.TrimSpace(line)
-		if strings.HasPrefix(line, "gpg: encrypted with") || line == "" || strings.HasPrefix(line, `"`) {
+		if line == "" || strings.HasPrefix(line, "[GNUPG:]") || strings.HasPrefix(line, "gpg: encrypted with") || strings.HasPrefix(line, `"`) {
 			continue
 		}
 		return line

@@ -23,7 +23,12 @@ const (
 )
 
 // busPatience is how long the bus itself may take to say who is there.
-const busPatience = 500 * time.Millisecond
+func (o Options) busPatience() time.Duration {
+	if o.Deadline > 0 {
+		return o.Deadline / 2
+	}
+	return 500 * time.Millisecond
+}
 
 func newSecretService(o Options) backend {
 	s := secretService{o: o, session: o.Session()}
@@ -47,7 +52,7 @@ func (s secretService) ready(ctx context.Context, asking bool) error {
 	if address == "" {
 		return s.unavailable("there is no session bus", "sign in to a desktop, or choose another store")
 	}
-	conn, err := dialBus(ctx, address)
+	conn, err := dialBus(ctx, address, s.o.busPatience())
 	if err != nil {
 		u := s.unavailable("the session bus does not answer", "the address in DBUS_SESSION_BUS_ADDRESS may be of a session that has ended")
 		u.Err = err
@@ -85,7 +90,7 @@ func (s secretService) ready(ctx context.Context, asking bool) error {
 // since some start it for the first program that needs it.
 func (s secretService) owned(ctx context.Context, conn *dbus.Conn, asking bool) error {
 	var has bool
-	short, cancel := context.WithTimeout(ctx, busPatience)
+	short, cancel := context.WithTimeout(ctx, s.o.busPatience())
 	defer cancel()
 	if err := conn.BusObject().CallWithContext(short, "org.freedesktop.DBus.NameHasOwner", 0, secretsName).Store(&has); err != nil {
 		u := s.unavailable("the session bus does not answer", "")
@@ -165,9 +170,9 @@ func property(ctx context.Context, o dbus.BusObject, name string) (dbus.Variant,
 }
 
 // dialBus makes a private connection, and the shared one that go-keyring will
-// find, within busPatience.
-func dialBus(ctx context.Context, address string) (*dbus.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, busPatience)
+// find, within patience.
+func dialBus(ctx context.Context, address string, patience time.Duration) (*dbus.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	type result struct {
 		conn *dbus.Conn

@@ -1,0 +1,296 @@
+package keychain_test
+
+// What the suites against real keychains share. Each case runs in a child
+// process, which is this test binary again: the libraries keep connections
+// for the life of a process, and a stuck one must end with its process.
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"envrun/auth/keychain"
+)
+
+// limit is how long one child may take on a machine busy with other things.
+// Nothing below measures time more closely than that.
+const limit = 60 * time.Second
+
+// childVar holds the calls that a child makes.
+const childVar = "ENVRUN_KEYCHAIN_TEST"
+
+// calls is what a child is to do.
+type calls struct {
+	Keychain    string
+	Service     string
+	Interactive bool
+	Deadline    time.Duration
+	Do          []string // "set KEY VALUE", "setfor KEY VALUE 1s", "get KEY", "delete KEY", "choose", "env NAME"
+	NoKeyctl    bool     // first forbid the system calls of the kernel's keyring
+}
+
+func TestMain(m *testing.M) {
+	if script := os.Getenv(childVar); script != "" {
+		os.Exit(child(script))
+	}
+	os.Exit(m.Run())
+}
+
+func child(script string) int {
+	var c calls
+	if err := json.Unmarshal([]byte(script), &c); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	if c.NoKeyctl {
+		if err := forbidKeyctl(); err != nil {
+			fmt.Println("forbidding keyctl:", err)
+			return 1
+		}
+	}
+	o := keychain.Options{Service: c.Service, Interactive: c.Interactive, Deadline: c.Deadline}
+	for _, line := range c.Do {
+		fmt.Println(call(c.Keychain, o, strings.Fields(line)))
+	}
+	return 0
+}
+
+// call makes one call and says in one line how it ended.
+func call(name string, o keychain.Options, args []string) string {
+	ctx := context.Background()
+	if args[0] == "choose" {
+		k, rejected, err := o.Choose(ctx)
+		out := "none"
+		if err == nil {
+			out = "chose " + k.Name()
+		} else if !errors.Is(err, keychain.ErrNone) {
+			out = describe(err)
+		}
+		for _, r := range rejected {
+			out += fmt.Sprintf(" | %s: %s", r.Keychain, r.Reason)
+			if r.Hint == "" {
+				out += " (no hint)"
+			}
+		}
+		return out
+	}
+	if args[0] == "env" {
+		value, ok := os.LookupEnv(args[1])
+		return fmt.Sprintf("%q %v", value, ok)
+	}
+	k, err := keychain.Open(name, o)
+	if err != nil {
+		return describe(err)
+	}
+	switch args[0] {
+	case "set":
+		err = k.Set(ctx, args[1], []byte(args[2]))
+	case "setfor":
+		var d time.Duration
+		if d, err = time.ParseDuration(args[3]); err == nil {
+			err = k.(keychain.Expirer).SetFor(ctx, args[1], []byte(args[2]), d)
+		}
+	case "setbytes": // a value that is no text
+		err = k.Set(ctx, args[1], anyBytes)
+	case "getbytes":
+		var b []byte
+		if b, err = k.Get(ctx, args[1]); err == nil && !bytes.Equal(b, anyBytes) {
+			return fmt.Sprintf("other bytes: %q", b)
+		}
+	case "get":
+		var b []byte
+		if b, err = k.Get(ctx, args[1]); err == nil {
+			return "got " + string(b)
+		}
+	case "gone": // waits until the key is
+		for end := time.Now().Add(limit / 2); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+			if _, err = k.Get(ctx, args[1]); err != nil {
+				break
+			}
+		}
+	case "delete":
+		err = k.Delete(ctx, args[1])
+	default:
+		return "no such call: " + args[0]
+	}
+	return describe(err)
+}
+
+var anyBytes = []byte("\x00\xff\xfe line\r\nline\n\n ")
+
+func describe(err error) string {
+	var unavailable *keychain.UnavailableError
+	var timeout *keychain.TimeoutError
+	var lost *keychain.LostError
+	switch {
+	case err == nil:
+		return "ok"
+	case errors.Is(err, keychain.ErrNotFound):
+		return "not found"
+	case errors.As(err, &unavailable) && unavailable.Locked:
+		return "locked: " + unavailable.Reason
+	case errors.As(err, &unavailable):
+		return "unavailable: " + unavailable.Reason
+	case errors.As(err, &timeout) && timeout.Tripped:
+		return "not asked again"
+	case errors.As(err, &timeout):
+		return "timeout"
+	case errors.As(err, &lost):
+		return "lost"
+	}
+	return "error: " + err.Error()
+}
+
+// runs makes the calls in a child with that environment, and compares how they
+// ended. A result that ends in "…" is the beginning of one.
+func (c calls) runs(t *testing.T, env []string, want ...string) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.compare(t, exec.Command(self), env, want)
+}
+
+func (c calls) compare(t *testing.T, cmd *exec.Cmd, env []string, want []string) {
+	t.Helper()
+	script, err := json.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, stderr, err := within(cmd, append(env, childVar+"="+string(script), "GOTRACEBACK=none"))
+	if err != nil {
+		t.Fatalf("%v: %s%s", err, out, stderr)
+	}
+	got := strings.Split(strings.TrimRight(out, "\n"), "\n")
+	if len(got) != len(want) {
+		t.Fatalf("got %d results, want %d:\n%s", len(got), len(want), out)
+	}
+	for i := range want {
+		prefix, short := strings.CutSuffix(want[i], "…")
+		if got[i] != want[i] && !(short && strings.HasPrefix(got[i], prefix)) {
+			t.Errorf("%s: got %q, want %q", c.Do[i], got[i], want[i])
+		}
+	}
+}
+
+// within runs a command and fails, with all it started, after limit.
+func within(cmd *exec.Cmd, env []string) (stdout, stderr string, err error) {
+	var out, errs bytes.Buffer
+	cmd.Env, cmd.Stdout, cmd.Stderr = env, &out, &errs
+	cmd.WaitDelay = time.Second
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Setpgid = true
+	if err := cmd.Start(); err != nil {
+		return "", "", err
+	}
+	timer := time.AfterFunc(limit, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
+	err = cmd.Wait()
+	if !timer.Stop() {
+		err = fmt.Errorf("took longer than %v", limit)
+	}
+	return out.String(), errs.String(), err
+}
+
+// need skips the suite of a keychain whose programs are not installed.
+func need(t *testing.T, keychain string, programs ...string) {
+	t.Helper()
+	for _, p := range programs {
+		if _, err := exec.LookPath(p); err != nil {
+			t.Skipf("suite keychain/%s skipped: no %s", keychain, p)
+		}
+	}
+}
+
+// home is an empty home of its own, short enough for sockets, and the
+// environment of a session in it: on a console, with no bus.
+func home(t *testing.T) (dir string, env []string) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "kc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	runtime := filepath.Join(dir, "run")
+	if err := os.Mkdir(runtime, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return dir, []string{
+		"HOME=" + dir,
+		"PATH=" + os.Getenv("PATH"),
+		"TMPDIR=" + dir,
+		"XDG_RUNTIME_DIR=" + runtime,
+		"XDG_DATA_HOME=" + filepath.Join(dir, "data"),
+		"XDG_CONFIG_HOME=" + filepath.Join(dir, "config"),
+		"XDG_CACHE_HOME=" + filepath.Join(dir, "cache"),
+		"LC_ALL=C",
+	}
+}
+
+// daemon starts a program that ends when the test does, and also when the test
+// binary is killed: a shell holds it and waits for the end of its own stdin,
+// which is us. It returns the first line that the program prints, unless
+// input is given, which goes to its stdin.
+func daemon(t *testing.T, env []string, input string, program string, args ...string) (line string, stop func()) {
+	t.Helper()
+	const leash = `
+		input=$1; shift
+		if [ -n "$input" ]; then
+			printf %s "$input" | "$@" >&2 &
+		else
+			"$@" </dev/null &
+		fi
+		pid=$!
+		read -r _
+		kill -TERM $pid; for i in 1 2 3 4 5 6 7 8 9 10; do kill -0 $pid || exit 0; sleep 0.05; done
+		kill -KILL $pid`
+	cmd := exec.Command("/bin/sh", append([]string{"-c", leash, "leash", input, program}, args...)...)
+	cmd.Env = env
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // survives a Ctrl-C that the test gets
+	hold, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	stopped := false
+	stop = func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		hold.Close()
+		_ = cmd.Wait()
+	}
+	t.Cleanup(stop)
+	if input == "" {
+		first := make(chan string, 1)
+		go func() {
+			s, _ := bufio.NewReader(stdout).ReadString('\n')
+			first <- strings.TrimSpace(s)
+		}()
+		select {
+		case line = <-first:
+		case <-time.After(limit):
+			t.Fatalf("%s prints nothing", program)
+		}
+	}
+	return line, stop
+}
