@@ -17,7 +17,7 @@ func newEnv(t *tool) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "env",
 		Short: "List, add and remove environments",
-		Args:  cobra.NoArgs,
+		Args:  cobra.ArbitraryArgs,
 		RunE:  group,
 	}
 	list := &cobra.Command{

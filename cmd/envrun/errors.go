@@ -165,17 +165,40 @@ func explainKeychain(err error, r *cli.Report) bool {
 
 func explainIdentity(err error, r *cli.Report) bool {
 	var parse *agekey.ParseError
+	var insecure *agekey.InsecureError
+	var file *agekey.FileError
+	r.Code = cli.CodeAuth
 	switch {
 	case errors.Is(err, agekey.ErrNone):
 		r.Message = "you have no identity on this machine to open a vault with"
-		r.Code = cli.CodeAuth
 		r.AddHint("make one: envrun key new; or bring one: envrun key import FILE; in CI set ENVRUN_KEY")
 	case errors.Is(err, agekey.ErrExists):
 		r.Code = cli.CodeConflict
 		r.AddHint("envrun key show")
+	case errors.Is(err, agekey.ErrLocked), errors.Is(err, agekey.ErrPassphrase):
+		r.AddHint("type it on a terminal, or put it into a file: export ENVRUN_PASSPHRASE_FILE=FILE")
+	case errors.Is(err, agekey.ErrLost), errors.Is(err, agekey.ErrMismatch):
+		r.AddHint("bring it back from a copy, or use the recovery identity: envrun key import FILE")
+	case errors.Is(err, agekey.ErrBusy):
+		r.Code = cli.CodeConflict
+		r.AddHint("wait for it to end, and try again")
+	case errors.Is(err, agekey.ErrFileOnly):
+		r.Code = cli.CodeConfig
+		r.AddHint("its keychain protects it already; to keep it in a file: envrun key move file")
+	case errors.As(err, &insecure):
+		r.Code = cli.CodePolicy
+		if insecure.Owner == insecure.User {
+			r.AddHint("chmod %o %s", insecure.Want, insecure.File)
+		} else {
+			r.AddHint("ls -l %s; to use a folder of your own: export ENVRUN_CONFIG_DIR=FOLDER", insecure.File)
+		}
 	case errors.As(err, &parse):
 		r.Code = cli.CodeConfig
+		if errors.As(err, &file) {
+			r.AddHint("bring the file back from a copy: %s", file.File)
+		}
 	default:
+		r.Code = cli.CodeFailed
 		return false
 	}
 	return true

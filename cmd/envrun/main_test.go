@@ -36,7 +36,7 @@ func probe() {
 		os.Exit(n)
 	}
 	for _, arg := range os.Args[1:] {
-		if name, ok := strings.CutPrefix(arg, "$"); ok {
+		if name, ok := strings.CutPrefix(arg, "%"); ok {
 			value, set := os.LookupEnv(name)
 			if !set {
 				fmt.Printf("%s is not set\n", name)
