@@ -31,28 +31,30 @@ const (
 	badLine     = "is no assignment, comment or empty line"
 	badQuote    = "its value begins with a quote that does not end it"
 	badTrailing = "text follows the closing quote"
+	tooMany     = "more than 10000 variables"
 	badName     = "the name may hold only letters, digits, _ . and -, and begin with a letter, a digit or _"
 )
 
-// A reading is everything that one dialect makes of a file.
+// A reading is everything that one dialect makes of a file: its bindings,
+// MaxEntries at most, and the first of the problems.
 type reading struct {
 	bindings []binding
-	problems []problem
+	problem  *problem
 }
 
 func (r *reading) bad(line int, name, detail string) {
-	if _, err := vault.ParseFieldName(name); err != nil {
-		name = ""
+	if r.problem == nil {
+		r.problem = &problem{line, fieldName(name), detail}
 	}
-	r.problems = append(r.problems, problem{line, name, detail})
 }
 
 // add takes a binding whose name a vault can hold. A line that is no more than
 // a name has to look like one too: anything else is likelier a piece of a value.
 func (r *reading) add(b binding) {
-	_, err := vault.ParseFieldName(b.name)
 	switch {
-	case err == nil:
+	case len(r.bindings) == MaxEntries:
+		r.bad(b.line, "", tooMany)
+	case fieldName(b.name) != "":
 		r.bindings = append(r.bindings, b)
 	case b.bare:
 		r.bad(b.line, "", badLine)
@@ -108,8 +110,7 @@ func importDotenv(text []byte, o ImportOptions) ([]Entry, []Note, error) {
 		dialect = DialectNode
 	}
 	r := readDotenv(text, dialect)
-	if len(r.problems) > 0 {
-		p := slices.MinFunc(r.problems, func(a, b problem) int { return a.line - b.line })
+	if p := r.problem; p != nil {
 		return nil, nil, invalid(o.File, p.line, p.name, p.detail)
 	}
 
@@ -171,16 +172,16 @@ func disagreements(text []byte, entries []Entry) []Note {
 // readDocker reads as docker run --env-file does: lines of NAME=value, where
 // everything behind the first "=" is the value.
 func readDocker(text []byte) reading {
-	const longest = 64<<10 - 1 // bytes of a line with its end; Docker fails on more
+	const longest = 64<<10 - 1 // bytes of a line without "\n"; Docker fails on more
 	var r reading
 	n := 0
 	for raw := range bytes.Lines(text) {
 		n++
-		if len(bytes.TrimRight(raw, "\r\n")) > longest-1 {
+		line := strings.TrimSuffix(string(raw), "\n")
+		if len(line) > longest {
 			r.bad(n, "", "is longer than 64 KiB, which Docker refuses")
 			continue
 		}
-		line := strings.TrimSuffix(string(raw), "\n")
 		line = strings.TrimSuffix(line, "\r")
 		line = strings.TrimLeftFunc(line, unicode.IsSpace)
 		if line == "" || line[0] == '#' {

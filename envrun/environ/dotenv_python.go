@@ -85,7 +85,7 @@ func pythonBinding(text []byte, i int) (b binding, end int, why string) {
 	case text[at] == '\n':
 		return b, at + 1, ""
 	case b.bare:
-		return b, at, badLine
+		return binding{}, at, badLine // a word of a line is no name
 	}
 	return b, at, badTrailing
 }

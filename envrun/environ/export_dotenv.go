@@ -31,7 +31,7 @@ func exportDotenv(b *bytes.Buffer, entries []Entry, o ExportOptions) error {
 		r := readDotenv(b.Bytes(), d)
 		read := r.last()
 		for _, e := range entries {
-			if got, ok := read[e.Name]; len(r.problems) > 0 || !ok || got.expand || !bytes.Equal(got.value, e.Value.Reveal()) {
+			if got, ok := read[e.Name]; r.problem != nil || !ok || got.expand || !bytes.Equal(got.value, e.Value.Reveal()) {
 				return cannot(e, "its value cannot be written so that "+string(d)+" reads it back among the others")
 			}
 		}
@@ -50,7 +50,7 @@ func dotenvLine(e Entry, readers []Dialect) ([]byte, bool) {
 		good := true
 		for _, d := range readers {
 			r := readDotenv(line, d)
-			if good = len(r.problems) == 0 && len(r.bindings) == 1; !good {
+			if good = r.problem == nil && len(r.bindings) == 1; !good {
 				break
 			}
 			got := r.bindings[0]

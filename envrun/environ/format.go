@@ -44,8 +44,8 @@ type Entry struct {
 
 // Most that Import reads.
 const (
-	MaxInput   = 16 << 20 // bytes of a file
-	MaxEntries = 10_000   // variables in a file
+	MaxInput   = 4 << 20 // bytes of a file
+	MaxEntries = 10_000  // variables in a file, those without a value included
 )
 
 // ImportOptions say how to read a file. The zero value is right for most.

@@ -48,7 +48,7 @@ func Import(r io.Reader, f Format, o ImportOptions) ([]Entry, error) {
 		return nil, err
 	}
 	if len(entries) > MaxEntries {
-		return nil, invalid(o.File, entries[MaxEntries].Line, "", fmt.Sprintf("more than %d variables", MaxEntries))
+		return nil, invalid(o.File, entries[MaxEntries].Line, "", tooMany)
 	}
 	for _, e := range entries {
 		if e.Value.Len() > vault.MaxValue {
@@ -109,9 +109,13 @@ func lineOf(text []byte, offset int) int { return 1 + bytes.Count(text[:offset],
 // name is a variable's; one that is no field name is left out, because it may
 // be anything.
 func invalid(file string, line int, name, detail string) error {
-	field, err := vault.ParseFieldName(name)
-	if err != nil {
-		field = ""
+	return &vault.Error{Kind: vault.KindInvalid, File: file, Line: line, Field: vault.FieldName(fieldName(name)), Detail: detail}
+}
+
+// fieldName is s, or "" if that is no field name and so may be anything.
+func fieldName(s string) string {
+	if _, err := vault.ParseFieldName(s); err != nil {
+		return ""
 	}
-	return &vault.Error{Kind: vault.KindInvalid, File: file, Line: line, Field: field, Detail: detail}
+	return s
 }

@@ -140,7 +140,7 @@ func (y *yamlReader) composeList(env *yaml.Node) ([]Entry, error) {
 		}
 		name, value, ok := strings.Cut(item.Value, "=")
 		if !ok {
-			y.notes = append(y.notes, Note{Kind: NoteNoValue, Line: item.Line, Name: fieldName(name)})
+			y.notes = append(y.notes, Note{Kind: NoteNoValue, Line: item.Line})
 			continue
 		}
 		e, err := y.composeEntry(yamlPair{name, item, item}, []byte(value))

@@ -45,11 +45,13 @@ func importJSON(text []byte, o ImportOptions) ([]Entry, []Note, error) {
 			return broken(err)
 		}
 		name := tok.(string) // a key, or Token had failed
-		if _, err := vault.ParseFieldName(name); err != nil {
+		switch {
+		case fieldName(name) == "":
 			return fail("", badName)
-		}
-		if seen[name] {
+		case seen[name]:
 			return fail(name, "is given twice")
+		case len(seen) == MaxEntries:
+			return fail(name, tooMany)
 		}
 		seen[name] = true
 

@@ -35,7 +35,7 @@ func (y *yamlReader) documents(text []byte) ([]*yaml.Node, error) {
 		case err == io.EOF:
 			return docs, nil
 		case err != nil:
-			return nil, invalid(y.file, yamlErrorLine(err), "", "is not valid YAML")
+			return nil, invalid(y.file, yamlErrorLine(err, text), "", "is not valid YAML")
 		}
 		if len(doc.Content) == 1 {
 			if root := doc.Content[0]; root.Kind != yaml.ScalarNode || root.ShortTag() != "!!null" {
@@ -47,7 +47,7 @@ func (y *yamlReader) documents(text []byte) ([]*yaml.Node, error) {
 
 // yamlErrorLine takes the line from an error of the library, whose words can
 // hold a piece of the file.
-func yamlErrorLine(err error) int {
+func yamlErrorLine(err error, text []byte) int {
 	var line int
 	if _, scan := fmt.Sscanf(err.Error(), "yaml: line %d:", &line); scan != nil {
 		return 1 // it leaves the first line out
@@ -55,7 +55,7 @@ func yamlErrorLine(err error) int {
 	if strings.Contains(err.Error(), "did not find expected") {
 		line++ // the parser counts from 0, the scanner from 1
 	}
-	return line
+	return min(line, lineOf(text, max(0, len(text)-1)))
 }
 
 // A yamlPair is one key of a mapping with its value.
@@ -160,14 +160,6 @@ func (y *yamlReader) scalar(p yamlPair) (value []byte, ok bool, err error) {
 		return value, true, nil
 	}
 	return nil, false, y.bad(p.value, p.key, "its value has a tag that only the program it is for understands")
-}
-
-// fieldName is s, or "" if that is no field name and so may be anything.
-func fieldName(s string) string {
-	if _, err := vault.ParseFieldName(s); err != nil {
-		return ""
-	}
-	return s
 }
 
 // entry makes an Entry of a pair.
