@@ -277,22 +277,26 @@ func readPlain(f *os.File, max int64) (raw []byte, why string, err error) {
 	return nil, "", err
 }
 
-// entries are the names in a folder, unsorted. A folder that is not there has none.
+// entries are the names in a folder, unsorted. A folder that is not there, or
+// is removed meanwhile, has none.
 func (v *view) entries(dir string) ([]fs.DirEntry, error) {
-	root, err := v.enter(dir)
+	list, err := func() ([]fs.DirEntry, error) {
+		root, err := v.enter(dir)
+		if err != nil {
+			return nil, err
+		}
+		f, err := root.Open(".")
+		if err != nil {
+			return nil, v.d.fail("reading", dir, err)
+		}
+		defer f.Close()
+		list, err := f.ReadDir(-1)
+		return list, v.d.fail("reading", dir, err)
+	}()
 	if vault.KindOf(err) == vault.KindNotFound {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	f, err := root.Open(".")
-	if err != nil {
-		return nil, v.d.fail("reading", dir, err)
-	}
-	defer f.Close()
-	list, err := f.ReadDir(-1)
-	return list, v.d.fail("reading", dir, err)
+	return list, err
 }
 
 // is reports whether there is a plain folder (dir) or file at name.
@@ -440,9 +444,11 @@ func (v *view) removeAll(name string) error {
 	return v.d.fail("removing", name, patiently(func() error { return root.RemoveAll(path.Base(name)) }))
 }
 
-// manyFiles is from how many files on one sync of the file system is cheaper
-// than one of each file, where the system has such a call.
-const manyFiles = 48
+// manyFiles is from how many files on the whole file system is synced instead
+// of each file, where there is such a call. Measured on ext4: 350 ms against 30
+// for a thousand. For few, each for itself: what others have written to the
+// file system is not waited for.
+const manyFiles = 128
 
 // syncAll makes files that were created without sync last.
 func (v *view) syncAll(names []string) error {

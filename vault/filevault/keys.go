@@ -119,6 +119,15 @@ func (v *view) generations(env vault.Env) ([]uint32, error) {
 		}
 	}
 	slices.Sort(gens)
+	// A writer makes folders ahead of its commit, and may die in between. An
+	// empty one is no generation; git has none either.
+	for n := len(gens); n > 0; n = len(gens) {
+		list, err := v.entries(strings.TrimSuffix(envDir(env)+"/"+engine.GrantsPrefix(gens[n-1]), "/"))
+		if err != nil || len(list) > 0 {
+			return gens, err
+		}
+		gens = gens[:n-1]
+	}
 	return gens, nil
 }
 

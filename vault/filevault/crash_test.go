@@ -1,0 +1,504 @@
+package filevault_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"envrun/auth/agekey"
+	"envrun/vault"
+	"envrun/vault/engine"
+	"envrun/vault/filevault"
+	"envrun/vault/seal"
+)
+
+// The test binary runs itself as another process: an order in this variable
+// says what that process is to do.
+const orderVariable = "FILEVAULT_TEST_ORDER"
+
+// An order is what a child is told.
+type order struct {
+	Do       string // a name of deeds
+	Dir      string
+	StateDir string
+	Identity string
+	DieAt    int    // kill yourself before this step, counted from 1; 0: never
+	Count    int    // of what is done
+	Arg      string // more for some deeds
+}
+
+func TestMain(m *testing.M) {
+	if text := os.Getenv(orderVariable); text != "" {
+		var o order
+		if err := json.Unmarshal([]byte(text), &o); err != nil {
+			panic(err)
+		}
+		if err := o.obey(); err != nil {
+			fmt.Println("error:", err)
+			os.Exit(1)
+		}
+		fmt.Println("done")
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+func (o order) options() filevault.Options {
+	id, err := agekey.Parse(o.Identity)
+	if err != nil {
+		panic(err)
+	}
+	return filevault.Options{
+		Dir: o.Dir, StateDir: o.StateDir, Member: "alice@laptop", Command: "envrun " + o.Do, LockWait: time.Minute,
+		Identity: func(context.Context) (*agekey.Identity, error) { return id, nil },
+	}
+}
+
+// step counts steps, and kills the process at the one it is told to.
+func (o order) step() (f func(op, name string) error, count *int) {
+	n := 0
+	return func(string, string) error {
+		if n++; n == o.DieAt {
+			p, err := os.FindProcess(os.Getpid())
+			if err != nil {
+				return err
+			}
+			_ = p.Kill()
+			select {}
+		}
+		return nil
+	}, &n
+}
+
+func (o order) obey() error {
+	ctx := context.Background()
+	step, count := o.step()
+	defer func() { fmt.Println("steps", *count) }()
+	if o.Do == "init" {
+		_, err := filevault.InitStep(ctx, filevault.InitOptions{Options: o.options(), Envs: []vault.Env{"dev", "prod"}}, step)
+		return err
+	}
+	v, err := filevault.Open(ctx, o.options())
+	if err != nil {
+		return err
+	}
+	filevault.SetStep(v, step)
+	switch o.Do {
+	case "set":
+		_, err = v.Apply(ctx, "dev", []vault.Change{change("s/00", "A=new", "B=new")})
+	case "create":
+		_, err = v.Apply(ctx, "dev", []vault.Change{change("new/deep/one", "A=new", "B=new")})
+	case "delete":
+		_, err = v.Apply(ctx, "dev", []vault.Change{{Path: "s/00", Was: vault.Any, Delete: true}})
+	case "import":
+		var changes []vault.Change
+		for i := range many {
+			changes = append(changes, change(manyPath(i), "A=new", "B=new"))
+		}
+		_, err = v.Apply(ctx, "dev", changes)
+	case "seal":
+		err = v.Seal(ctx, "dev")
+	case "addenv":
+		err = v.AddEnv(ctx, "staging")
+	case "rmenv":
+		err = v.RemoveEnv(ctx, "dev")
+	case "rotate":
+		id, _ := agekey.Parse(o.Identity)
+		to, rerr := agekey.ParseRecipient(id.Recipient())
+		if rerr != nil {
+			return rerr
+		}
+		err = v.Rotate(ctx, "dev", "test", []engine.GrantTo{{Member: "alice@laptop", Recipient: id.Recipient(), Sealer: seal.AgeSealer("alice", to, nil)}})
+	case "increment":
+		for range o.Count {
+			if err := increment(ctx, v); err != nil {
+				return err
+			}
+		}
+	case "churn":
+		for i := range o.Count {
+			value := o.Arg + strconv.Itoa(i)
+			_, err := v.Apply(ctx, "dev", []vault.Change{change("s/00", "A="+value, "B="+value), change("s/01", "A="+value, "B="+value)})
+			if err != nil {
+				return err
+			}
+		}
+	case "hold":
+		filevault.SetStep(v, func(op, name string) error {
+			fmt.Println("holding")
+			_, err := os.Stdin.Read(make([]byte, 1)) // until the parent lets go
+			return err
+		})
+		_, err = v.Apply(ctx, "dev", []vault.Change{change("s/00", "A=held", "B=held")})
+	default:
+		err = fmt.Errorf("no such deed: %s", o.Do)
+	}
+	return err
+}
+
+// increment adds one to a number by compare-and-swap.
+func increment(ctx context.Context, v *filevault.Vault) error {
+	for {
+		s, err := v.Get(ctx, "dev", "counter")
+		if err != nil {
+			return err
+		}
+		n, err := strconv.Atoi(strings.TrimPrefix(show(s), "N="))
+		if err != nil {
+			return err
+		}
+		c := change("counter", "N="+strconv.Itoa(n+1))
+		c.Was = s.Version
+		_, err = v.Apply(ctx, "dev", []vault.Change{c})
+		if vault.KindOf(err) != vault.KindConflict {
+			return err
+		}
+	}
+}
+
+// command prepares a child.
+func (o order) command(t testing.TB) *exec.Cmd {
+	t.Helper()
+	text, err := json.Marshal(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(exe)
+	cmd.Env = append(os.Environ(), orderVariable+"="+string(text))
+	return cmd
+}
+
+// run returns what the child printed and whether it ended well.
+func (o order) run(t testing.TB) (string, bool) {
+	t.Helper()
+	out, err := o.command(t).CombinedOutput()
+	return string(out), err == nil
+}
+
+// many is how many secrets an import has.
+const many = 50
+
+func manyPath(i int) vault.Path { return vault.Path(fmt.Sprintf("s/%02d", i)) }
+
+// A stage is a vault that children work on copies of.
+type stage struct {
+	dir      string
+	identity string
+}
+
+func newStage(t *testing.T) stage {
+	t.Helper()
+	id := identity(t)
+	s := stage{dir: memoryDir(t), identity: id.Reveal()}
+	o := s.order("", s.dir).options()
+	v, err := filevault.Init(t.Context(), filevault.InitOptions{Options: o, Envs: []vault.Env{"dev", "prod"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var changes []vault.Change
+	for i := range many {
+		changes = append(changes, change(manyPath(i), "A=old", "B=old"))
+	}
+	changes = append(changes, change("base", "A=base", "B=base"))
+	if _, err := v.Apply(t.Context(), "dev", changes); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func (s stage) order(do, dir string) order {
+	return order{Do: do, Dir: filepath.Join(dir, ".envrun", "vault"), StateDir: filepath.Join(dir, "state"), Identity: s.identity}
+}
+
+// memoryDir is a temporary folder in memory where there is such a place: a
+// process that is killed leaves the same behind on every file system, and
+// hundreds of them need not wait for a disk.
+func memoryDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "filevault-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+// copy makes a copy of the stage for one child.
+func (s stage) copy(t *testing.T) string {
+	t.Helper()
+	dir := memoryDir(t)
+	err := filepath.WalkDir(s.dir, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(s.dir, name)
+		if err != nil {
+			return err
+		}
+		fi, err := d.Info()
+		if err != nil {
+			return err
+		}
+		to := filepath.Join(dir, rel)
+		if d.IsDir() {
+			if err := os.MkdirAll(to, 0o755); err != nil {
+				return err
+			}
+			return os.Chmod(to, fi.Mode().Perm())
+		}
+		return os.WriteFile(to, read(t, name), fi.Mode().Perm())
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// TestCrash kills a process before every step of every kind of write. What was
+// acknowledged before must be there, the write must have happened whole or not
+// at all, for a reader as for the next writer, and nothing may be left behind.
+func TestCrash(t *testing.T) {
+	s := newStage(t)
+	for _, do := range []string{"set", "create", "delete", "import", "seal", "addenv", "rmenv", "rotate"} {
+		t.Run(do, func(t *testing.T) {
+			t.Parallel()
+			dir := s.copy(t)
+			out, ok := s.order(do, dir).run(t)
+			var steps int
+			if _, err := fmt.Sscanf(out, "steps %d", &steps); !ok || err != nil || steps == 0 {
+				t.Fatalf("%s: %s", do, out)
+			}
+			if happened := s.check(t, do, dir); !happened {
+				t.Fatalf("%s was acknowledged and has not happened", do)
+			}
+			stride := 1
+			if testing.Short() {
+				stride = 1 + steps/8
+			}
+			was := false
+			for n := 1; n <= steps; n += stride {
+				dir := s.copy(t)
+				o := s.order(do, dir)
+				o.DieAt = n
+				if out, ok := o.run(t); ok {
+					t.Fatalf("step %d of %d: the process lived: %s", n, steps, out)
+				}
+				happened := s.check(t, do, dir)
+				if was && !happened {
+					t.Errorf("step %d: it has happened at an earlier step, but not at this one", n)
+				}
+				was = happened
+				if t.Failed() {
+					t.Fatalf("at step %d of %d", n, steps)
+				}
+				os.RemoveAll(dir)
+			}
+			t.Logf("%d steps", steps)
+		})
+	}
+}
+
+// check looks at what a killed process left, and reports whether its write happened.
+func (s stage) check(t *testing.T, do, dir string) bool {
+	t.Helper()
+	ctx := t.Context()
+	v := open(t, s.order("", dir).options())
+	if do == "rmenv" {
+		set(t, v, "prod", "after", "A=1") // a reader may still see what the next writer finds removed
+	}
+	envs, err := v.Envs(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	happened := false
+	state := func(path vault.Path) string {
+		got, err := v.Get(ctx, "dev", path)
+		if vault.KindOf(err) == vault.KindNotFound {
+			return "none"
+		}
+		if err != nil {
+			t.Errorf("%s: %v", path, err)
+			return "error"
+		}
+		return show(got)
+	}
+	switch do {
+	case "addenv":
+		happened = len(envs) == 3
+	case "rmenv":
+		if happened = len(envs) == 1; happened {
+			// The name is free again, for a new key.
+			if err := v.AddEnv(ctx, "dev"); err != nil {
+				t.Error(err)
+			}
+			set(t, v, "dev", "after", "A=1")
+			clean(t, v, "dev", "prod")
+			return true
+		}
+	case "set", "delete", "create":
+		path := vault.Path("s/00")
+		old, now := "A=old B=old", "A=new B=new"
+		if do == "delete" {
+			now = "none"
+		} else if do == "create" {
+			path, old = "new/deep/one", "none"
+		}
+		switch got := state(path); got {
+		case old:
+		case now:
+			happened = true
+		default:
+			t.Errorf("%s is %q", path, got)
+		}
+	case "import", "rotate", "seal":
+		var paths []vault.Path
+		for i := range many {
+			paths = append(paths, manyPath(i))
+		}
+		// A reader first, before a writer could mend anything.
+		all, err := v.GetMany(ctx, "dev", paths)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := show(all[0])
+		for _, one := range all {
+			if got := show(one); got != want || got != "A=old B=old" && got != "A=new B=new" {
+				t.Errorf("%s is %q and the first is %q", one.Path, got, want)
+			}
+		}
+		st, err := v.Status(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch do {
+		case "import":
+			happened = want == "A=new B=new"
+		case "rotate":
+			happened = st.Envs[0].Gen == 2
+			if n := len(st.Envs[0].OldKey); n > 0 {
+				t.Errorf("%d records are under another key than %d", n, st.Envs[0].Gen)
+			}
+		case "seal":
+			happened = st.Envs[0].Unsealed == 0
+		}
+	}
+	if got := state("base"); got != "A=base B=base" {
+		t.Errorf("base is %q", got)
+	}
+	set(t, v, "dev", "after", "A=1")
+	clean(t, v, envs...)
+	return happened
+}
+
+// TestCrashInit kills an init before every step: no vault or a whole one, and
+// the next init works and leaves nothing beside it.
+func TestCrashInit(t *testing.T) {
+	s := stage{identity: identity(t).Reveal()}
+	dir := t.TempDir()
+	out, ok := s.order("init", dir).run(t)
+	var steps int
+	if _, err := fmt.Sscanf(out, "steps %d", &steps); !ok || err != nil || steps == 0 {
+		t.Fatal(out)
+	}
+	stride := 1
+	if testing.Short() {
+		stride = 1 + steps/8
+	}
+	for n := 1; n <= steps; n += stride {
+		dir := t.TempDir()
+		o := s.order("init", dir)
+		o.DieAt = n
+		if out, ok := o.run(t); ok {
+			t.Fatalf("step %d: the process lived: %s", n, out)
+		}
+		_, err := filevault.Open(t.Context(), o.options())
+		if vault.KindOf(err) == vault.KindNoVault {
+			o.DieAt = 0
+			if out, ok := o.run(t); !ok {
+				t.Fatalf("step %d: init after it: %s", n, out)
+			}
+		} else if err != nil {
+			t.Fatalf("step %d: %v", n, err)
+		}
+		v := open(t, o.options())
+		set(t, v, "dev", "a", "A=1")
+		clean(t, v, "dev", "prod")
+		if list, err := os.ReadDir(filepath.Join(dir, ".envrun")); err != nil || len(list) != 1 {
+			t.Errorf("step %d: beside the vault: %v, %v", n, list, err)
+		}
+	}
+	t.Logf("%d steps", steps)
+}
+
+// TestWriters: four processes, fifty writes each, to one secret (filevault
+// §3.11). Meanwhile readers see no torn secret, and of two that are always
+// written together never one of before and one of after.
+func TestWriters(t *testing.T) {
+	s := newStage(t)
+	v := open(t, s.order("", s.dir).options())
+	set(t, v, "dev", "counter", "N=0")
+	same := []vault.Change{change("s/00", "A=x", "B=x"), change("s/01", "A=x", "B=x")}
+	if _, err := v.Apply(t.Context(), "dev", same); err != nil {
+		t.Fatal(err)
+	}
+	const processes, writes = 4, 50
+	var wg sync.WaitGroup
+	for range processes {
+		o := s.order("increment", s.dir)
+		o.Count = writes
+		wg.Go(func() {
+			if out, ok := o.run(t); !ok {
+				t.Errorf("writer: %s", out)
+			}
+		})
+	}
+	churn := s.order("churn", s.dir)
+	churn.Count, churn.Arg = 40, "v"
+	wg.Go(func() {
+		if out, ok := churn.run(t); !ok {
+			t.Errorf("churn: %s", out)
+		}
+	})
+	done := make(chan struct{})
+	go func() {
+		wg.Wait()
+		close(done)
+	}()
+	reads := 0
+	for running := true; running; reads++ {
+		select {
+		case <-done:
+			running = false
+		default:
+		}
+		two, err := v.GetMany(t.Context(), "dev", []vault.Path{"s/00", "s/01"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, b := show(two[0]), show(two[1])
+		if first, second, _ := strings.Cut(a, " "); a != b || first[2:] != second[2:] {
+			t.Fatalf("read %q and %q", a, b)
+		}
+		if _, err := v.Get(t.Context(), "dev", "counter"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := get(t, v, "dev", "counter"); got != fmt.Sprintf("N=%d", processes*writes) {
+		t.Errorf("after %d increments: %s", processes*writes, got)
+	}
+	clean(t, v, "dev", "prod")
+	t.Logf("%d reads", reads)
+}
