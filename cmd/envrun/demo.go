@@ -68,18 +68,20 @@ func runDemo(ctx context.Context, t *tool, keep bool) (err error) {
 		d.quiet(ctx, "git", "init", "-q", ".")
 	}
 	d.title("1. Take its values into an encrypted vault, and delete it")
-	d.show(ctx, "envrun", "init", "--envs", "dev,prod", "--import", ".env", "--gitignore", "--store", "file")
+	d.show(ctx, "envrun", "init", "--env", "dev,prod", "--import", ".env", "--gitignore", "--store", "file")
 	d.did("rm .env", os.Remove(filepath.Join(d.dir, ".env")))
 	d.title("2. Run a program with them: as variables of that one process")
 	d.show(ctx, append([]string{"envrun", "--"}, program...)...)
 	d.title("3. See where each comes from, without values")
 	d.show(ctx, "envrun", "explain")
 	d.title("4. Change one; history and roll-back come from git")
+	if withGit {
+		d.commit(ctx, "take the secrets into a vault")
+	}
 	d.did("echo new-password | envrun set --trim DB_PASSWORD", d.input(ctx, "new-password\n", "envrun", "set", "--trim", "DB_PASSWORD"))
 	if withGit {
-		d.quiet(ctx, "git", "add", "-A")
-		d.quiet(ctx, "git", "-c", "user.name=demo", "-c", "user.email=demo@example.org", "commit", "-qm", "vault")
 		d.show(ctx, "envrun", "history")
+		d.show(ctx, "envrun", "rollback", "--to", "1")
 	}
 	d.title("5. Nothing of it lies on disk in clear")
 	found, ferr := d.search(demoPassword)
@@ -138,11 +140,17 @@ func (d *demo) show(ctx context.Context, argv ...string) {
 	cmd := d.command(ctx, argv)
 	out, err := cmd.CombinedOutput()
 	for line := range strings.Lines(string(out)) {
-		d.Printf("  %s", strings.ReplaceAll(line, d.dir, "."))
+		d.Printf("  %s", strings.NewReplacer(d.dir, ".", d.home, "~").Replace(line))
 	}
 	if err != nil {
 		d.err = fmt.Errorf("%s: %w", shellWords(argv), err)
 	}
+}
+
+func (d *demo) commit(ctx context.Context, message string) {
+	d.Printf("$ git add -A && git commit -m %q\n", message)
+	d.quiet(ctx, "git", "add", "-A")
+	d.quiet(ctx, "git", "-c", "user.name=demo", "-c", "user.email=demo@example.org", "commit", "-qm", message)
 }
 
 func (d *demo) quiet(ctx context.Context, argv ...string) {

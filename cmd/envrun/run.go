@@ -271,7 +271,9 @@ func masker(plan *resolve.Plan) *redact.Masker {
 // sayRun prints what must always be said, and with -v the one line of facts.
 func (t *tool) sayRun(s selected, plan *resolve.Plan, p run.Plan) {
 	for _, m := range plan.Absent {
-		t.Notef("optional: %s", m)
+		if m.Pos != s.NamePos { // not the rule that nobody wrote
+			t.Notef("optional: %s", m)
+		}
 	}
 	if s.env.Protected && cli.IsTerminal(t.Err) {
 		if t.Getenv("NO_COLOR") == "" {

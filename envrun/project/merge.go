@@ -39,6 +39,12 @@ func merge(layers []*layer, local *layer) (*Project, error) {
 		p.Require = join(p.Require, l.require)
 		p.Mask = append(p.Mask, l.mask...)
 	}
+	for i := range p.Inject {
+		// A project whose own rules deliver something need not have a secret of its own.
+		if p.Inject[i].Default {
+			p.Inject[i].Optional = len(p.Files) > 0 || len(p.Inject) > 1
+		}
+	}
 	for i := range p.Envs {
 		if p.Envs[i].Vault == "" {
 			p.Envs[i].Vault, p.Envs[i].VaultPos = p.Vault, p.VaultPos
