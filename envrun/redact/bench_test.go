@@ -153,6 +153,20 @@ func BenchmarkWriter(b *testing.B) {
 	}
 }
 
+func BenchmarkWorst(b *testing.B) {
+	for _, c := range worstCases(4 << 20) {
+		b.Run(c.name, func(b *testing.B) {
+			w := c.m.NewWriter(io.Discard, redact.WriterOptions{})
+			b.SetBytes(int64(len(c.text)))
+			for b.Loop() {
+				for p := c.text; len(p) > 0; p = p[min(32<<10, len(p)):] {
+					_, _ = w.Write(p[:min(32<<10, len(p))])
+				}
+			}
+		})
+	}
+}
+
 func BenchmarkNew(b *testing.B) {
 	for _, n := range []int{1, 100} {
 		secrets := realistic(n)
