@@ -64,7 +64,7 @@ func ParseGrant(raw []byte) (*Grant, error) {
 	return g, nil
 }
 
-// armor reads an armored block, which is the rest of the file.
+// armor reads an armored block.
 func (p *parser) armor(ageOnly bool) []byte {
 	if p.err != nil {
 		return nil
@@ -73,31 +73,30 @@ func (p *parser) armor(ageOnly bool) []byte {
 		p.fail(len(p.text)-1, "is cut off: the wrapped key is missing")
 		return nil
 	}
-	lines := strings.Split(strings.TrimSuffix(p.text[p.start:], "\n"), "\n")
-	label, ok := strings.CutPrefix(lines[0], "-----BEGIN ")
+	begin := p.start
+	label, ok := strings.CutPrefix(p.line(), "-----BEGIN ")
 	label, end := strings.CutSuffix(label, "-----")
 	if !ok || !end || !isLabel(label) || ageOnly && label != ageArmor {
 		p.fail(p.start, "has no line that begins a wrapped key")
 		return nil
 	}
-	off := p.start + len(lines[0]) + 1
-	for i, line := range lines[1:] {
-		if line == "-----END "+label+"-----" {
-			if i == 0 || i != len(lines)-2 {
-				break
-			}
-			block := bytes.Clone(p.raw[p.start:])
-			p.off = len(p.text)
+	last := "-----END " + label + "-----"
+	none, short := true, false
+	for p.next(); p.err == nil && !p.end; p.next() {
+		line := p.line()
+		if line == last && !none {
+			block := bytes.Clone(p.raw[begin:p.off])
 			p.next()
 			return block
 		}
-		if !isArmor(line) || len(line) > 64 || len(line) < 64 && i+3 != len(lines) {
-			p.fail(off, "the wrapped key is not base64 in lines of 64 letters")
-			return nil
+		if short || len(line) > 64 || !isArmor(line) {
+			p.fail(p.start, "the wrapped key is not base64 in lines of 64 letters")
 		}
-		off += len(line) + 1
+		none, short = false, len(line) < 64
 	}
-	p.fail(len(p.text)-1, "the wrapped key does not end where the file does")
+	if p.err == nil {
+		p.fail(len(p.text)-1, "is cut off: the wrapped key has no end")
+	}
 	return nil
 }
 

@@ -54,7 +54,7 @@ func ParseSeal(raw []byte) (*Seal, error) {
 		s.Entries = make([]SealedEntry, 0, min(strings.Count(p.text[p.start:], "\n"), MaxSealLines))
 	}
 	for p.err == nil && !p.end {
-		e, ok := parseEntry(p.raw[p.start:p.off-1], p.text[p.start:p.off-1])
+		e, ok := parseEntry(p.raw[p.start:p.off-1], p.line())
 		if !ok {
 			break
 		}

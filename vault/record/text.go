@@ -122,6 +122,9 @@ func (p *parser) next() {
 	}
 }
 
+// line is the present line whole.
+func (p *parser) line() string { return p.text[p.start : p.off-1] }
+
 // has reports whether the present line has that key.
 func (p *parser) has(key string) bool { return p.err == nil && !p.end && p.key == key }
 
