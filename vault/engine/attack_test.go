@@ -88,6 +88,11 @@ func newScene(t testing.TB) *scene {
 	return s
 }
 
+// reopen opens the vault in another way.
+func (s *scene) reopen(options ...func(*engine.Config)) {
+	s.Engine = s.Person.Engine(vaulttest.VaultID, options...)
+}
+
 func (s *scene) seal(t testing.TB, env vault.Env) uint64 {
 	t.Helper()
 	seq, err := s.WriteSeal(t.Context(), env)
@@ -585,7 +590,7 @@ func TestForgedGen(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s.Engine.Keys = fixedKey{key} // Keys would find it too
+			s.reopen(func(c *engine.Config) { c.Keys = fixedKey{key} }) // which would find it too
 			forge(t, s)
 			bad := 0
 			for f := range s.Verify(t.Context(), dev) {

@@ -69,7 +69,7 @@ func (e *Engine) checkSeal(env vault.Env, key EnvKey, raw []byte) (*record.SealV
 // checkSealPlace refuses a seal that says it belongs elsewhere.
 func (e *Engine) checkSealPlace(env vault.Env, head *record.Seal) error {
 	switch {
-	case head.Vault != e.Vault:
+	case head.Vault != e.c.Vault:
 		return tampered("is the seal of vault " + head.Vault + ", put into this one")
 	case head.Env != env:
 		return tampered("is the seal of " + string(head.Env) + ", put in this place")
@@ -207,7 +207,7 @@ func (v view) putSeal(tx Tx, last *record.Seal, entries []record.SealedEntry, gr
 
 // makeSeal fills in the rest of a seal, marshals it, and checks the outcome as a reader will.
 func (e *Engine) makeSeal(env vault.Env, key EnvKey, s record.Seal) ([]byte, error) {
-	s.Vault, s.Env, s.Gen, s.By, s.At = e.Vault, env, key.Gen, e.Member, e.now()
+	s.Vault, s.Env, s.Gen, s.By, s.At = e.c.Vault, env, key.Gen, e.c.Member, e.now()
 	s.MAC = key.Key.MAC(seal.SealMAC, s.MACInput())
 	if err := s.Check(); err != nil {
 		return nil, fmt.Errorf("sealing %s: %w", env, err)

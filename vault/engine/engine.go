@@ -48,7 +48,7 @@ type Config struct {
 // Engine implements vault.Vault, vault.Historian and vault.Verifier. It is
 // safe for use by several goroutines, and several Engines may share a store.
 type Engine struct {
-	Config
+	c Config
 
 	mu    sync.Mutex
 	seals map[vault.Env]*checkpoint // the last one whose MAC was right
@@ -65,20 +65,24 @@ func New(c Config) *Engine {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	return &Engine{Config: c, seals: map[vault.Env]*checkpoint{}}
+	return &Engine{c: c, seals: map[vault.Env]*checkpoint{}}
 }
 
 // now is the time to write into a file: in UTC, to the second.
-func (e *Engine) now() time.Time { return e.Now().UTC().Truncate(time.Second) }
+func (e *Engine) now() time.Time { return e.c.Now().UTC().Truncate(time.Second) }
 
 // Envs implements vault.Reader.
-func (e *Engine) Envs(ctx context.Context) ([]vault.Env, error) { return e.Store.Envs(ctx) }
+func (e *Engine) Envs(ctx context.Context) ([]vault.Env, error) { return e.c.Store.Envs(ctx) }
 
 // List implements vault.Reader. It needs no key, so what it says is what the
 // records say of themselves, with nothing checked but their form and place.
 func (e *Engine) List(ctx context.Context, env vault.Env, prefix vault.Path) iter.Seq2[vault.Info, error] {
 	return func(yield func(vault.Info, error) bool) {
-		for r, err := range e.Store.Heads(ctx, env, prefix) {
+		if err := checkPrefix(env, prefix); err != nil {
+			yield(vault.Info{Env: env}, err)
+			return
+		}
+		for r, err := range e.c.Store.Heads(ctx, env, prefix) {
 			info := vault.Info{Env: env, Path: r.Path}
 			if err == nil {
 				info, _, err = header(env, r)
@@ -94,6 +98,20 @@ func (e *Engine) List(ctx context.Context, env vault.Env, prefix vault.Path) ite
 			}
 		}
 	}
+}
+
+// checkPath and checkPrefix keep what cannot be a path from reaching a store,
+// where it might mean something else.
+func checkPath(env vault.Env, path vault.Path) error {
+	_, err := vault.ParsePath(string(path))
+	return fill(err, func(ve *vault.Error) { ve.Env = env })
+}
+
+func checkPrefix(env vault.Env, prefix vault.Path) error {
+	if prefix == "" {
+		return nil
+	}
+	return checkPath(env, prefix)
 }
 
 // header reads what a record says of itself, and refuses one that is of another place.
@@ -128,7 +146,7 @@ type view struct {
 // missing environment is to be called that and not a missing key.
 func (e *Engine) view(ctx context.Context, env vault.Env) (view, error) {
 	v := view{e: e, env: env}
-	raw, err := e.Store.Blob(ctx, env, SealBlob)
+	raw, err := e.c.Store.Blob(ctx, env, SealBlob)
 	if err != nil {
 		return v, e.locateBlob(missingSeal(err), env, SealBlob)
 	}
@@ -140,7 +158,7 @@ func (e *Engine) view(ctx context.Context, env vault.Env) (view, error) {
 }
 
 func (e *Engine) currentKey(ctx context.Context, env vault.Env) (EnvKey, error) {
-	key, err := e.Keys.Current(ctx, env)
+	key, err := e.c.Keys.Current(ctx, env)
 	return key, e.locate(err, env, "")
 }
 
@@ -167,7 +185,7 @@ func (e *Engine) read(ctx context.Context, env vault.Env, f func(view) error) er
 		if vault.KindOf(err) != vault.KindTampered || attempt == attempts {
 			return err
 		}
-		if s, ok := e.Store.(Settler); ok {
+		if s, ok := e.c.Store.(Settler); ok {
 			if err := s.Settle(ctx, env); err != nil {
 				return err
 			}
@@ -236,7 +254,7 @@ func (e *Engine) form(env vault.Env, gen uint32, path vault.Path, raw []byte) (o
 	if err != nil {
 		return opened{}, err
 	}
-	if r.Vault != e.Vault {
+	if r.Vault != e.c.Vault {
 		return opened{}, tampered("is a record of vault " + r.Vault + ", put into this one")
 	}
 	if err := checkPlace(env, path, r.Env, r.Path); err != nil {
@@ -253,7 +271,7 @@ func (e *Engine) form(env vault.Env, gen uint32, path vault.Path, raw []byte) (o
 }
 
 func (e *Engine) binding(r *record.Record) seal.Binding {
-	return seal.Binding{Vault: e.Vault, Env: r.Env, Path: r.Path, Version: r.Version, Gen: r.Gen}
+	return seal.Binding{Vault: e.c.Vault, Env: r.Env, Path: r.Path, Version: r.Version, Gen: r.Gen}
 }
 
 // values opens every field, in the order of the record.
@@ -273,7 +291,7 @@ func (e *Engine) values(o opened) ([]vault.Field, error) {
 // locate fills in what an error is about, and the file where the store has one.
 func (e *Engine) locate(err error, env vault.Env, path vault.Path) error {
 	return fill(err, func(ve *vault.Error) {
-		if l, ok := e.Store.(Locator); ok && ve.File == "" && path != "" {
+		if l, ok := e.c.Store.(Locator); ok && ve.File == "" && path != "" {
 			ve.File = l.LocateRecord(env, path)
 		}
 		if ve.Env == "" {
@@ -288,7 +306,7 @@ func (e *Engine) locate(err error, env vault.Env, path vault.Path) error {
 // locateBlob is locate for an error about a blob.
 func (e *Engine) locateBlob(err error, env vault.Env, name string) error {
 	return fill(err, func(ve *vault.Error) {
-		if l, ok := e.Store.(Locator); ok && ve.File == "" {
+		if l, ok := e.c.Store.(Locator); ok && ve.File == "" {
 			ve.File = l.LocateBlob(env, name)
 		}
 		if ve.Env == "" {

@@ -373,7 +373,7 @@ func TestWriteSeal(t *testing.T) {
 
 func TestSealOnWrite(t *testing.T) {
 	s := newScene(t)
-	s.SealOnWrite = true
+	s.reopen(vaulttest.SealOnWrite)
 	write(t, s, dev, vault.Change{Path: "app", Was: 4, Set: []vault.Field{set("A", "5")}}, vault.Change{Path: "db", Was: 1, Delete: true})
 	sealed, err := record.ParseSeal(s.Memory.PeekBlob(dev, engine.SealBlob))
 	if err != nil {
@@ -552,11 +552,13 @@ func TestKeysOutsideBatches(t *testing.T) {
 		}
 		return nil
 	})
-	s.Engine.Keys = watchedKeys{s.Engine.Keys, func() {
-		if inside {
-			t.Error("the key is asked for inside a batch")
-		}
-	}}
+	s.reopen(func(c *engine.Config) {
+		c.Keys = watchedKeys{c.Keys, func() {
+			if inside {
+				t.Error("the key is asked for inside a batch")
+			}
+		}}
+	})
 	write(t, s, dev, vault.Change{Path: "app", Was: 4, Set: []vault.Field{set("A", "5")}})
 	if err := s.Rotate(ctx, dev, "", []engine.GrantTo{s.Person.Grant()}); err != nil {
 		t.Fatal(err)
@@ -588,4 +590,67 @@ func TestTooBig(t *testing.T) {
 	if !strings.Contains(fmt.Sprint(err), "app") {
 		t.Errorf("the error does not name the secret: %v", err)
 	}
+}
+
+// torn is a store in which a batch came into sight half: the seal is there and
+// a record is not, until somebody asks for it to settle.
+type torn struct {
+	engine.Store
+	path    vault.Path
+	former  []byte
+	settled int
+}
+
+func (s *torn) Head(ctx context.Context, env vault.Env, path vault.Path) (engine.Record, error) {
+	if path == s.path && s.settled == 0 {
+		return engine.Record{Env: env, Path: path, Raw: s.former}, nil
+	}
+	return s.Store.Head(ctx, env, path)
+}
+
+func (s *torn) Settle(context.Context, vault.Env) error { s.settled++; return nil }
+
+func TestSettles(t *testing.T) {
+	s := newScene(t)
+	key := func() engine.EnvKey {
+		k, err := s.Person.Keys(vaulttest.VaultID).Current(t.Context(), dev)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k
+	}
+	// The key is still the former one when the reader begins.
+	former := key()
+	if err := s.Rotate(t.Context(), dev, "", []engine.GrantTo{s.Person.Grant()}); err != nil {
+		t.Fatal(err)
+	}
+	store := &torn{Store: s.Memory, path: "app", former: s.raw["app 4"]}
+	s.reopen(func(c *engine.Config) {
+		c.Store = store
+		c.Keys = settlingKeys{c.Keys, store, former}
+	})
+	wantValue(t, s, dev, "app", "A", canary+"3")
+	if store.settled != 1 {
+		t.Errorf("asked to settle %d times", store.settled)
+	}
+	// What does not get better is an attack, and is not looked at for ever.
+	s.Memory.Poke(dev, "app", s.raw["app 2"])
+	_, err := s.Get(t.Context(), dev, "app")
+	wantKind(t, err, vault.KindTampered)
+	if store.settled > 3 {
+		t.Errorf("asked to settle %d times", store.settled)
+	}
+}
+
+type settlingKeys struct {
+	engine.Keys
+	store  *torn
+	former engine.EnvKey
+}
+
+func (k settlingKeys) Current(ctx context.Context, env vault.Env) (engine.EnvKey, error) {
+	if k.store.settled == 0 {
+		return k.former, nil
+	}
+	return k.Keys.Current(ctx, env)
 }

@@ -36,7 +36,7 @@ func (e *Engine) CreateEnv(ctx context.Context, env vault.Env, to []GrantTo) err
 	if err != nil {
 		return err
 	}
-	err = e.Store.Batch(ctx, env, func(tx Tx) error {
+	err = e.c.Store.Batch(ctx, env, func(tx Tx) error {
 		if err := tx.CreateEnv(); err != nil {
 			return err
 		}
@@ -50,7 +50,7 @@ func (e *Engine) CreateEnv(ctx context.Context, env vault.Env, to []GrantTo) err
 
 // RemoveEnv removes an environment with everything in it. KindNoEnv if it is not there.
 func (e *Engine) RemoveEnv(ctx context.Context, env vault.Env) error {
-	err := e.Store.Batch(ctx, env, func(tx Tx) error { return tx.RemoveEnv() })
+	err := e.c.Store.Batch(ctx, env, func(tx Tx) error { return tx.RemoveEnv() })
 	return e.locate(err, env, "")
 }
 
@@ -68,12 +68,12 @@ func (e *Engine) newGeneration(ctx context.Context, env vault.Env, key, before E
 	if len(to) == 0 {
 		return g, e.locate(invalid("would have nobody who can open it"), env, "")
 	}
-	if err := record.CheckMember(e.Member); err != nil {
+	if err := record.CheckMember(e.c.Member); err != nil {
 		return g, err
 	}
 	f := record.Gen{
-		Vault: e.Vault, Env: env, Gen: key.Gen, After: before.Gen, By: e.Member, At: e.now(), Why: why,
-		Fingerprint: key.Key.Fingerprint(e.Vault, env, key.Gen).String(),
+		Vault: e.c.Vault, Env: env, Gen: key.Gen, After: before.Gen, By: e.c.Member, At: e.now(), Why: why,
+		Fingerprint: key.Key.Fingerprint(e.c.Vault, env, key.Gen).String(),
 	}
 	if before.Gen > 0 {
 		f.Chain = before.Key.ChainMAC(f.ChainInput())
@@ -118,13 +118,13 @@ func (e *Engine) makeGrant(ctx context.Context, env vault.Env, key EnvKey, to Gr
 	if err := record.CheckMember(to.Member); err != nil {
 		return nil, err
 	}
-	wrapped, err := to.Sealer.Seal(ctx, key.Key, seal.KeyContext(e.Vault, env, key.Gen, to.Member))
+	wrapped, err := to.Sealer.Seal(ctx, key.Key, seal.KeyContext(e.c.Vault, env, key.Gen, to.Member))
 	if err != nil {
 		return nil, err
 	}
 	g := record.Grant{
-		Vault: e.Vault, Env: env, Gen: key.Gen, Member: to.Member, Recipient: to.Recipient,
-		By: e.Member, At: e.now(), Wrapped: wrapped,
+		Vault: e.c.Vault, Env: env, Gen: key.Gen, Member: to.Member, Recipient: to.Recipient,
+		By: e.c.Member, At: e.now(), Wrapped: wrapped,
 	}
 	if g.Recipient == "" {
 		g.Sealer = to.Sealer.ID()

@@ -30,7 +30,7 @@ func TestFaults(t *testing.T) {
 	for name, op := range map[string]func(*scene, context.Context) error{
 		"Apply": writes,
 		"Apply, sealed on write": func(s *scene, ctx context.Context) error {
-			s.SealOnWrite = true
+			s.reopen(vaulttest.SealOnWrite)
 			return writes(s, ctx)
 		},
 		"WriteSeal": func(s *scene, ctx context.Context) error {

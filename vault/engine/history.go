@@ -34,11 +34,11 @@ func (e *Engine) Versions(ctx context.Context, env vault.Env, path vault.Path) i
 
 func (e *Engine) versions(ctx context.Context, env vault.Env, path vault.Path) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
-		if _, err := vault.ParsePath(string(path)); err != nil {
-			yield(Record{}, fill(err, func(ve *vault.Error) { ve.Env = env }))
+		if err := checkPath(env, path); err != nil {
+			yield(Record{}, err)
 			return
 		}
-		for r, err := range e.Store.Versions(ctx, env, path) {
+		for r, err := range e.c.Store.Versions(ctx, env, path) {
 			r.Path = path // history may know the place only from what was asked
 			if !yield(r, err) {
 				return
@@ -56,8 +56,8 @@ func (e *Engine) GetVersion(ctx context.Context, env vault.Env, path vault.Path,
 	if err := ctx.Err(); err != nil {
 		return vault.Secret{}, err
 	}
-	if _, err := vault.ParsePath(string(path)); err != nil {
-		return vault.Secret{}, fill(err, func(ve *vault.Error) { ve.Env = env })
+	if err := checkPath(env, path); err != nil {
+		return vault.Secret{}, err
 	}
 	var s vault.Secret
 	err := e.read(ctx, env, func(v view) (err error) {
@@ -71,7 +71,7 @@ func (e *Engine) GetVersion(ctx context.Context, env vault.Env, path vault.Path,
 }
 
 func (v view) version(ctx context.Context, path vault.Path, version uint64) (vault.Secret, error) {
-	r, err := v.e.Store.Head(ctx, v.env, path)
+	r, err := v.e.c.Store.Head(ctx, v.env, path)
 	switch {
 	case vault.KindOf(err) == vault.KindNotFound:
 		// It may have had versions; absent says whether it may have none now.
@@ -124,7 +124,7 @@ func (v view) formerSecret(ctx context.Context, path vault.Path, gen uint32, raw
 	key := v.key
 	if gen != key.Gen {
 		var err error
-		if key, err = v.e.Keys.Generation(ctx, v.env, gen); err != nil {
+		if key, err = v.e.c.Keys.Generation(ctx, v.env, gen); err != nil {
 			return vault.Secret{}, err
 		}
 	}

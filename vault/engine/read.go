@@ -30,9 +30,8 @@ func (e *Engine) GetMany(ctx context.Context, env vault.Env, paths []vault.Path)
 		return nil, nil
 	}
 	for _, path := range paths {
-		// What cannot be a path never reaches a store, where it might mean something else.
-		if _, err := vault.ParsePath(string(path)); err != nil {
-			return nil, fill(err, func(ve *vault.Error) { ve.Env = env })
+		if err := checkPath(env, path); err != nil {
+			return nil, err
 		}
 	}
 	var secrets []vault.Secret
@@ -51,7 +50,7 @@ func (e *Engine) GetMany(ctx context.Context, env vault.Env, paths []vault.Path)
 
 // get reads one secret that must be there.
 func (v view) get(ctx context.Context, path vault.Path) (vault.Secret, error) {
-	r, err := v.e.Store.Head(ctx, v.env, path)
+	r, err := v.e.c.Store.Head(ctx, v.env, path)
 	if vault.KindOf(err) == vault.KindNotFound {
 		if _, err := v.seal.absent(path); err != nil {
 			return vault.Secret{}, err
@@ -83,11 +82,14 @@ func (v view) secret(path vault.Path, raw []byte) (vault.Secret, error) {
 // GetAll returns every secret at or below prefix ("" for all), sorted by path.
 // It fails as a whole, and also when a secret is missing that the seal has.
 func (e *Engine) GetAll(ctx context.Context, env vault.Env, prefix vault.Path) ([]vault.Secret, error) {
+	if err := checkPrefix(env, prefix); err != nil {
+		return nil, err
+	}
 	var secrets []vault.Secret
 	err := e.read(ctx, env, func(v view) error {
 		secrets = nil
 		var bad error
-		err := v.each(ctx, e.Store.Heads(ctx, env, prefix), prefix, true, func(f found) bool {
+		err := v.each(ctx, e.c.Store.Heads(ctx, env, prefix), prefix, true, func(f found) bool {
 			if bad = f.err; bad == nil && !f.entry.Deleted {
 				secrets = append(secrets, vault.Secret{Info: f.opened.Info(), Values: f.values})
 			}

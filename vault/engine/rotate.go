@@ -132,12 +132,12 @@ func (e *Engine) rewrap(o opened, key EnvKey) (Record, error) {
 // keys, and who knows that whoever wrote it was still welcome then: a former
 // member could have. A secret of the present key is left as it is.
 func (e *Engine) Adopt(ctx context.Context, env vault.Env, path vault.Path) error {
-	if _, err := vault.ParsePath(string(path)); err != nil {
+	if err := checkPath(env, path); err != nil {
 		return err
 	}
 	var retired EnvKey
 	return e.batch(ctx, env, func(v view) error {
-		r, err := e.Store.Head(ctx, env, path)
+		r, err := e.c.Store.Head(ctx, env, path)
 		if err != nil {
 			return e.locate(err, env, path)
 		}
@@ -150,7 +150,7 @@ func (e *Engine) Adopt(ctx context.Context, env vault.Env, path vault.Path) erro
 			err = tampered(fmt.Sprintf("was written under key %d, which is not there; the key is %d", gen, v.key.Gen))
 		}
 		if err == nil {
-			retired, err = e.Keys.Generation(ctx, env, gen)
+			retired, err = e.c.Keys.Generation(ctx, env, gen)
 		}
 		return e.locate(err, env, path)
 	}, func(v view, tx Tx) error {

@@ -45,7 +45,7 @@ func (e *Engine) Verify(ctx context.Context, env vault.Env) iter.Seq[vault.Findi
 				return
 			}
 		}
-		err = v.each(ctx, e.Store.Heads(ctx, env, ""), "", true, func(f found) bool {
+		err = v.each(ctx, e.c.Store.Heads(ctx, env, ""), "", true, func(f found) bool {
 			wipe(f.values)
 			if vault.KindOf(f.err) == vault.KindTampered {
 				f.err = e.recheck(ctx, env, f.path)
@@ -61,7 +61,7 @@ func (e *Engine) Verify(ctx context.Context, env vault.Env) iter.Seq[vault.Findi
 // recheck looks at one path again, since a rotation may have come in between.
 func (e *Engine) recheck(ctx context.Context, env vault.Env, path vault.Path) error {
 	err := e.read(ctx, env, func(v view) error {
-		r, err := e.Store.Head(ctx, env, path)
+		r, err := e.c.Store.Head(ctx, env, path)
 		if vault.KindOf(err) == vault.KindNotFound {
 			_, err = v.seal.absent(path)
 			return err
@@ -108,7 +108,7 @@ func (e *Engine) verifyForm(ctx context.Context, env vault.Env, said error, yiel
 			}
 		}
 	}
-	err = e.walk(ctx, env, e.Store.Heads(ctx, env, ""), bySealedPath(s, ""), func(r Record) (opened, []vault.Field, error) {
+	err = e.walk(ctx, env, e.c.Store.Heads(ctx, env, ""), bySealedPath(s, ""), func(r Record) (opened, []vault.Field, error) {
 		gen := s.Gen
 		if gen == 0 { // no seal tells: any will do
 			if _, g, err := record.ParseHeader(r.Raw); err == nil {
@@ -127,7 +127,7 @@ func (e *Engine) verifyForm(ctx context.Context, env vault.Env, said error, yiel
 
 // formSeal reads the seal without checking its MAC; nil if that cannot be done.
 func (e *Engine) formSeal(ctx context.Context, env vault.Env) (*record.Seal, error) {
-	raw, err := e.Store.Blob(ctx, env, SealBlob)
+	raw, err := e.c.Store.Blob(ctx, env, SealBlob)
 	if err != nil {
 		return nil, e.locateBlob(missingSeal(err), env, SealBlob)
 	}
@@ -145,7 +145,7 @@ func (e *Engine) formSeal(ctx context.Context, env vault.Env) (*record.Seal, err
 // nil. It returns what is wrong.
 func (e *Engine) checkKeys(ctx context.Context, env vault.Env, gen uint32, key *EnvKey, sealed []record.SealedGrant) []error {
 	var bad []error
-	blobs := storeBlobs{ctx, e.Store, env}
+	blobs := storeBlobs{ctx, e.c.Store, env}
 	if err := e.checkGen(env, gen, key, blobs); err != nil {
 		bad = append(bad, e.locateBlob(err, env, GenBlob(gen)))
 	}
@@ -177,13 +177,13 @@ func (e *Engine) checkGen(env vault.Env, gen uint32, key *EnvKey, blobs blobRead
 		return err
 	}
 	switch {
-	case g.Vault != e.Vault || g.Env != env || g.Gen != gen:
+	case g.Vault != e.c.Vault || g.Env != env || g.Gen != gen:
 		return tampered(fmt.Sprintf("describes key %d of %s in vault %s, and was put in this place", g.Gen, g.Env, g.Vault))
 	case key == nil:
 		return nil
 	case !key.Key.CheckMAC(seal.GenMAC, g.MACInput(), g.MAC):
 		return tampered(fmt.Sprintf("the description of key %d was changed by somebody without the key", gen))
-	case g.Fingerprint != key.Key.Fingerprint(e.Vault, env, gen).String():
+	case g.Fingerprint != key.Key.Fingerprint(e.c.Vault, env, gen).String():
 		return tampered(fmt.Sprintf("has another fingerprint than key %d", gen))
 	}
 	return nil
@@ -214,7 +214,7 @@ func (e *Engine) Grants(ctx context.Context, env vault.Env) ([]GrantState, error
 		if err != nil {
 			return err
 		}
-		states, err = e.grants(env, v.key.Gen, &v.key, last.Grants, storeBlobs{ctx, e.Store, env})
+		states, err = e.grants(env, v.key.Gen, &v.key, last.Grants, storeBlobs{ctx, e.c.Store, env})
 		return err
 	})
 	return states, err
@@ -284,7 +284,7 @@ func (e *Engine) checkGrant(env vault.Env, g *GrantState, key *EnvKey, raw []byt
 	}
 	g.Recipient, g.Sealer, g.By, g.At = r.Recipient, r.Sealer, r.By, r.At
 	switch {
-	case r.Vault != e.Vault || r.Env != env || r.Gen != g.Gen || r.Member != g.Member:
+	case r.Vault != e.c.Vault || r.Env != env || r.Gen != g.Gen || r.Member != g.Member:
 		return tampered(fmt.Sprintf("is the grant of key %d of %s in vault %s for %s, put in this place", r.Gen, r.Env, r.Vault, r.Member))
 	case key != nil && !key.Key.CheckMAC(seal.GrantMAC, r.MACInput(), r.MAC):
 		return tampered("the grant of " + g.Member + " is not approved: nobody who holds the key made it")

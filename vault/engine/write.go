@@ -56,7 +56,7 @@ func (e *Engine) batch(ctx context.Context, env vault.Env, prepare func(view) er
 				return err
 			}
 		}
-		err := e.Store.Batch(ctx, env, func(tx Tx) error {
+		err := e.c.Store.Batch(ctx, env, func(tx Tx) error {
 			raw, err := tx.Blob(SealBlob)
 			if err != nil {
 				return e.locateBlob(missingSeal(err), env, SealBlob)
@@ -92,7 +92,7 @@ func (v view) apply(ctx context.Context, tx Tx, changes []vault.Change) ([]vault
 			entries = append(entries, *entry)
 		}
 	}
-	if v.e.SealOnWrite && len(entries) > 0 {
+	if v.e.c.SealOnWrite && len(entries) > 0 {
 		return infos, v.sealAlso(tx, entries)
 	}
 	return infos, nil
@@ -259,9 +259,9 @@ func hasField(fields []vault.Field, name vault.FieldName) bool {
 // gives it to the store.
 func (v view) put(tx Tx, was present, r *record.Record, fields []vault.Field) (vault.Info, *record.SealedEntry, error) {
 	fail := func(err error) (vault.Info, *record.SealedEntry, error) { return vault.Info{}, nil, err }
-	r.Vault, r.Env, r.Path, r.Gen = v.e.Vault, v.env, was.info.Path, v.key.Gen
+	r.Vault, r.Env, r.Path, r.Gen = v.e.c.Vault, v.env, was.info.Path, v.key.Gen
 	r.PrevVersion, r.PrevHash = was.info.Version, was.hash
-	r.By, r.At = v.e.Member, v.e.now()
+	r.By, r.At = v.e.c.Member, v.e.now()
 	raw, err := v.e.encode(v.key, r, fields)
 	if err != nil {
 		return fail(err)

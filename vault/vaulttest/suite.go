@@ -380,6 +380,11 @@ func testInvalid(t *testing.T, v vault.Vault) {
 		} else if k := vault.KindOf(err); k != vault.KindInvalid && k != vault.KindNotFound {
 			t.Errorf("Get %q: %v", path, err)
 		}
+		for info, err := range v.List(t.Context(), Dev, path) {
+			if path != "" && vault.KindOf(err) != vault.KindInvalid {
+				t.Errorf("List %q: %+v, %v", path, info, err)
+			}
+		}
 	}
 }
 

@@ -70,10 +70,17 @@ func NewPerson(t testing.TB, member string, s engine.Store) *Person {
 	return &Person{Member: member, store: s, identity: id, now: Clock(), keys: map[string]engine.EnvKey{}}
 }
 
-// Engine is a vault as this person has it open.
-func (p *Person) Engine(vaultID string) *engine.Engine {
-	return engine.New(engine.Config{Vault: vaultID, Store: p.store, Keys: p.Keys(vaultID), Member: p.Member, Now: p.now})
+// Engine is a vault as this person has it open; options change what it is made of.
+func (p *Person) Engine(vaultID string, options ...func(*engine.Config)) *engine.Engine {
+	c := engine.Config{Vault: vaultID, Store: p.store, Keys: p.Keys(vaultID), Member: p.Member, Now: p.now}
+	for _, o := range options {
+		o(&c)
+	}
+	return engine.New(c)
 }
+
+// SealOnWrite is an option of Person.Engine.
+func SealOnWrite(c *engine.Config) { c.SealOnWrite = true }
 
 // Grant is what CreateEnv and the like need to let this person in.
 func (p *Person) Grant() engine.GrantTo {

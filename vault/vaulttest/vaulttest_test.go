@@ -17,9 +17,7 @@ func TestMemoryVault(t *testing.T) {
 
 func TestMemoryVaultSealedOnWrite(t *testing.T) {
 	vaulttest.Run(t, func(t *testing.T) vault.Vault {
-		v := vaulttest.New(t)
-		v.Engine.SealOnWrite = true
-		return v
+		return vaulttest.New(t).Person.Engine(vaulttest.VaultID, vaulttest.SealOnWrite)
 	})
 }
 
