@@ -83,12 +83,17 @@ func dotenvSpellings(value []byte, readers []Dialect) []string {
 			ways = append(ways, q+inside+q)
 		}
 	}
-	quoted("'", s)
-	quoted(`"`, s)
+	for _, q := range []string{"'", `"`} {
+		if !strings.Contains(s, q) {
+			quoted(q, s)
+		}
+	}
 	if len(readers) == 1 {
 		switch readers[0] {
 		case DialectNode:
-			quoted("`", s)
+			if !strings.Contains(s, "`") {
+				quoted("`", s)
+			}
 			quoted(`"`, strings.ReplaceAll(s, "\r", `\r`))
 		case DialectRuby:
 			escaped := strings.NewReplacer(`\`, `\\`, `"`, `\"`, `$`, `\$`).Replace(s)
@@ -144,6 +149,8 @@ func dotenvReason(e Entry, d Dialect) string {
 	switch len(can) {
 	case 0:
 		return reason + ", nor for one of them"
+	case 4:
+		return reason + "; each of their dialects alone can hold it"
 	case 1:
 		return reason + "; the dialect of " + can[0] + " can hold it"
 	}

@@ -28,8 +28,15 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	for _, f := range cleanUp {
+		f()
+	}
+	os.Exit(code)
 }
+
+// cleanUp is run after all tests, for what several of them share.
+var cleanUp []func()
 
 func entry(name, value string) environ.Entry {
 	return environ.Entry{Name: name, Value: vault.NewValueString(value)}
