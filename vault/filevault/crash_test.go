@@ -25,6 +25,9 @@ import (
 // says what that process is to do.
 const orderVariable = "FILEVAULT_TEST_ORDER"
 
+// diskDir is where benchmarks work.
+var diskDir = os.TempDir()
+
 // An order is what a child is told.
 type order struct {
 	Do       string // a name of deeds
@@ -49,7 +52,15 @@ func TestMain(m *testing.M) {
 		fmt.Println("done")
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	// Most tests work in memory where there is such a place. What a killed
+	// process leaves is the same on every file system, and hundreds of them need
+	// not wait for a disk.
+	if dir, err := os.MkdirTemp("/dev/shm", "filevault-"); err == nil {
+		defer os.RemoveAll(dir)
+		diskDir = os.TempDir()
+		os.Setenv("TMPDIR", dir)
+	}
+	m.Run()
 }
 
 func (o order) options() filevault.Options {
@@ -202,7 +213,7 @@ type stage struct {
 func newStage(t *testing.T) stage {
 	t.Helper()
 	id := identity(t)
-	s := stage{dir: memoryDir(t), identity: id.Reveal()}
+	s := stage{dir: t.TempDir(), identity: id.Reveal()}
 	o := s.order("", s.dir).options()
 	v, err := filevault.Init(t.Context(), filevault.InitOptions{Options: o, Envs: []vault.Env{"dev", "prod"}})
 	if err != nil {
@@ -223,23 +234,10 @@ func (s stage) order(do, dir string) order {
 	return order{Do: do, Dir: filepath.Join(dir, ".envrun", "vault"), StateDir: filepath.Join(dir, "state"), Identity: s.identity}
 }
 
-// memoryDir is a temporary folder in memory where there is such a place: a
-// process that is killed leaves the same behind on every file system, and
-// hundreds of them need not wait for a disk.
-func memoryDir(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "filevault-")
-	if err != nil {
-		return t.TempDir()
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
-}
-
 // copy makes a copy of the stage for one child.
 func (s stage) copy(t *testing.T) string {
 	t.Helper()
-	dir := memoryDir(t)
+	dir := t.TempDir()
 	err := filepath.WalkDir(s.dir, func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err

@@ -166,6 +166,7 @@ func notPlain(fi fs.FileInfo, dir bool) string {
 type view struct {
 	d     *disk
 	stack []place
+	asked string // the folder that writable was asked about last
 }
 
 type place struct {
@@ -397,6 +398,28 @@ func (v *view) mkdirs(dir string) (changed []string, err error) {
 		changed = append(changed, parent)
 	}
 	return changed, nil
+}
+
+// writable says whether names in a folder can be changed, before the point
+// from which there is no way back.
+func (v *view) writable(dir string) error {
+	if v.asked == dir {
+		return nil
+	}
+	root, err := v.enter(dir)
+	if err != nil {
+		return err
+	}
+	f, err := root.Open(".")
+	if err != nil {
+		return v.d.fail("writing", dir, err)
+	}
+	defer f.Close()
+	if err := mayWrite(f); err != nil {
+		return v.d.fail("writing", dir, err)
+	}
+	v.asked = dir
+	return nil
 }
 
 // rename moves a file or folder into its place, over a file that is there.

@@ -9,6 +9,8 @@ import (
 	"os"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"envrun/vault"
 )
 
@@ -73,6 +75,12 @@ func tryLock(f *os.File) (bool, error) {
 }
 
 func unlock(f *os.File) { _ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN) }
+
+// mayWrite asks the system whether names in a folder can be changed.
+func mayWrite(dir *os.File) error {
+	err := unix.Faccessat(int(dir.Fd()), ".", unix.W_OK|unix.X_OK, unix.AT_EACCESS)
+	return os.NewSyscallError("faccessat", err)
+}
 
 func syncDir(f *os.File) error {
 	err := f.Sync()

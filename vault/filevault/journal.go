@@ -419,6 +419,9 @@ func (h *held) stage(dir string, old []string, changes []change, actions *[]acti
 	for i, c := range changes {
 		if c.data == nil {
 			*actions = append(*actions, action{to: c.name})
+			if err := h.writable(dirOf(c.name)); err != nil {
+				return err
+			}
 			continue
 		}
 		number := strconv.Itoa(i)
@@ -436,6 +439,9 @@ func (h *held) stage(dir string, old []string, changes []change, actions *[]acti
 		}
 		for _, d := range changed {
 			dirs[d] = true
+		}
+		if err := h.writable(dirOf(c.name)); err != nil {
+			return err
 		}
 	}
 	if err := h.syncAll(files); err != nil {
