@@ -5,6 +5,7 @@ package keychain
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"slices"
 	"strings"
@@ -78,6 +79,10 @@ func (m *memory) delete(ctx context.Context, key string) error {
 
 func newMemory() *memory { return &memory{items: map[string]string{}, limit: 100} }
 
+// name is one that no other test has used: what does not come back stays
+// tripped for the life of the process.
+func name(t *testing.T) string { return t.Name() + "-" + rand.Text() }
+
 // stuck blocks whatever its context says, as go-keyring does.
 func stuck(t *testing.T) func(context.Context) error {
 	forever := make(chan struct{})
@@ -114,9 +119,9 @@ func TestRoundTrip(t *testing.T) {
 }
 
 func TestStuckIsNotCalledAgain(t *testing.T) {
-	m := newMemory()
+	m, name := newMemory(), name(t)
 	m.onSet = stuck(t)
-	k := wrap(t.Name(), m, Options{Deadline: 20 * time.Millisecond})
+	k := wrap(name, m, Options{Deadline: 20 * time.Millisecond})
 	var timeout *TimeoutError
 	if err := k.Set(t.Context(), "a", []byte("x")); !errors.As(err, &timeout) || timeout.Tripped || timeout.Op != "set" || timeout.After != 20*time.Millisecond {
 		t.Fatalf("got %v", err)
@@ -128,7 +133,7 @@ func TestStuckIsNotCalledAgain(t *testing.T) {
 		}
 	}
 	// Another one of the same name is the same keychain.
-	if _, err := wrap(t.Name(), m, Options{}).Get(t.Context(), "a"); !errors.As(err, &timeout) || !timeout.Tripped {
+	if _, err := wrap(name, m, Options{}).Get(t.Context(), "a"); !errors.As(err, &timeout) || !timeout.Tripped {
 		t.Fatalf("got %v", err)
 	}
 	if m.calls.Load() != calls {

@@ -33,6 +33,7 @@ func kernelService(t *testing.T) string {
 }
 
 func TestKernel(t *testing.T) {
+	t.Parallel()
 	service := kernelService(t)
 	env := os.Environ()
 	do := func(lines ...string) calls {

@@ -168,7 +168,8 @@ func (c calls) compare(t *testing.T, cmd *exec.Cmd, env []string, want []string)
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, stderr, err := within(cmd, append(env, childVar+"="+string(script), "GOTRACEBACK=none"))
+	out, stderr, err := within(cmd, append(env, childVar+"="+string(script), "GOTRACEBACK=none",
+		"GORACE=atexit_sleep_ms=0")) // a race detector waits a second at each exit otherwise
 	if err != nil {
 		t.Fatalf("%v: %s%s", err, out, stderr)
 	}

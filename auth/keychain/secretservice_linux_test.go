@@ -91,6 +91,7 @@ func service(lines ...string) calls {
 }
 
 func TestGnomeUnlocked(t *testing.T) {
+	t.Parallel()
 	_, env := bus(t)
 	gnome(t, env, "password")
 	service("get a", "delete a", "set a one", "set a two", "get a", "setbytes b", "getbytes b", "delete b", "get b", "choose").
@@ -153,6 +154,7 @@ func TestGnomeUnlocked(t *testing.T) {
 }
 
 func TestGnomeLocked(t *testing.T) {
+	t.Parallel()
 	_, env := bus(t)
 	stop := gnome(t, env, "password")
 	service("set a one").runs(t, env, "ok")
@@ -173,6 +175,7 @@ func TestGnomeLocked(t *testing.T) {
 }
 
 func TestGnomeWithoutACollection(t *testing.T) {
+	t.Parallel()
 	_, env := bus(t)
 	gnome(t, env, "")
 	service("get a", "set a one").runs(t, env,
@@ -181,6 +184,7 @@ func TestGnomeWithoutACollection(t *testing.T) {
 }
 
 func TestNoService(t *testing.T) {
+	t.Parallel()
 	dir, env := bus(t)
 	const nobody = "unavailable: no Secret Service is running"
 	service("get a", "set a one").runs(t, env, nobody, nobody)
@@ -227,6 +231,7 @@ func TestNoService(t *testing.T) {
 }
 
 func TestNoBus(t *testing.T) {
+	t.Parallel()
 	dir, env := home(t)
 	const none = "unavailable: there is no session bus"
 	mark := filepath.Join(dir, "mark")
@@ -244,6 +249,7 @@ func TestNoBus(t *testing.T) {
 }
 
 func TestSilentBus(t *testing.T) {
+	t.Parallel()
 	dir, env := home(t)
 	l, err := net.Listen("unix", filepath.Join(dir, "bus"))
 	if err != nil {
@@ -439,6 +445,7 @@ func (f *fake) start(t *testing.T) (env []string) {
 }
 
 func TestFakeServices(t *testing.T) {
+	t.Parallel()
 	// impatient is a call with a deadline that the fake will let pass; each
 	// other result of these cases comes at once.
 	impatient := func(lines ...string) calls {
@@ -480,6 +487,7 @@ func TestFakeServices(t *testing.T) {
 
 // A fake that goes away while it is asked.
 func TestServiceGoesAway(t *testing.T) {
+	t.Parallel()
 	f := &fake{silent: "SearchItems"}
 	env := f.start(t)
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
