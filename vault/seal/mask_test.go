@@ -2,6 +2,7 @@ package seal_test
 
 import (
 	"bytes"
+	"encoding"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -72,6 +73,15 @@ func TestKeysAreMasked(t *testing.T) {
 		}
 		if _, err := json.Marshal(v); err == nil {
 			t.Errorf("%T can be marshalled", v)
+		}
+		if _, err := v.(encoding.TextMarshaler).MarshalText(); err == nil {
+			t.Errorf("%T can be marshalled as text", v)
+		}
+		if _, err := v.(encoding.BinaryMarshaler).MarshalBinary(); err == nil {
+			t.Errorf("%T can be marshalled as bytes", v)
+		}
+		if v.(fmt.Stringer).String() != "[key]" || v.(fmt.GoStringer).GoString() != "[key]" {
+			t.Errorf("%T does not name itself as a mask", v)
 		}
 	}
 }

@@ -12,8 +12,8 @@
 // numbers are parts in decimal, as the files show them.
 //
 // It holds no algorithm of its own, only the standard library's and age's, and
-// it refuses choices: there is one suite and nothing to negotiate. A key that
-// has been made prints as a mask and cannot be marshalled. Whatever fails to
+// it refuses choices: there is one suite and nothing to negotiate. A key
+// prints as a mask and cannot be marshalled. Whatever fails to
 // open is KindTampered, and nothing of it is returned.
 package seal
 

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 
 	"filippo.io/age"
@@ -260,4 +262,68 @@ func FuzzAgeSealerOpen(f *testing.F) {
 			t.Errorf("refused with %v", err)
 		}
 	})
+}
+
+// One data key opens the fields of a record in several goroutines.
+func TestDEKConcurrently(t *testing.T) {
+	key := newKey(t)
+	wrapped, err := key.WrapDEK(at, newDEK(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := key.UnwrapDEK(at, wrapped)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for i := range 8 {
+		name := vault.FieldName(fmt.Sprintf("F%d", i))
+		wg.Go(func() {
+			sealed, err := d.SealField(at, name, secretValue("x"))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if v, err := d.OpenField(at, name, sealed); err != nil || string(v.Reveal()) != "x" {
+				t.Errorf("%s: %v", name, err)
+			}
+			if !d.CheckRecordMAC(sealed, d.RecordMAC(sealed)) {
+				t.Error("the MAC is refused")
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// A holder of the key who does not pad is refused too: what opens was written as the format has it.
+func TestOpenFieldUnpadded(t *testing.T) {
+	v := inputs()[0]
+	key, err := seal.KeyOf(v.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := v.binding()
+	d, err := key.UnwrapDEK(b, v.filled().Wrapped)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := expand(v.DEK, []byte("envrun/v1/field"), 32)
+	for _, plain := range [][]byte{nil, v.Value, make([]byte, 64), append(paddedByHand(v.Value), make([]byte, 64)...)} {
+		sealed := gcmSeal(f, v.Nonce, plain, fieldContext(b, v.Field))
+		if _, err := d.OpenField(b, vault.FieldName(v.Field), sealed); vault.KindOf(err) != vault.KindTampered {
+			t.Errorf("%x: %v", plain, err)
+		}
+	}
+}
+
+type brokenRecipient struct{ err error }
+
+func (b brokenRecipient) Wrap([]byte) ([]*age.Stanza, error) { return nil, b.err }
+
+func TestAgeSealerRecipientFails(t *testing.T) {
+	cause := errors.New("age-plugin-token is not installed")
+	_, err := seal.AgeSealer("age:bob", brokenRecipient{cause}, nil).Seal(t.Context(), newKey(t), nil)
+	if vault.KindOf(err) != vault.KindUnavailable || !errors.Is(err, cause) {
+		t.Error(err)
+	}
 }
