@@ -21,6 +21,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -33,10 +34,15 @@ import (
 const MaxText = 64 << 10
 
 // Identity is one person's or pipeline's key: usually one line of an identity
-// file, sometimes several. It does not change.
+// file, sometimes several. It does not change. The zero Identity is of no use.
 type Identity struct {
-	keys []key
+	// A function, since fmt prints a struct that has an Identity in an
+	// unexported field without asking for its String, and follows pointers
+	// when the verb does not fit: "%s" of such a struct would show the key.
+	keys func() []key
 }
+
+func newIdentity(keys []key) *Identity { return &Identity{func() []key { return keys }} }
 
 // key is one line of an identity file and what the comments above it said.
 type key struct {
@@ -51,7 +57,7 @@ func Generate() (*Identity, error) {
 	if err != nil {
 		return nil, fmt.Errorf("generating an identity: %w", err)
 	}
-	return &Identity{[]key{{text: id.String(), identity: id}}}, nil
+	return newIdentity([]key{{text: id.String(), identity: id}}), nil
 }
 
 // ParseError says which line of an identity text is wrong. It quotes nothing.
@@ -87,7 +93,7 @@ func Parse(text string) (*Identity, error) {
 	if !utf8.ValidString(text) {
 		return nil, &ParseError{Reason: "is not UTF-8 text"}
 	}
-	id := &Identity{}
+	var keys []key
 	known, n, recipient := 0, 0, ""
 	for line := range strings.Lines(text) {
 		n++
@@ -109,16 +115,16 @@ func Parse(text string) (*Identity, error) {
 		if k.identity != nil {
 			known++
 		}
-		id.keys = append(id.keys, k)
+		keys = append(keys, k)
 		recipient = ""
 	}
 	switch {
-	case len(id.keys) == 0:
+	case len(keys) == 0:
 		return nil, &ParseError{Reason: "holds no identity"}
 	case known == 0:
 		return nil, &ParseError{Reason: "holds only kinds of identity that this version does not know"}
 	}
-	return id, nil
+	return newIdentity(keys), nil
 }
 
 // parseKey reads one line. Errors of the libraries quote characters of the
@@ -195,7 +201,7 @@ func recipientIn(comment string) string {
 // as a comment above its line.
 func (id *Identity) Reveal() string {
 	var b strings.Builder
-	for i, k := range id.keys {
+	for i, k := range id.keys() {
 		if i > 0 {
 			b.WriteByte('\n')
 		}
@@ -211,7 +217,7 @@ func (id *Identity) Reveal() string {
 // "age1pq1…", "age1…". It is "" for a plugin identity without a comment that
 // names its recipient.
 func (id *Identity) Recipient() string {
-	for _, k := range id.keys {
+	for _, k := range id.keys() {
 		if r := k.public(); r != "" {
 			return r
 		}
@@ -240,7 +246,7 @@ func PostQuantum(recipient string) bool {
 // Plugins names the plugins that the identity needs, without "age-plugin-".
 func (id *Identity) Plugins() []string {
 	var names []string
-	for _, k := range id.keys {
+	for _, k := range id.keys() {
 		if p, ok := k.identity.(*plugin.Identity); ok {
 			names = append(names, p.Name())
 		}
@@ -251,7 +257,7 @@ func (id *Identity) Plugins() []string {
 // Skipped counts the identities of kinds that this version does not know.
 func (id *Identity) Skipped() int {
 	n := 0
-	for _, k := range id.keys {
+	for _, k := range id.keys() {
 		if k.identity == nil {
 			n++
 		}
@@ -263,8 +269,8 @@ func (id *Identity) Skipped() int {
 // when something is decrypted, and asks nobody anything unless WithPluginUI
 // says how.
 func (id *Identity) Unwrap() []age.Identity {
-	ids := make([]age.Identity, 0, len(id.keys))
-	for _, k := range id.keys {
+	ids := make([]age.Identity, 0, len(id.keys()))
+	for _, k := range id.keys() {
 		if k.identity != nil {
 			ids = append(ids, k.identity)
 		}
@@ -275,8 +281,7 @@ func (id *Identity) Unwrap() []age.Identity {
 // WithPluginUI returns the identity with a way for its plugins to ask a person
 // for a PIN or a touch.
 func (id *Identity) WithPluginUI(ui *plugin.ClientUI) *Identity {
-	keys := make([]key, len(id.keys))
-	copy(keys, id.keys)
+	keys := slices.Clone(id.keys())
 	for i := range keys {
 		if _, ok := keys[i].identity.(*plugin.Identity); ok {
 			// The same text was accepted before.
@@ -285,7 +290,7 @@ func (id *Identity) WithPluginUI(ui *plugin.ClientUI) *Identity {
 			}
 		}
 	}
-	return &Identity{keys}
+	return newIdentity(keys)
 }
 
 // ExportText is the text of an identity file, as age and envrun read it:
@@ -298,8 +303,8 @@ func (id *Identity) ExportText(f Facts) string {
 	if f.Member != "" {
 		b.WriteString("# member: " + f.Member + "\n")
 	}
-	if r := id.keys[0].public(); r != "" && id.keys[0].recipient == "" {
-		b.WriteString("# public key: " + r + "\n")
+	if first := id.keys()[0]; first.recipient == "" && first.public() != "" {
+		b.WriteString("# public key: " + first.public() + "\n")
 	}
 	b.WriteString(id.Reveal())
 	b.WriteByte('\n')
@@ -311,10 +316,10 @@ const mask = "[identity]"
 
 var errMarshal = errors.New("an identity cannot be marshalled")
 
-func (id *Identity) String() string                 { return mask }
-func (id *Identity) GoString() string               { return mask }
-func (id *Identity) Format(s fmt.State, _ rune)     { _, _ = s.Write([]byte(mask)) }
-func (id *Identity) LogValue() slog.Value           { return slog.StringValue(mask) }
-func (id *Identity) MarshalText() ([]byte, error)   { return nil, errMarshal }
-func (id *Identity) MarshalJSON() ([]byte, error)   { return nil, errMarshal }
-func (id *Identity) MarshalBinary() ([]byte, error) { return nil, errMarshal }
+func (id Identity) String() string                 { return mask }
+func (id Identity) GoString() string               { return mask }
+func (id Identity) Format(s fmt.State, _ rune)     { _, _ = s.Write([]byte(mask)) }
+func (id Identity) LogValue() slog.Value           { return slog.StringValue(mask) }
+func (id Identity) MarshalText() ([]byte, error)   { return nil, errMarshal }
+func (id Identity) MarshalJSON() ([]byte, error)   { return nil, errMarshal }
+func (id Identity) MarshalBinary() ([]byte, error) { return nil, errMarshal }
