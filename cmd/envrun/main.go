@@ -36,10 +36,14 @@ func runMain(args []string) int {
 		environ: os.Environ,
 		now:     time.Now,
 		goos:    runtime.GOOS,
+
+		releaseSignals: func() {},
 	}
 	ctx, stop := context.WithCancelCause(context.Background())
 	defer stop(nil)
-	t.catchInterrupts(stop)
+	if commandOf(args) != "run" {
+		t.catchInterrupts(stop)
+	}
 
 	cli.Explainers = explainers()
 	root := newRoot(t, args)
@@ -61,7 +65,8 @@ func (i interrupted) Error() string { return i.signal.String() }
 
 // catchInterrupts lets Ctrl-C and a polite kill end what a command waits for,
 // so that locks and temporary files go too. A second one ends us at once. A
-// run takes these signals over before it starts its command.
+// run has nothing to clean up before its command starts, and its start is a
+// promise: it goes without.
 func (t *tool) catchInterrupts(stop context.CancelCauseFunc) {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)

@@ -15,7 +15,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 
 	"golang.org/x/term"
 )
@@ -83,6 +85,8 @@ func (s Streams) AskHidden(ctx context.Context, question, need string) ([]byte, 
 	if !s.Interactive() {
 		return nil, &NeedsAnswer{Question: question, Need: need}
 	}
+	ctx, stop := interruptible(ctx)
+	defer stop()
 	fd := int(s.In.Fd())
 	before, err := term.GetState(fd)
 	if err != nil {
@@ -113,11 +117,19 @@ func (s Streams) AskHidden(ctx context.Context, question, need string) ([]byte, 
 	}
 }
 
+// interruptible ends a question at Ctrl-C or a polite kill, so that the
+// terminal is put right before we go.
+func interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
+	return signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+}
+
 // Ask reads a line.
 func (s Streams) Ask(ctx context.Context, question, need string) (string, error) {
 	if !s.Interactive() {
 		return "", &NeedsAnswer{Question: question, Need: need}
 	}
+	ctx, stop := interruptible(ctx)
+	defer stop()
 	fmt.Fprint(s.Err, question)
 	type answer struct {
 		line string
