@@ -171,8 +171,8 @@ func load(t testing.TB, h *agekey.Home) *agekey.Identity {
 	return id
 }
 
-// unix skips what is about permissions where there are none.
-func unix(t *testing.T) {
+// onUnix skips what is about permissions where there are none.
+func onUnix(t *testing.T) {
 	t.Helper()
 	if runtime.GOOS == "windows" {
 		t.Skip("permissions are of Unix")
@@ -494,7 +494,7 @@ func write(t *testing.T, file, text string) {
 }
 
 func TestInsecure(t *testing.T) {
-	unix(t)
+	onUnix(t)
 	for _, test := range []struct {
 		name string // in the folder; "" for the folder itself
 		mode fs.FileMode
