@@ -206,11 +206,19 @@ func (t *tool) passphrase(ctx context.Context, prompt string) ([]byte, error) {
 
 // firstContact is asked when this machine has never seen the key of an environment.
 func (t *tool) firstContact(ctx context.Context, c filevault.Contact) error {
+	if !t.Interactive() && c.Known > 0 {
+		// A key that replaced the one this machine knows is for a person to judge.
+		return &filevault.UntrustedError{Contact: c}
+	}
 	if !t.Interactive() {
 		t.Notef("first contact with %s of vault %s: key fingerprint %s", c.Env, c.Vault, c.Fingerprint)
 		return nil
 	}
-	t.Sayf("This machine has not opened %s of this vault before. Its key has the fingerprint", c.Env)
+	if c.Known > 0 {
+		t.Sayf("The key of %s is not the one that this machine knows (%s), and what leads from that to it is not here. Its fingerprint is", c.Env, c.KnownFingerprint)
+	} else {
+		t.Sayf("This machine has not opened %s of this vault before. Its key has the fingerprint", c.Env)
+	}
 	t.Sayf("    %s", c.Fingerprint)
 	ok, err := t.Confirm(ctx, "Compare it with somebody who works with it. Is it right?", "envrun with the CI key string in ENVRUN_KEY")
 	if err != nil {
@@ -222,8 +230,8 @@ func (t *tool) firstContact(ctx context.Context, c filevault.Contact) error {
 	return nil
 }
 
-// allowWrite asks before a protected environment is changed or used (runner K4).
-// what is the sentence's rest: "runs", "changes".
+// allow asks before a protected environment is changed or used (runner K4).
+// what ends the sentence "nothing …": "was changed", "was run".
 func (t *tool) allow(ctx context.Context, env project.Env, what string) error {
 	if !env.Protected || t.flags.yes == string(env.Name) {
 		return nil
