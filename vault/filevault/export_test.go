@@ -1,6 +1,10 @@
 package filevault
 
-import "context"
+import (
+	"context"
+
+	"envrun/vault/engine"
+)
 
 // SetStep has f called before each operation of v that changes the disk.
 func SetStep(v *Vault, f func(op, name string) error) { v.store.d.step = f }
@@ -15,3 +19,6 @@ func InitStep(ctx context.Context, o InitOptions, f func(op, name string) error)
 	v, err := initDisk(ctx, d, o)
 	return v, err
 }
+
+// Store is the engine's view of v's folder.
+func Store(v *Vault) engine.Store { return v.store }
