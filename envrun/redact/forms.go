@@ -9,15 +9,16 @@ import (
 	"slices"
 )
 
-// The forms of a value that are patterns, in this order until maxDerived is
+// The forms of a value that are patterns, in this order until a bound below is
 // reached (runner T7). The text of a value is the value without the white
 // space around it.
 //
-//   - the text; with CRLF for LF and LF for CRLF too, as terminals change them;
-//   - each of its lines, without the white space around them: as it is and
-//     JSON-escaped. Not those of JSON, which are mostly braces and names, and
-//     not the BEGIN and END of PEM;
+//   - the text;
 //   - if it is JSON, each string in it, but no key, as if it were a value;
+//   - if it is not, each of its lines, without the white space around them: as
+//     it is and JSON-escaped. Not the BEGIN and END of PEM. The lines of JSON
+//     are mostly braces and names;
+//   - the text with CRLF for LF and LF for CRLF, as terminals change them;
 //   - if it is a URL with a password, the password as if it were a value;
 //   - base64, standard and URL, for the three places in a group of three bytes
 //     at which the text may start: the characters that the text alone decides,
@@ -39,7 +40,7 @@ const (
 	// itself. Nearly all values of up to 10 KiB have all their forms.
 	maxDerived = 256 << 10
 
-	maxLines  = 1024 // lines of one secret, JSON strings of several lines included
+	maxLines  = 4096 // lines of one secret, JSON strings of several lines included
 	maxLeaves = 256  // JSON strings of one secret
 	maxDepth  = 3    // of values in values: a URL in JSON in a string of JSON
 )
@@ -110,12 +111,12 @@ func (b *builder) addPart(part []byte, depth int) {
 
 // addForms adds the forms of text that are not text itself.
 func (b *builder) addForms(text []byte, depth int) {
-	if bytes.IndexByte(text, '\n') >= 0 {
-		b.addNewlines(text)
-	}
 	isJSON := depth > 0 && b.addStrings(text, depth-1)
-	if !isJSON && bytes.IndexByte(text, '\n') >= 0 {
-		b.addLines(text)
+	if bytes.IndexByte(text, '\n') >= 0 {
+		if !isJSON {
+			b.addLines(text)
+		}
+		b.addNewlines(text)
 	}
 	if password, ok := urlPassword(text); ok && depth > 0 {
 		b.addPart(password, 0)

@@ -302,10 +302,23 @@ func (x *index) startFrom(b []byte, i int) int {
 
 // skipShort is skip for any stride and size of block.
 func (x *index) skipShort(b []byte, i int) int {
-	for ; i+x.min <= len(b); i += x.stride {
-		h := hashBlock(x.load(b[i+x.stride-1:]))
-		if x.blocks[h>>6]>>(h&63)&1 != 0 {
-			return i
+	s, f := x.stride, x.blocks
+	keep := ^uint32(0) >> (32 - 8*x.block)
+	for i+4*s+blockLen <= len(b) {
+		w := b[i+s-1 : i+4*s+blockLen-1]
+		h0 := hashBlock(binary.LittleEndian.Uint32(w) & keep)
+		h1 := hashBlock(binary.LittleEndian.Uint32(w[s:]) & keep)
+		h2 := hashBlock(binary.LittleEndian.Uint32(w[2*s:]) & keep)
+		h3 := hashBlock(binary.LittleEndian.Uint32(w[3*s:]) & keep)
+		if (f[h0>>6]>>(h0&63)|f[h1>>6]>>(h1&63)|f[h2>>6]>>(h2&63)|f[h3>>6]>>(h3&63))&1 != 0 {
+			break
+		}
+		i += 4 * s
+	}
+	for ; i+x.min <= len(b); i += s {
+		h := hashBlock(x.load(b[i+s-1:]))
+		if f[h>>6]>>(h&63)&1 != 0 {
+			break
 		}
 	}
 	return i
