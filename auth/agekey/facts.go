@@ -142,7 +142,9 @@ func (f *Facts) set(name, value string) error {
 		}
 		f.Created = t.UTC().Truncate(time.Second)
 	case "leftover":
-		f.Leftover = strings.Fields(value)
+		if places := strings.Fields(value); len(places) > 0 {
+			f.Leftover = places
+		}
 	default:
 		return fmt.Errorf("unknown name %.30q", name)
 	}

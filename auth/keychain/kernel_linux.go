@@ -35,7 +35,15 @@ func (k kernel) set(_ context.Context, key string, secret []byte) error {
 }
 
 func (k kernel) delete(_ context.Context, key string) error {
-	return k.on(func(ring keyring.Keyring) error { return ring.Remove(key) })
+	return k.on(func(ring keyring.Keyring) error {
+		// Remove says "not found" whatever keeps it from looking.
+		item, err := ring.Get(key)
+		if err != nil {
+			return err
+		}
+		clear(item.Data)
+		return ring.Remove(key)
+	})
 }
 
 // setFor sets the time-out itself, on the key that the library stored: it has

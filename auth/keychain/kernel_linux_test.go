@@ -42,8 +42,13 @@ func TestKernel(t *testing.T) {
 
 	do("get a", "delete a", "set a one", "get a", "set a two", "get a", "setbytes b", "getbytes b", "delete b", "get b").
 		runs(t, env, "not found", "not found", "ok", "got one", "ok", "got two", "ok", "ok", "ok", "not found")
-	do("set big "+strings.Repeat("x", 32767), "set big "+strings.Repeat("x", 32768), "delete big").
-		runs(t, env, "ok", "error: kernel: a secret of 32768 bytes does not fit…", "ok")
+	// The largest that the kernel takes is more than it lets users have in all, but for root.
+	most := []string{"unavailable: the user's quota of keys in the kernel is used up", "not found"}
+	if os.Getuid() == 0 {
+		most = []string{"ok", "ok"}
+	}
+	do("set big "+strings.Repeat("x", 32767), "delete big", "set big "+strings.Repeat("x", 32768)).
+		runs(t, env, append(most, "error: kernel: a secret of 32768 bytes does not fit…")...)
 
 	t.Run("another process", func(t *testing.T) {
 		do("get a").runs(t, env, "got two")

@@ -180,7 +180,7 @@ func (c calls) compare(t *testing.T, cmd *exec.Cmd, env []string, want []string)
 	for i := range want {
 		prefix, short := strings.CutSuffix(want[i], "…")
 		if got[i] != want[i] && !(short && strings.HasPrefix(got[i], prefix)) {
-			t.Errorf("%s: got %q, want %q", c.Do[i], got[i], want[i])
+			t.Errorf("%.60s: got %q, want %q", c.Do[i], got[i], want[i])
 		}
 	}
 }

@@ -183,7 +183,10 @@ func dialBus(ctx context.Context, address string, patience time.Duration) (*dbus
 	go func() {
 		conn, err := connect(address, abandoned)
 		if err == nil {
-			err = shareBus(address)
+			if err = shareBus(address); err != nil {
+				conn.Close()
+				conn = nil
+			}
 		}
 		done <- result{conn, err}
 	}()
@@ -192,6 +195,11 @@ func dialBus(ctx context.Context, address string, patience time.Duration) (*dbus
 		return r.conn, r.err
 	case <-ctx.Done():
 		close(abandoned)
+		go func() { // it may have come through in the meantime
+			if r := <-done; r.conn != nil {
+				r.conn.Close()
+			}
+		}()
 		return nil, ctx.Err()
 	}
 }
