@@ -155,6 +155,9 @@ func runEnvAdd(ctx context.Context, t *tool, name string) error {
 		}
 	}
 	t.Notef("added %s; commit %s and %s", env, p.File, v.Dir())
+	if isProduction(env) && !inFile {
+		t.Sayf("      to make it ask before it runs or writes:  protected = true   below [env.%s]", env)
+	}
 	return nil
 }
 

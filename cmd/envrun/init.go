@@ -123,7 +123,7 @@ func runInit(ctx context.Context, t *tool, o initOptions) error {
 	// the next init goes on from here.
 	var protected []vault.Env
 	for _, env := range envs {
-		if env == "prod" || env == "production" {
+		if isProduction(env) {
 			protected = append(protected, env)
 		}
 	}
@@ -363,6 +363,12 @@ func (t *tool) keepRecovery(file string, id *agekey.Identity) (recovery, error) 
 		},
 		drop: func() { os.Remove(file) },
 	}, nil
+}
+
+// isProduction guesses by its usual names that an environment is the one where
+// mistakes cost most.
+func isProduction(env vault.Env) bool {
+	return env == "prod" || env == "production" || env == "live"
 }
 
 func contains[T comparable](list []T, x T) bool {
