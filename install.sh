@@ -34,6 +34,7 @@ main() {
 		esac
 		shift
 	done
+	[ -z "$sum" ] || [ -n "$archive" ] || die "--sha256 is the sum of an archive, and none is named" "./install.sh --from ARCHIVE --sha256 SUM"
 	if [ -z "$prefix" ]; then
 		[ -n "${HOME:-}" ] || die "HOME is not set, so there is no default place to install to" "PREFIX=/some/folder ./install.sh"
 		prefix=$HOME/.local
@@ -42,6 +43,9 @@ main() {
 	/*) ;;
 	*) prefix=$(pwd)/$prefix ;;
 	esac
+	# As PATH would have it: no "/." and no slash at the end.
+	if [ -d "$prefix" ]; then prefix=$(CDPATH='' cd -- "$prefix" && pwd) || die "cannot enter $prefix"; fi
+	while [ "$prefix" != "${prefix%/}" ]; do prefix=${prefix%/}; done
 	manifest=$prefix/share/envrun/installed-files
 
 	if [ $action = uninstall ]; then
@@ -50,9 +54,10 @@ main() {
 	fi
 
 	platform
-	here=$(cd "$(dirname "$0")" && pwd)
+	here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 	work=$(mktemp -d "${TMPDIR:-/tmp}/envrun-install.XXXXXX")
-	trap 'rm -rf "$work"' EXIT
+	trap cleanup EXIT
+	trap 'exit 129' HUP
 	trap 'exit 130' INT
 	trap 'exit 143' TERM
 
@@ -60,7 +65,7 @@ main() {
 		unpack
 	elif [ -f "$here/SHA256SUMS" ] && [ -f "$here/envrun$exe" ]; then
 		stage=$here
-		(cd "$stage" && sha256_check SHA256SUMS) || die "a file of this archive does not match its SHA-256: the download is damaged or was changed" "download the archive again"
+		verify
 	elif [ -f "$here/go.mod" ] && grep -q '^module envrun$' "$here/go.mod"; then
 		build
 	else
@@ -71,7 +76,16 @@ main() {
 }
 
 usage() {
-	sed -n '2,/^$/s/^# \{0,1\}//p' "$0"
+	cat <<'END'
+Installs envrun: the program, completions and man pages, without root.
+
+  ./install.sh                       in a checkout: builds with the Go that is there
+  ./install.sh                       in an unpacked archive: verifies and installs its files
+  ./install.sh --from ARCHIVE        verifies against SHA256SUMS beside it and installs
+      --sha256 SUM                   verifies against this sum instead
+  ./install.sh --uninstall           removes what an install put there, and nothing else
+      --prefix FOLDER                where to (default: $PREFIX, else ~/.local)
+END
 }
 
 say() { printf '%s\n' "$*" >&2; }
@@ -80,6 +94,16 @@ die() {
 	say "install.sh: $1"
 	[ $# -lt 2 ] || say "hint: $2"
 	exit 1
+}
+
+# cleanup takes back what an install that did not get through has left.
+cleanup() {
+	if [ -f "$work/files" ]; then
+		while IFS= read -r f; do rm -f "$prefix/$f.new.$$"; done <"$work/files"
+		rm -f "$manifest.new.$$"
+		remove_folders <"$work/folders"
+	fi
+	rm -rf "$work"
 }
 
 # platform sets os, arch and exe, or says what is not supported.
@@ -101,14 +125,23 @@ platform() {
 build() {
 	go=$(command -v go || true)
 	[ -n "$go" ] || [ ! -x /usr/local/go/bin/go ] || go=/usr/local/go/bin/go
-	[ -n "$go" ] || die "no Go here to build with; envrun needs Go 1.26 or newer" "install Go from https://go.dev/dl, or use a release archive: ./install.sh --from ARCHIVE"
+	[ -n "$go" ] || die "no Go here to build with; envrun needs Go to be built" "install Go from https://go.dev/dl, or use a release archive: ./install.sh --from ARCHIVE"
+	need=$(sed -n 's/^go 1\.\([0-9]*\).*/\1/p' "$here/go.mod")
 	# An older Go fetches the toolchain that go.mod asks for, unless it was told not to.
-	have=$(cd "$here" && "$go" env GOVERSION 2>/dev/null) || die "this Go cannot build envrun: go.mod asks for 1.26 or newer" "install Go from https://go.dev/dl"
-	version=$(cd "$here" && git describe --tags --always --dirty 2>/dev/null || echo dev)
+	have=$(cd "$here" && "$go" env GOVERSION 2>/dev/null) || have="an older Go that could not fetch it"
+	minor=${have#go1.}
+	minor=${minor%%[!0-9]*}
+	case $have in
+	go1.*) [ "${minor:-0}" -ge "$need" ] || minor= ;;
+	*devel*) minor=$need ;;
+	esac
+	[ -n "$minor" ] || die "envrun needs Go 1.$need or newer, and $go is ${have:-of no known version}" "install Go from https://go.dev/dl, or use a release archive: ./install.sh --from ARCHIVE"
+	version=dev
+	if [ -e "$here/.git" ]; then version=$(cd "$here" && git describe --tags --always --dirty 2>/dev/null) || version=dev; fi
 	say "building envrun $version with $have …"
 	stage=$work/stage
 	mkdir -p "$stage"
-	(cd "$here" && CGO_ENABLED=0 "$go" build -trimpath -ldflags "-s -w -X main.version=$version" -o "$stage/envrun$exe" ./cmd/envrun) || die "the build failed, see above; nothing was installed"
+	(cd "$here" && CGO_ENABLED=0 "$go" build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$version" -o "$stage/envrun$exe" ./cmd/envrun) || die "the build failed, see above; nothing was installed"
 	cp -R "$here/completions" "$stage/completions"
 	cp -R "$here/docs/man" "$stage/man"
 }
@@ -124,7 +157,7 @@ unpack() {
 		sums=$(dirname "$archive")/SHA256SUMS
 		[ -f "$sums" ] || die "there is no SHA256SUMS beside $archive to verify it against" "download SHA256SUMS from the same release, or pass --sha256 SUM"
 		name=$(basename "$archive")
-		sum=$(while read -r s n; do [ "$n" != "$name" ] && [ "$n" != "*$name" ] || printf '%s' "$s"; done <"$sums")
+		sum=$(while read -r s n || [ -n "$s" ]; do [ "$n" != "$name" ] && [ "$n" != "*$name" ] || printf '%s' "$s"; done <"$sums")
 		[ -n "$sum" ] || die "$sums does not name $name"
 	fi
 	got=$(sha256 "$archive")
@@ -145,63 +178,116 @@ sha256() {
 	fi
 }
 
-sha256_check() {
+# verify checks the files of an unpacked archive against the SHA256SUMS in it.
+verify() {
 	if command -v sha256sum >/dev/null 2>&1; then
-		sha256sum -c "$1" >/dev/null
+		check='sha256sum -c SHA256SUMS'
 	elif command -v shasum >/dev/null 2>&1; then
-		shasum -a 256 -c "$1" >/dev/null
+		check='shasum -a 256 -c SHA256SUMS'
 	else
 		die "neither sha256sum nor shasum is here to verify the files with"
 	fi
+	(cd "$stage" && $check >/dev/null) || die "a file of this archive does not match its SHA-256: the download is damaged or was changed" "download the archive again"
+	# What the list does not name was not checked.
+	unnamed=$(cd "$stage" && find "envrun$exe" completions man -type f | while IFS= read -r f; do
+		grep -qxE "[0-9a-f]{64} [ *]$(printf '%s' "$f" | sed 's/[].[*^$\\+?(){}|]/\\&/g')" SHA256SUMS || printf ' %s' "$f"
+	done)
+	[ -z "$unnamed" ] || die "SHA256SUMS does not name$unnamed: the archive was changed" "download the archive again"
 }
 
-# put MODE FROM TO installs one file whole: a copy beside it, then a rename, so
-# that a running envrun keeps its own file and half a copy is never in place.
-put() {
-	mkdir -p "$(dirname "$3")" || die "cannot make the folder $(dirname "$3")" "./install.sh --prefix FOLDER"
-	cp "$2" "$3.new.$$" 2>/dev/null || die "cannot write to $(dirname "$3")" "./install.sh --prefix FOLDER"
-	chmod "$1" "$3.new.$$"
-	mv -f "$3.new.$$" "$3"
-	printf '%s\n' "$3" >>"$work/manifest"
+# place copies one file beside its place, MODE FROM TO. The renames come when
+# all copies are there: a full disk or a missing right then changes nothing.
+place() {
+	folder "$(dirname "$3")"
+	[ ! -d "$prefix/$3" ] || die "$prefix/$3 is a folder; nothing was installed" "move it away, or ./install.sh --prefix FOLDER"
+	[ "$3" = share/envrun/installed-files ] || printf '%s\n' "$3" >>"$work/files"
+	{ cp "$2" "$prefix/$3.new.$$" && chmod "$1" "$prefix/$3.new.$$"; } || die "cannot write to $(dirname "$prefix/$3"); nothing was installed" "./install.sh --prefix FOLDER"
+}
+
+# folder makes a folder below the prefix and notes each that was not there.
+folder() {
+	[ ! -d "$prefix/$1" ] || return 0
+	case $1 in
+	*/*) folder "${1%/*}" ;;
+	esac
+	mkdir -p "$prefix/$1" || die "cannot make the folder $prefix/$1; nothing was installed" "./install.sh --prefix FOLDER"
+	printf '%s/\n' "$1" >>"$work/folders"
+}
+
+# remove_folders removes those of the folders on stdin that are empty.
+remove_folders() {
+	LC_ALL=C sort -r | while IFS= read -r d; do
+		! inside "$d" || rmdir "$prefix/$d" 2>/dev/null || true
+	done
+}
+
+# inside says whether a line of the list stays below the prefix: the list is a
+# file, and whoever can write it must not choose what is deleted elsewhere.
+inside() {
+	case /$1/ in
+	//* | */../*) say "left alone, not below $prefix: $1"; return 1 ;;
+	esac
 }
 
 put_all() {
-	for f in "envrun$exe" completions/envrun.bash completions/envrun.zsh completions/envrun.fish completions/envrun.ps1 man; do
-		[ -e "$stage/$f" ] || die "$f is missing from $stage; nothing was installed"
+	for f in "envrun$exe" completions/envrun.bash completions/envrun.zsh completions/envrun.fish completions/envrun.ps1 man/envrun.1; do
+		[ -f "$stage/$f" ] || die "$f is missing from $stage; nothing was installed"
 	done
-	: >"$work/manifest"
-	put 755 "$stage/envrun$exe" "$prefix/bin/envrun$exe"
-	put 644 "$stage/completions/envrun.bash" "$prefix/share/bash-completion/completions/envrun"
-	put 644 "$stage/completions/envrun.zsh" "$prefix/share/zsh/site-functions/_envrun"
-	put 644 "$stage/completions/envrun.fish" "$prefix/share/fish/vendor_completions.d/envrun.fish"
-	put 644 "$stage/completions/envrun.ps1" "$prefix/share/envrun/envrun.ps1"
+	: >"$work/folders"
+	: >"$work/files"
+	place 755 "$stage/envrun$exe" "bin/envrun$exe"
+	place 644 "$stage/completions/envrun.bash" share/bash-completion/completions/envrun
+	place 644 "$stage/completions/envrun.zsh" share/zsh/site-functions/_envrun
+	place 644 "$stage/completions/envrun.fish" share/fish/vendor_completions.d/envrun.fish
+	place 644 "$stage/completions/envrun.ps1" share/envrun/envrun.ps1
 	for page in "$stage"/man/*.1; do
-		put 644 "$page" "$prefix/share/man/man1/$(basename "$page")"
+		place 644 "$page" "share/man/man1/$(basename "$page")"
 	done
+	# The list has files and, with a slash at the end, folders that were not there before.
+	cat "$work/files" "$work/folders" >"$work/list"
+	if [ -f "$manifest" ]; then grep '/$' "$manifest" >>"$work/list" || true; fi
+	place 644 "$work/list" share/envrun/installed-files
+
 	# What a former version installed and this one does not have goes.
 	if [ -f "$manifest" ]; then
 		while IFS= read -r old; do
-			grep -qxF "$old" "$work/manifest" || rm -f "$old"
+			case $old in
+			*/) ;;
+			*) grep -qxF -e "$old" "$work/list" || ! inside "$old" || rm -f "$prefix/$old" ;;
+			esac
 		done <"$manifest"
 	fi
-	put 644 "$work/manifest" "$manifest"
+	mv -f "$manifest.new.$$" "$manifest"
+	while IFS= read -r f; do
+		mv -f "$prefix/$f.new.$$" "$prefix/$f" || die "cannot replace $prefix/$f" "end every envrun that runs, then ./install.sh again"
+	done <"$work/files"
 }
 
 uninstall() {
 	[ -f "$manifest" ] || die "there is no installation below $prefix" "./install.sh --uninstall --prefix FOLDER"
 	while IFS= read -r file; do
 		case $file in
-		"$prefix"/*) rm -f "$file" ;;
-		*) say "left alone, not below $prefix: $file" ;;
+		*/) ;;
+		*) ! inside "$file" || rm -f "$prefix/$file" || die "cannot remove $prefix/$file" ;;
 		esac
 	done <"$manifest"
-	rm -f "$manifest"
-	rmdir "$prefix/share/envrun" 2>/dev/null || true
+	list=$(cat "$manifest")
+	rm -f "$manifest" || die "cannot remove $manifest"
+	printf '%s\n' "$list" | grep '/$' | remove_folders
 	say "removed envrun from $prefix; your identity and settings stay where they are (envrun's own folder in ~/.config)"
 }
 
+# quoted is a word as a shell reads it back.
+quoted() {
+	case $1 in
+	*[!A-Za-z0-9/._-]*) printf "'%s'" "$(printf '%s' "$1" | sed "s/'/'\\\\''/g")" ;;
+	*) printf '%s' "$1" ;;
+	esac
+}
+
 report() {
-	say "installed $("$prefix/bin/envrun$exe" version) as $prefix/bin/envrun$exe"
+	is=$("$prefix/bin/envrun$exe" version) || die "$prefix/bin/envrun$exe is installed and does not run"
+	say "installed $is as $prefix/bin/envrun$exe"
 	case :$PATH: in
 	*:"$prefix/bin":*)
 		first=$(command -v envrun || true)
@@ -210,19 +296,20 @@ report() {
 	*)
 		say "$prefix/bin is not in PATH; add this line to your shell's profile:"
 		case ${SHELL:-} in
-		*/fish) say "    fish_add_path $prefix/bin" ;;
-		*) say "    export PATH=\"$prefix/bin:\$PATH\"" ;;
+		*/fish) say "    fish_add_path $(quoted "$prefix/bin")" ;;
+		*) say "    export PATH=$(quoted "$prefix/bin"):\"\$PATH\"" ;;
 		esac
 		;;
 	esac
 	case ${SHELL:-} in
 	*/zsh) say "completions for zsh need this line before compinit in ~/.zshrc:"
-		say "    fpath=($prefix/share/zsh/site-functions \$fpath)" ;;
+		say "    fpath=($(quoted "$prefix/share/zsh/site-functions") \$fpath)" ;;
 	esac
 	if [ "$os" = windows ] || command -v pwsh >/dev/null 2>&1; then
 		say "completions for PowerShell: add this line to \$PROFILE:"
-		say "    . $prefix/share/envrun/envrun.ps1"
+		say "    . $(quoted "$prefix/share/envrun/envrun.ps1")"
 	fi
 }
 
-main "$@"
+# In braces, so that a file that ends within this line runs nothing either.
+{ main "$@"; }
