@@ -28,6 +28,7 @@ func replace(p *Plan, c Command) error {
 			return dirError(p, c.Dir, err)
 		}
 	}
+	ignoreAgain(false)
 	err := syscall.Exec(p.Path, p.Argv, p.env)
 	if err == unix.ENOEXEC {
 		if argv, ok := asScript(p, ""); ok {

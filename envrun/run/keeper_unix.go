@@ -68,6 +68,7 @@ func keep(socket, path string, argv []string) int {
 	}
 	unix.CloseOnExec(fd)
 	supervisor := os.NewFile(uintptr(fd), "supervisor")
+	ignoreAgain(true)
 	signals, stop := listen()
 	defer stop()
 

@@ -16,6 +16,7 @@ import (
 
 // supervise runs the program as a child and stays until it has ended.
 func supervise(ctx context.Context, p *Plan, c Command) (status Status, err error) {
+	ignoreAgain(true)
 	signals, stop := listen()
 	defer stop()
 	hurry := sync.OnceValue(func() <-chan os.Signal { return terminating(signals) })
@@ -40,7 +41,7 @@ func supervise(ctx context.Context, p *Plan, c Command) (status Status, err erro
 }
 
 // forwarded are the signals that are passed on to the program (runner S2).
-var forwarded = [...]os.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2}
+var forwarded = [...]syscall.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2}
 
 // listen catches the signals that are passed on, but for those that we were
 // started to ignore, as under nohup: catching one would take that from the
@@ -48,7 +49,7 @@ var forwarded = [...]os.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGT
 func listen() (signals chan os.Signal, stop func()) {
 	signals = make(chan os.Signal, 64)
 	for _, sig := range forwarded {
-		if !signal.Ignored(sig) {
+		if !ignored(sig) {
 			signal.Notify(signals, sig)
 		}
 	}
@@ -154,6 +155,7 @@ func (s *supervisor) start(p *Plan) error {
 			return err
 		}
 		s.child, s.term = keeper, s.streams.term
+		s.term.enter() // before anything is written there, which a terminal that is not raw would change
 		s.streams.started()
 		return nil
 	}

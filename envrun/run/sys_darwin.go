@@ -100,10 +100,21 @@ func canDieOf(sig syscall.Signal) bool {
 	return false
 }
 
+// A sigaction is more than the struct of that name, whose first word is the handler.
+type sigaction [8]uintptr
+
 // setDefault gives a signal its default action.
 func setDefault(sig syscall.Signal) {
-	var action [8]uint64 // a struct sigaction of zeroes: SIG_DFL
+	var action sigaction // SIG_DFL
 	_, _, _ = syscall.RawSyscall(syscall.SYS_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(&action)), 0)
+}
+
+// ignored says whether a signal is ignored now. signal.Ignored forgets that when
+// somebody has caught it in between.
+func ignored(sig syscall.Signal) bool {
+	var action sigaction
+	_, _, err := syscall.RawSyscall(syscall.SYS_SIGACTION, uintptr(sig), 0, uintptr(unsafe.Pointer(&action)))
+	return err == 0 && action[0] == 1 // SIG_IGN
 }
 
 // unblock does nothing: a signal that is blocked here is one that whoever

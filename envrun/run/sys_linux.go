@@ -71,10 +71,21 @@ func awaitWrite(fd, wake int) (woken bool) {
 // canDieOf says whether Status.Exit raises a signal. With noDump all are harmless.
 func canDieOf(sig syscall.Signal) bool { return true }
 
+// A sigaction is more than the kernel's struct of that name, whose first word is the handler.
+type sigaction [8]uintptr
+
 // setDefault gives a signal its default action.
 func setDefault(sig syscall.Signal) {
-	var action [8]uint64 // a struct sigaction of zeroes: SIG_DFL
+	var action sigaction // SIG_DFL
 	_, _, _ = unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(&action)), 0, 8, 0, 0)
+}
+
+// ignored says whether a signal is ignored now. signal.Ignored forgets that when
+// somebody has caught it in between.
+func ignored(sig syscall.Signal) bool {
+	var action sigaction
+	_, _, err := unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig), 0, uintptr(unsafe.Pointer(&action)), 8, 0, 0)
+	return err == 0 && action[0] == 1 // SIG_IGN
 }
 
 // unblock lets this thread get a signal.

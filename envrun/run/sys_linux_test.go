@@ -1,0 +1,8 @@
+package run_test
+
+import "golang.org/x/sys/unix"
+
+const (
+	getTermios     = unix.TCGETS
+	hasParentDeath = true
+)
