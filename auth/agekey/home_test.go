@@ -776,7 +776,7 @@ func TestLoadWhileMoving(t *testing.T) {
 			}
 		})
 	}
-	for i := range 20 {
+	for i := range 9 {
 		if _, err := h.Move(t.Context(), []string{"pass", "secret-service", "file"}[i%3]); err != nil {
 			t.Error(err)
 		}

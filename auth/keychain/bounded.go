@@ -205,7 +205,7 @@ func (k *bounded) run(ctx context.Context, op string, f func(context.Context) ([
 }
 
 // graceAfter is how long a backend may take to come back once its context ended.
-const graceAfter = 250 * time.Millisecond
+const graceAfter = time.Second
 
 // expiring is a bounded keychain that can forget by itself.
 type expiring struct {

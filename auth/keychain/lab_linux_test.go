@@ -140,6 +140,9 @@ func describe(err error) string {
 	case errors.As(err, &unavailable) && unavailable.Locked:
 		return "locked: " + unavailable.Reason
 	case errors.As(err, &unavailable):
+		if unavailable.Err != nil {
+			fmt.Fprintln(os.Stderr, unavailable.Keychain, "said:", unavailable.Err)
+		}
 		return "unavailable: " + unavailable.Reason
 	case errors.As(err, &timeout) && timeout.Tripped:
 		return "not asked again"
@@ -180,7 +183,7 @@ func (c calls) compare(t *testing.T, cmd *exec.Cmd, env []string, want []string)
 	for i := range want {
 		prefix, short := strings.CutSuffix(want[i], "…")
 		if got[i] != want[i] && !(short && strings.HasPrefix(got[i], prefix)) {
-			t.Errorf("%.60s: got %q, want %q", c.Do[i], got[i], want[i])
+			t.Errorf("%.60s: got %q, want %q\n%s", c.Do[i], got[i], want[i], stderr)
 		}
 	}
 }
@@ -199,6 +202,9 @@ func within(cmd *exec.Cmd, env []string) (stdout, stderr string, err error) {
 	}
 	timer := time.AfterFunc(limit, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
 	err = cmd.Wait()
+	if errors.Is(err, exec.ErrWaitDelay) {
+		err = nil // a daemon that it started has our pipes for a while
+	}
 	if !timer.Stop() {
 		err = fmt.Errorf("took longer than %v", limit)
 	}
@@ -255,8 +261,9 @@ func daemon(t *testing.T, env []string, input string, program string, args ...st
 		fi
 		pid=$!
 		read -r _
-		kill -TERM $pid; for i in 1 2 3 4 5 6 7 8 9 10; do kill -0 $pid || exit 0; sleep 0.05; done
-		kill -KILL $pid`
+		kill -TERM $pid
+		i=0; while [ $i -lt 100 ] && kill -0 $pid 2>/dev/null; do sleep 0.05; i=$((i+1)); done
+		kill -KILL $pid 2>/dev/null`
 	cmd := exec.Command("/bin/sh", append([]string{"-c", leash, "leash", input, program}, args...)...)
 	cmd.Env = env
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // survives a Ctrl-C that the test gets

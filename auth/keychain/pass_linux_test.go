@@ -25,8 +25,9 @@ func gpg(t *testing.T, passphrase string) (dir string, env []string) {
 	}
 	env = append(env, "GNUPGHOME="+keys)
 	// The agent is nobody's child, so it ends by order: of the shell below,
-	// which is told by the end of the test or of the test binary.
-	_, _ = daemon(t, env, "", "/bin/sh", "-c", `trap 'gpgconf --kill all; exit' TERM; echo ready; while :; do sleep 0.1; done`)
+	// which is told by the end of the test or of the test binary. Without its
+	// folder a gpg that is still running cannot start another one.
+	_, _ = daemon(t, env, "", "/bin/sh", "-c", `trap 'gpgconf --kill all; rm -r "$1"; exit' TERM; echo ready; while :; do sleep 0.1; done`, "sh", keys)
 	// A pinentry that never answers, as one on another screen.
 	pinentry := filepath.Join(dir, "pinentry")
 	script := `#!/bin/sh

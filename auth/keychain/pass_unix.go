@@ -120,8 +120,14 @@ func (p pass) exec(ctx context.Context, stdin []byte, name string, args ...strin
 	cmd.Env = append(os.Environ(), p.env()...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	// An agent that gpg starts may keep our pipes open for a while after gpg
+	// has ended. All that there was to read has been read by then.
 	cmd.WaitDelay = graceAfter / 2
-	if err := cmd.Run(); err != nil {
+	err := cmd.Run()
+	if errors.Is(err, exec.ErrWaitDelay) && ctx.Err() == nil {
+		err = nil
+	}
+	if err != nil {
 		clear(stdout.Bytes())
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
