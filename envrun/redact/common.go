@@ -21,7 +21,15 @@ func common(text []byte) bool {
 	if len(text) > longest {
 		return false
 	}
-	text = bytes.ToLower(text)
+	var room [longest]byte
+	lower := room[:len(text)]
+	for i, c := range text {
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		lower[i] = c
+	}
+	text = lower
 	if inWords(string(text)) {
 		return true
 	}

@@ -311,7 +311,7 @@ type htmlStyle struct{ double, single string }
 
 var htmlStyles = []htmlStyle{
 	{},                   // text of XML and HTML
-	{"&quot;", "&#39;"},  // JavaScript, Ruby, Jinja's lesser brother
+	{"&quot;", "&#39;"},  // JavaScript, Ruby, PHP
 	{"&#34;", "&#39;"},   // Go, Jinja
 	{"&quot;", "&#x27;"}, // Python, React
 	{"&quot;", "&apos;"}, // XML

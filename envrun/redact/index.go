@@ -21,7 +21,7 @@ import (
 // The worst case is text in which every byte starts most of a pattern, like
 // aaaa… with the pattern aaa…ab: for each byte of text, maxPattern bytes are
 // compared with as many patterns as a binary search visits. That is linear, at
-// some 20 MB/s.
+// 10 to 40 MB/s.
 type index struct {
 	arena   []byte // all patterns; entries point into it
 	entries []entry
