@@ -250,7 +250,7 @@ func TestTooManyVariables(t *testing.T) {
 // Texts at which a reader that goes back over what it has seen would take time
 // squared. At this size it would take minutes.
 func TestReadersTakeLinearTime(t *testing.T) {
-	n := 1 << 18
+	n := 1 << 17
 	for _, text := range []string{
 		strings.Repeat("\n", n) + "!",
 		strings.Repeat(" \n", n) + "A",

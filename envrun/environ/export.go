@@ -17,8 +17,9 @@ import (
 // *vault.Error of KindInvalid that names the variable and the reason, and then
 // nothing is written at all.
 //
-// Names have to be those of environment variables (CheckName) but in JSON,
-// YAML and K8s, which hold every field name; no name may come twice.
+// Shell, Fish, PowerShell, GitHub and Compose take only the names of environment
+// variables (CheckName); JSON, YAML and K8s take every field name, Dotenv and
+// Docker those that their readers take. No name may come twice.
 func Export(w io.Writer, f Format, entries []Entry, o ExportOptions) error {
 	var b bytes.Buffer
 	var err error
@@ -63,7 +64,7 @@ func checkEntries(f Format, entries []Entry) error {
 	seen := make(map[string]bool, len(entries))
 	for _, e := range entries {
 		switch f {
-		case JSON, YAML, K8s:
+		case JSON, YAML, K8s, Dotenv, Docker:
 			if _, err := vault.ParseFieldName(e.Name); err != nil {
 				return err
 			}

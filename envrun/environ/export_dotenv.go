@@ -127,6 +127,9 @@ func dotenvReason(e Entry, d Dialect) string {
 	if err := notText(value); err != nil {
 		return err.Error()
 	}
+	if _, ok := dotenvLine(Entry{Name: e.Name}, []Dialect{d}); !ok && d != DialectAuto {
+		return "its name is none that " + string(d) + " reads"
+	}
 	if d == DialectDocker {
 		switch {
 		case bytes.IndexByte(value, '\n') >= 0:

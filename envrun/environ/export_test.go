@@ -176,7 +176,9 @@ func TestExportRefuses(t *testing.T) {
 	}{
 		{environ.Shell, environ.ExportOptions{}, []environ.Entry{entry("A;id", "x")}},
 		{environ.Shell, environ.ExportOptions{}, []environ.Entry{entry("", "x")}},
-		{environ.Dotenv, environ.ExportOptions{}, []environ.Entry{entry("a.b", "x")}},
+		{environ.Dotenv, environ.ExportOptions{}, []environ.Entry{entry("a-b", "x")}}, // ruby takes no "-"
+		{environ.Dotenv, environ.ExportOptions{Dialect: environ.DialectRuby}, []environ.Entry{entry("a-b", "x")}},
+		{environ.Docker, environ.ExportOptions{}, []environ.Entry{entry("a b", "x")}},
 		{environ.PowerShell, environ.ExportOptions{}, []environ.Entry{entry("a-b", "x")}},
 		{environ.JSON, environ.ExportOptions{}, []environ.Entry{entry("a b", "x")}},
 		{environ.YAML, environ.ExportOptions{}, []environ.Entry{entry("a\": x\n\"b", "x")}},
@@ -250,4 +252,13 @@ func agree(t *testing.T, f environ.Format, out environ.ExportOptions, in environ
 		t.Errorf("%s %s: what was read is not what was written", f, in.Dialect)
 	}
 	return notes
+}
+
+// A vault holds names that no environment does; a dotenv file can carry them
+// where its reader takes them.
+func TestDotenvHoldsFieldNames(t *testing.T) {
+	for _, d := range []environ.Dialect{environ.DialectNode, environ.DialectCompose, environ.DialectPython, environ.DialectDocker} {
+		agree(t, environ.Dotenv, environ.ExportOptions{Dialect: d}, environ.ImportOptions{Dialect: d}, []environ.Entry{entry("tls.crt", "x"), entry("a-b", "y"), entry("1x", "z")})
+	}
+	agree(t, environ.Dotenv, environ.ExportOptions{}, environ.ImportOptions{}, []environ.Entry{entry("tls.crt", "x")})
 }

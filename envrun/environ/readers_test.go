@@ -482,7 +482,7 @@ func TestKubectlReadsK8s(t *testing.T) {
 	kubectl := need(t, "kubectl")
 	text, want := export(t, environ.K8s, environ.ExportOptions{Name: "app", Namespace: "prod"})
 	// --local changes a manifest without a cluster: it reads and prints it.
-	out := run(t, []string{"KUBECONFIG=" + filepath.Join(t.TempDir(), "none")}, kubectl, "label", "--local", "-f", file(t, "secret.yaml", text), "a=b", "-o", "json")
+	out := run(t, []string{"HOME=" + t.TempDir(), "KUBECONFIG=none"}, kubectl, "label", "--local", "-f", file(t, "secret.yaml", text), "a=b", "-o", "json")
 	var secret struct {
 		APIVersion, Kind, Type string
 		Metadata               struct{ Name, Namespace string }
