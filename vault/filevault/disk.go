@@ -166,7 +166,10 @@ func notPlain(fi fs.FileInfo, dir bool) string {
 type view struct {
 	d     *disk
 	stack []place
-	asked string // the folder that writable was asked about last
+
+	// plain are the folders that were found to be there and plain, so that a
+	// write of thousands asks once about each.
+	plain map[string]bool
 }
 
 type place struct {
@@ -179,7 +182,7 @@ func (d *disk) view() (*view, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &view{d: d, stack: []place{{"", root}}}, nil
+	return &view{d: d, stack: []place{{"", root}}, plain: map[string]bool{"": true}}, nil
 }
 
 func (v *view) Close() {
@@ -219,12 +222,37 @@ func (v *view) enter(dir string) (*os.Root, error) {
 			return nil, v.d.fail("reading", name, err)
 		}
 		v.stack = append(v.stack, place{name, sub})
+		v.plain[name] = true
 	}
 }
 
 // read returns the whole of a plain file of at most max bytes. KindNotFound if
 // there is none.
 func (v *view) read(name string, max int64) ([]byte, error) {
+	f, err := v.openFile(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	raw, why, err := readPlain(f, max)
+	if why != "" {
+		return nil, v.d.refuse(name, why)
+	}
+	return raw, v.d.fail("reading", name, err)
+}
+
+// begin returns what a file begins with, at most n bytes.
+func (v *view) begin(name string, n int64) ([]byte, error) {
+	f, err := v.openFile(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	raw, err := io.ReadAll(io.LimitReader(f, n))
+	return raw, v.d.fail("reading", name, err)
+}
+
+func (v *view) openFile(name string) (*os.File, error) {
 	dir, base := path.Split(name)
 	root, err := v.enter(strings.TrimSuffix(dir, "/"))
 	if err != nil {
@@ -239,15 +267,7 @@ func (v *view) read(name string, max int64) ([]byte, error) {
 		return nil, v.d.refuse(name, why)
 	}
 	f, err := root.Open(base)
-	if err != nil {
-		return nil, v.d.fail("reading", name, err)
-	}
-	defer f.Close()
-	raw, why, err := readPlain(f, max)
-	if why != "" {
-		return nil, v.d.refuse(name, why)
-	}
-	return raw, v.d.fail("reading", name, err)
+	return f, v.d.fail("reading", name, err)
 }
 
 // readPlain reads f whole, if it is a plain file that only its owner and group
@@ -365,7 +385,7 @@ func (v *view) create(name string, data []byte, sync bool) error {
 // mkdirs makes the folder and those above it that are missing, and returns the
 // ones that were there or made and have got a new entry.
 func (v *view) mkdirs(dir string) (changed []string, err error) {
-	if dir == "" {
+	if v.plain[dir] {
 		return nil, nil
 	}
 	for i := 0; i <= len(dir); i++ {
@@ -373,21 +393,20 @@ func (v *view) mkdirs(dir string) (changed []string, err error) {
 			continue
 		}
 		name := dir[:i]
-		parent, base := path.Split(name)
-		parent = strings.TrimSuffix(parent, "/")
+		if v.plain[name] {
+			continue
+		}
+		_, err := v.enter(name)
+		if err == nil {
+			continue
+		}
+		if vault.KindOf(err) != vault.KindNotFound {
+			return changed, err
+		}
+		parent, base := dirOf(name), path.Base(name)
 		root, err := v.enter(parent)
 		if err != nil {
 			return changed, err
-		}
-		fi, err := root.Lstat(base)
-		if err == nil {
-			if why := notPlain(fi, true); why != "" {
-				return changed, v.d.refuse(name, why)
-			}
-			continue
-		}
-		if !errors.Is(err, fs.ErrNotExist) {
-			return changed, v.d.fail("writing", name, err)
 		}
 		if err := v.d.at("mkdir", name); err != nil {
 			return changed, v.d.fail("writing", name, err)
@@ -403,9 +422,6 @@ func (v *view) mkdirs(dir string) (changed []string, err error) {
 // writable says whether names in a folder can be changed, before the point
 // from which there is no way back.
 func (v *view) writable(dir string) error {
-	if v.asked == dir {
-		return nil
-	}
 	root, err := v.enter(dir)
 	if err != nil {
 		return err
@@ -415,32 +431,43 @@ func (v *view) writable(dir string) error {
 		return v.d.fail("writing", dir, err)
 	}
 	defer f.Close()
-	if err := mayWrite(f); err != nil {
-		return v.d.fail("writing", dir, err)
-	}
-	v.asked = dir
-	return nil
+	return v.d.fail("writing", dir, mayWrite(f))
 }
 
-// rename moves a file or folder into its place, over a file that is there.
+// rename moves a file or folder into its place, over a file that is there. It
+// is KindNotFound if there is nothing at from.
 func (v *view) rename(from, to string) error {
 	if err := v.d.at("rename", to); err != nil {
 		return v.d.fail("writing", to, err)
 	}
 	// Both ways down are looked at first, for links; the names are then
-	// resolved once more from the top, which cannot leave the vault.
+	// resolved from the top, which cannot leave the vault.
 	for _, name := range []string{from, to} {
-		dir, _ := path.Split(name)
-		if _, err := v.enter(strings.TrimSuffix(dir, "/")); err != nil {
-			return err
+		if dir := dirOf(name); !v.plain[dir] {
+			if _, err := v.enter(dir); err != nil {
+				return err
+			}
 		}
 	}
-	top, err := v.enter("")
-	if err != nil {
-		return err
-	}
-	return v.d.fail("writing", to, patiently(func() error { return top.Rename(from, to) }))
+	err := patiently(func() error { return v.stack[0].root.Rename(from, to) })
+	return v.d.fail("writing", to, err)
 }
+
+// moved forgets what was known of the folders below name, which are elsewhere now.
+func (v *view) moved(name string) {
+	for len(v.stack) > 1 && below(v.stack[len(v.stack)-1].name, name) {
+		v.stack[len(v.stack)-1].root.Close()
+		v.stack = v.stack[:len(v.stack)-1]
+	}
+	for dir := range v.plain {
+		if below(dir, name) {
+			delete(v.plain, dir)
+		}
+	}
+}
+
+// below reports whether dir is name or in it.
+func below(dir, name string) bool { return dir == name || strings.HasPrefix(dir, name+"/") }
 
 // remove removes a file or an empty folder.
 func (v *view) remove(name string) error {
@@ -460,6 +487,7 @@ func (v *view) removeAll(name string) error {
 	if err := v.d.at("remove", name); err != nil {
 		return v.d.fail("removing", name, err)
 	}
+	v.moved(name)
 	root, err := v.enter(dirOf(name))
 	if err != nil {
 		return err

@@ -25,9 +25,9 @@ import (
 // moved. The commit is removed before anything else of the journal, so that
 // nobody repeats it over what came later.
 //
-// The folder .txn/ID itself stays, empty, until the next journal: readers take
-// no lock, and by its name they know that a write of several files came into
-// sight while they read.
+// The folder itself stays until the next journal, as .txn/done-ID: readers take
+// no lock, and by the names in .txn they know whether a write of several files
+// came into sight while they read. It gets that name before its commit goes.
 //
 // Who can plant a journal here can write the files themselves: it can do
 // nothing that they cannot, since its names are confined to envs/ and requests/.
@@ -35,6 +35,7 @@ const (
 	txnDir     = ".txn"
 	commitFile = "commit"
 	commitHead = "envrun-txn v1"
+	donePrefix = "done-"
 )
 
 // maxCommit bounds a commit: 20,000 records with the longest paths and more.
@@ -150,24 +151,10 @@ func dropped(id string, i int) string { return fmt.Sprintf("%s/%s/dropped-%d", t
 // apply does the actions of a committed journal, as far as they have not been done.
 func (v *view) apply(id string, actions []action) error {
 	dirs := map[string]bool{}
-	touch := func(name string) { dirs[strings.TrimSuffix(dirOf(name), "/")] = true }
 	for i, a := range actions {
 		from, to := a.to, dropped(id, i)
 		if a.from != "" {
 			from, to = txnDir+"/"+id+"/"+a.from, a.to
-		} else if done, err := v.exists(to); err != nil {
-			return err
-		} else if done {
-			continue
-		}
-		there, err := v.exists(from)
-		if err != nil {
-			return err
-		}
-		if !there {
-			continue
-		}
-		if a.from != "" {
 			changed, err := v.mkdirs(dirOf(to))
 			if err != nil {
 				return err
@@ -175,11 +162,25 @@ func (v *view) apply(id string, actions []action) error {
 			for _, dir := range changed {
 				dirs[dir] = true
 			}
+		} else {
+			// What stands there now may be what came in its place.
+			if done, err := v.exists(to); err != nil {
+				return err
+			} else if done {
+				continue
+			}
 		}
 		if err := v.rename(from, to); err != nil {
-			return err
+			there, xerr := v.exists(from)
+			if xerr != nil || there {
+				return err
+			}
+			continue // done before
 		}
-		touch(a.to)
+		if a.from == "" {
+			v.moved(a.to)
+		}
+		dirs[dirOf(a.to)] = true
 	}
 	return v.syncDirs(dirs)
 }
@@ -204,21 +205,23 @@ func (v *view) exists(name string) (bool, error) {
 	return false, err
 }
 
-// retire empties a journal whose actions are done, or never happened.
+// retire takes the commit and what is left away from a journal whose actions
+// are done.
 func (v *view) retire(id string) error {
 	dir := txnDir + "/" + id
-	commit := dir + "/" + commitFile
-	there, err := v.exists(commit)
-	if err != nil {
+	if !strings.HasPrefix(id, donePrefix) {
+		done := txnDir + "/" + donePrefix + id
+		if err := v.rename(dir, done); err != nil {
+			return err
+		}
+		v.moved(dir)
+		dir = done
+	}
+	if err := v.remove(dir + "/" + commitFile); err != nil {
 		return err
 	}
-	if there {
-		if err := v.remove(commit); err != nil {
-			return err
-		}
-		if err := v.syncDirs(map[string]bool{dir: true}); err != nil {
-			return err
-		}
+	if err := v.syncDirs(map[string]bool{dir: true}); err != nil {
+		return err
 	}
 	list, err := v.entries(dir)
 	if err != nil {
@@ -234,42 +237,56 @@ func (v *view) retire(id string) error {
 
 // A journalState is what a reader sees of journals.
 type journalState struct {
-	ids       []string // of all, sorted
+	names     []string // of all, sorted
 	committed []string // of those that have happened but may not be done
-	staged    []string // of those that have not happened and are not empty
+	abandoned []string // of those that will never happen, unless their writer is at work
 }
 
 // same reports whether no write of several files came into sight between two
 // looks, and none was doing so at the second.
 func (j journalState) same(before journalState) bool {
-	return len(j.committed) == 0 && len(before.committed) == 0 && slices.Equal(j.ids, before.ids)
+	return len(j.committed) == 0 && len(before.committed) == 0 && slices.Equal(j.names, before.names)
 }
 
+// journals looks at the journals. A look takes a moment: it counts if the names
+// are the same at its end, since a journal changes its name before it loses its
+// commit.
 func (v *view) journals() (journalState, error) {
-	var j journalState
+	names, err := v.journalNames()
+	for err == nil {
+		j := journalState{names: names}
+		for _, name := range names {
+			files, err := v.entries(txnDir + "/" + name)
+			if err != nil {
+				return j, err
+			}
+			switch {
+			case slices.ContainsFunc(files, func(f fs.DirEntry) bool { return f.Name() == commitFile }):
+				j.committed = append(j.committed, name)
+			case len(files) > 0 || !strings.HasPrefix(name, donePrefix):
+				j.abandoned = append(j.abandoned, name)
+			}
+		}
+		if len(names) == 0 {
+			return j, nil
+		}
+		if names, err = v.journalNames(); err == nil && slices.Equal(names, j.names) {
+			return j, nil
+		}
+	}
+	return journalState{}, err
+}
+
+func (v *view) journalNames() ([]string, error) {
 	list, err := v.entries(txnDir)
-	if err != nil {
-		return j, err
-	}
+	var names []string
 	for _, e := range list {
-		if !e.IsDir() {
-			continue // none of ours
-		}
-		j.ids = append(j.ids, e.Name())
-		files, err := v.entries(txnDir + "/" + e.Name())
-		if err != nil {
-			return j, err
-		}
-		switch {
-		case slices.ContainsFunc(files, func(f fs.DirEntry) bool { return f.Name() == commitFile }):
-			j.committed = append(j.committed, e.Name())
-		case len(files) > 0:
-			j.staged = append(j.staged, e.Name())
+		if e.IsDir() { // what else there may be is none of ours
+			names = append(names, e.Name())
 		}
 	}
-	slices.Sort(j.ids)
-	slices.Sort(j.committed)
-	return j, nil
+	slices.Sort(names)
+	return names, err
 }
 
 // recover does what a dead writer could not: it finishes the journal that has
@@ -316,8 +333,8 @@ func (h *held) finish() error {
 			return err
 		}
 	}
-	for _, id := range j.staged {
-		if err := h.retire(id); err != nil {
+	for _, id := range j.abandoned {
+		if err := h.removeAll(txnDir + "/" + id); err != nil {
 			return err
 		}
 	}
@@ -388,7 +405,7 @@ func (h *held) writeMany(changes []change) error {
 	id := h.newID()
 	dir := txnDir + "/" + id
 	var actions []action
-	if err := h.stage(dir, before.ids, changes, &actions); err != nil {
+	if err := h.stage(dir, before.names, changes, &actions); err != nil {
 		_ = h.removeAll(dir)
 		return err
 	}
@@ -419,9 +436,6 @@ func (h *held) stage(dir string, old []string, changes []change, actions *[]acti
 	for i, c := range changes {
 		if c.data == nil {
 			*actions = append(*actions, action{to: c.name})
-			if err := h.writable(dirOf(c.name)); err != nil {
-				return err
-			}
 			continue
 		}
 		number := strconv.Itoa(i)
@@ -430,17 +444,25 @@ func (h *held) stage(dir string, old []string, changes []change, actions *[]acti
 		}
 		files = append(files, dir+"/"+number)
 		*actions = append(*actions, action{from: number, to: c.name})
-		if i > 0 && changes[0].data == nil {
-			continue // its folder may be the one that is dropped first
+	}
+	asked := map[string]bool{}
+	for _, c := range changes {
+		to := dirOf(c.name)
+		if asked[to] {
+			continue
 		}
-		changed, err := h.mkdirs(dirOf(c.name))
+		asked[to] = true
+		if changes[0].data == nil && below(to, changes[0].name) {
+			continue // the folder is dropped first, and made when this is done
+		}
+		changed, err := h.mkdirs(to)
 		if err != nil {
 			return err
 		}
 		for _, d := range changed {
 			dirs[d] = true
 		}
-		if err := h.writable(dirOf(c.name)); err != nil {
+		if err := h.writable(to); err != nil {
 			return err
 		}
 	}

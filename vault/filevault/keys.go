@@ -476,31 +476,27 @@ func checkChain(chain seal.ChainKey, step openKey) error {
 
 // compareSeal compares the number of the seal with the pin. A lower one is an
 // older state; a higher one moves the pin, once its MAC is found right.
-func (k *keyring) compareSeal(ctx context.Context, env vault.Env, o *openKey, from files) error {
+func (k *keyring) compareSeal(ctx context.Context, env vault.Env, o *openKey, v *view) error {
 	if k.pins == nil {
 		return nil
 	}
-	raw, err := from.blob(env, engine.SealBlob)
-	if err != nil {
-		return nil // the engine says so, and better
-	}
-	head, err := record.SplitSeal(raw)
-	if err != nil || k.seen[env] == head.Head.Seq {
-		return nil
+	seq, ok := sealSeq(v, env)
+	if !ok || k.seen[env] == seq {
+		return nil // the engine says what is wrong with it
 	}
 	all, err := k.pins.load()
 	if err != nil {
 		return err
 	}
-	p, seq := all[env], head.Head.Seq
+	p := all[env]
 	switch {
 	case seq < p.seal && o.Gen == p.gen: // with an older key, that has been said
-		if err := k.stale(env, from.file(env, engine.SealBlob),
+		if err := k.stale(env, v.file(env, engine.SealBlob),
 			fmt.Sprintf("%s is at seal %d, and this machine has seen seal %d: an older state is checked out", env, seq, p.seal)); err != nil {
 			return err
 		}
 	case seq > p.seal && o.Gen == p.gen:
-		if !o.Key.CheckMAC(seal.SealMAC, head.MACInput(), head.Head.MAC) {
+		if !genuineSeal(v, env, seq, o) {
 			return nil // the engine refuses it
 		}
 		if err := k.pins.update(ctx, k.o.LockWait, env, func(q *pin) { q.seal = max(q.seal, seq) }); err != nil {
@@ -510,6 +506,32 @@ func (k *keyring) compareSeal(ctx context.Context, env vault.Env, o *openKey, fr
 	}
 	k.seen[env] = seq
 	return nil
+}
+
+// sealSeq reads the number of a seal from its head. This is asked on every
+// read, and a seal may have a line for each of ten thousand secrets.
+func sealSeq(v *view, env vault.Env) (uint64, bool) {
+	raw, err := v.begin(envDir(env)+"/"+engine.SealBlob, 1<<10)
+	if err != nil {
+		return 0, false
+	}
+	for line := range bytes.Lines(raw) {
+		if rest, ok := bytes.CutPrefix(line, []byte("seq ")); ok {
+			seq, err := strconv.ParseUint(string(bytes.TrimRight(rest, "\r\n")), 10, 63)
+			return seq, err == nil
+		}
+	}
+	return 0, false
+}
+
+// genuineSeal reports whether the seal is the one of that number and made with the key.
+func genuineSeal(v *view, env vault.Env, seq uint64, o *openKey) bool {
+	raw, err := v.blob(env, engine.SealBlob)
+	if err != nil {
+		return false
+	}
+	s, err := record.SplitSeal(raw)
+	return err == nil && s.Head.Seq == seq && o.Key.CheckMAC(seal.SealMAC, s.MACInput(), s.Head.MAC)
 }
 
 // Generation implements engine.Keys. A former key counts if this machine has

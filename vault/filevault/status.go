@@ -154,7 +154,7 @@ func (v *view) journal() (Journal, error) {
 	if err != nil {
 		return NoJournal, err
 	}
-	if len(j.staged) > 0 || slices.ContainsFunc(list, func(e fs.DirEntry) bool { return strings.HasPrefix(e.Name(), tempPrefix) }) {
+	if len(j.abandoned) > 0 || slices.ContainsFunc(list, func(e fs.DirEntry) bool { return strings.HasPrefix(e.Name(), tempPrefix) }) {
 		return Abandoned, nil
 	}
 	return NoJournal, nil
