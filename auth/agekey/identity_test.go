@@ -2,6 +2,9 @@ package agekey_test
 
 import (
 	"bytes"
+	"crypto/ecdh"
+	"crypto/mlkem"
+	"crypto/rand"
 	"encoding"
 	"encoding/json"
 	"errors"
@@ -279,7 +282,22 @@ func TestParseKey(t *testing.T) {
 func TestParseRecipient(t *testing.T) {
 	pq := hybrid(t)
 	const ssh = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHsKLqeplhpW+uObz5dvMgjz1OxfM/XXUB+VHtZ6isGN alice"
-	for _, s := range []string{classicRecipient, pq.Recipient(), " " + classicRecipient + "\n", ssh} {
+	// Hardware keys: their recipients need no plugin.
+	p256, err := ecdh.P256().GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	point := p256.PublicKey().Bytes()
+	tagged := plugin.EncodeRecipient("tag", append([]byte{2 + point[64]&1}, point[1:33]...))
+	mlkem, err := mlkem.GenerateKey768()
+	if err != nil {
+		t.Fatal(err)
+	}
+	taggedPQ := plugin.EncodeRecipient("tagpq", append(mlkem.EncapsulationKey().Bytes(), point...))
+	if !agekey.PostQuantum(taggedPQ) || agekey.PostQuantum(tagged) {
+		t.Error("post-quantum is said wrongly")
+	}
+	for _, s := range []string{classicRecipient, pq.Recipient(), " " + classicRecipient + "\n", ssh, tagged, taggedPQ} {
 		if r, err := agekey.ParseRecipient(s); err != nil || r == nil {
 			t.Errorf("%.30s: %v", s, err)
 		}
@@ -292,6 +310,8 @@ func TestParseRecipient(t *testing.T) {
 		{hw[:len(hw)-1], "cut short", ""},
 		{classicRecipient[:50], "cut short", ""},
 		{pq.Recipient()[:500], "cut short", ""},
+		{tagged[:20], "cut short", ""},
+		{taggedPQ[:200], "cut short", ""},
 		{"ssh-rsa AAAA", "ssh-ed25519", ""},
 		{"ecdsa-sha2-nistp256 AAAA", "ssh-ed25519", ""},
 		{"sk-ssh-ed25519@openssh.com AAAA", "ssh-ed25519", ""},

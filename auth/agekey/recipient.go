@@ -7,6 +7,7 @@ import (
 	"filippo.io/age"
 	"filippo.io/age/agessh"
 	"filippo.io/age/plugin"
+	"filippo.io/age/tag"
 )
 
 // RecipientError says why a recipient cannot be sealed to.
@@ -18,7 +19,8 @@ type RecipientError struct {
 func (e *RecipientError) Error() string { return e.Reason }
 
 // ParseRecipient reads what can be sealed to without starting another program:
-// age1pq1… (hybrid), age1… (X25519) and ssh-ed25519. The error is a *RecipientError; it does not quote s, which
+// age1pq1… (hybrid), age1… (X25519), age1tag1… and age1tagpq1… (hardware keys)
+// and ssh-ed25519. The error is a *RecipientError; it does not quote s, which
 // may be a secret pasted in the wrong place.
 func ParseRecipient(s string) (age.Recipient, error) {
 	s = strings.TrimSpace(s)
@@ -32,6 +34,12 @@ func ParseRecipient(s string) (age.Recipient, error) {
 		r, err := age.ParseHybridRecipient(s)
 		if err != nil {
 			return nil, cut("age1pq1")
+		}
+		return r, nil
+	case strings.HasPrefix(s, "age1tag1"), strings.HasPrefix(s, "age1tagpq1"):
+		r, err := tag.ParseRecipient(s)
+		if err != nil {
+			return nil, cut("age1tag")
 		}
 		return r, nil
 	case strings.HasPrefix(s, "age1"):

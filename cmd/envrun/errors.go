@@ -17,7 +17,7 @@ import (
 // explainers say the words for errors that have more than a kind: what
 // happened stays as the package said it, the next command is added here.
 func explainers() []cli.Explainer {
-	return []cli.Explainer{explainPlan, explainRun, explainProject, explainSize, explainKeychain, explainIdentity, explainTrust}
+	return []cli.Explainer{explainPlan, explainRun, explainProject, explainSize, explainChoice, explainKeychain, explainIdentity, explainTrust}
 }
 
 // explainPlan is about what a command was to get.
@@ -139,6 +139,19 @@ func explainSize(err error, r *cli.Report) bool {
 	if size.What == environ.SizeOfVariable || size.What == environ.SizeOfTotal {
 		r.AddHint("deliver the biggest as a file: a [[file]] rule in envrun.toml, whose variable holds the path")
 		r.AddHint("or inject fewer: --only NAME, or only = [\"NAME\"] in an [[inject]] rule")
+	}
+	return true
+}
+
+// explainChoice is about a file with several things of which one is meant.
+func explainChoice(err error, r *cli.Report) bool {
+	var choose *environ.ChooseError
+	if !errors.As(err, &choose) {
+		return false
+	}
+	r.Code = cli.CodeConfig
+	for _, name := range choose.Names {
+		r.AddHint("add --service %s", name)
 	}
 	return true
 }

@@ -239,6 +239,8 @@ func noteText(n environ.Note) string {
 		return fmt.Sprintf("%s: %s %s; Node's reading is taken, %s would differ", at, n.Name, n.Kind, cli.Join(n.Others))
 	case n.What != "":
 		return fmt.Sprintf("%s: %s: %s", at, cli.Printable(n.What), n.Kind)
+	case n.Name == "": // what stands there may be a piece of a secret
+		return fmt.Sprintf("%s: this line %s", at, n.Kind)
 	}
 	return fmt.Sprintf("%s: %s %s", at, cli.Printable(n.Name), n.Kind)
 }

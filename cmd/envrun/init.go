@@ -214,22 +214,23 @@ func (t *tool) createIdentity(ctx context.Context, home *agekey.Home, member, st
 	if member == "" {
 		member = defaultMember()
 	}
-	home.Rejected = func(rs []keychain.Rejection) {
-		if !t.flags.verbose {
-			return
-		}
-		for _, r := range rs {
-			t.Notef("not kept in %s: %s", r.Keychain, cli.Printable(r.Reason))
-		}
-	}
+	var passed []keychain.Rejection
+	home.Rejected = func(rs []keychain.Rejection) { passed = rs }
 	facts, err := home.Create(ctx, member, store)
 	if err != nil {
 		return err
 	}
 	t.Notef("made an identity for %s, kept in %s", facts.Member, storeText(facts, home))
-	if facts.Store == agekey.StoreFile {
-		t.Sayf("      Whoever can read that file can open your vaults; to put a passphrase on it:  envrun key protect")
+	if facts.Store != agekey.StoreFile {
+		return nil
 	}
+	// Nobody should end up with less than they think, or not know why.
+	for _, r := range passed {
+		if !keychain.Volatile(r.Keychain) {
+			t.Sayf("      not in %s: %s", r.Keychain, cli.Printable(r.Reason))
+		}
+	}
+	t.Sayf("      Whoever can read that file can open your vaults; to put a passphrase on it:  envrun key protect")
 	return nil
 }
 
