@@ -205,29 +205,34 @@ func (v *view) exists(name string) (bool, error) {
 	return false, err
 }
 
-// retire takes the commit and what is left away from a journal whose actions
-// are done.
+// retire gives a journal whose actions are done its last name and empties it.
 func (v *view) retire(id string) error {
-	dir := txnDir + "/" + id
-	if !strings.HasPrefix(id, donePrefix) {
-		done := txnDir + "/" + donePrefix + id
-		if err := v.rename(dir, done); err != nil {
+	dir, done := txnDir+"/"+id, txnDir+"/"+donePrefix+id
+	if err := v.rename(dir, done); err != nil {
+		return err
+	}
+	v.moved(dir)
+	return v.empty(done)
+}
+
+// empty takes everything out of a journal that is done, the commit first.
+func (v *view) empty(dir string) error {
+	list, err := v.entries(dir)
+	if err != nil || len(list) == 0 {
+		return err
+	}
+	if slices.ContainsFunc(list, func(f fs.DirEntry) bool { return f.Name() == commitFile }) {
+		if err := v.remove(dir + "/" + commitFile); err != nil {
 			return err
 		}
-		v.moved(dir)
-		dir = done
-	}
-	if err := v.remove(dir + "/" + commitFile); err != nil {
-		return err
-	}
-	if err := v.syncDirs(map[string]bool{dir: true}); err != nil {
-		return err
-	}
-	list, err := v.entries(dir)
-	if err != nil {
-		return err
+		if err := v.syncDirs(map[string]bool{dir: true, txnDir: true}); err != nil {
+			return err
+		}
 	}
 	for _, e := range list {
+		if e.Name() == commitFile {
+			continue
+		}
 		if err := v.removeAll(dir + "/" + e.Name()); err != nil {
 			return err
 		}
@@ -248,26 +253,28 @@ func (j journalState) same(before journalState) bool {
 	return len(j.committed) == 0 && len(before.committed) == 0 && slices.Equal(j.names, before.names)
 }
 
-// journals looks at the journals. A look takes a moment: it counts if the names
-// are the same at its end, since a journal changes its name before it loses its
-// commit.
+// journals looks at the journals. A look takes a moment: where it found a
+// journal at work it counts if the names are the same at its end, since a
+// journal changes its name before it loses its commit.
 func (v *view) journals() (journalState, error) {
 	names, err := v.journalNames()
 	for err == nil {
 		j := journalState{names: names}
 		for _, name := range names {
+			if strings.HasPrefix(name, donePrefix) {
+				continue
+			}
 			files, err := v.entries(txnDir + "/" + name)
 			if err != nil {
 				return j, err
 			}
-			switch {
-			case slices.ContainsFunc(files, func(f fs.DirEntry) bool { return f.Name() == commitFile }):
+			if slices.ContainsFunc(files, func(f fs.DirEntry) bool { return f.Name() == commitFile }) {
 				j.committed = append(j.committed, name)
-			case len(files) > 0 || !strings.HasPrefix(name, donePrefix):
+			} else {
 				j.abandoned = append(j.abandoned, name)
 			}
 		}
-		if len(names) == 0 {
+		if len(j.committed)+len(j.abandoned) == 0 {
 			return j, nil
 		}
 		if names, err = v.journalNames(); err == nil && slices.Equal(names, j.names) {
@@ -336,6 +343,13 @@ func (h *held) finish() error {
 	for _, id := range j.abandoned {
 		if err := h.removeAll(txnDir + "/" + id); err != nil {
 			return err
+		}
+	}
+	for _, id := range j.names {
+		if strings.HasPrefix(id, donePrefix) {
+			if err := h.empty(txnDir + "/" + id); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -122,6 +122,10 @@ func (v *view) generations(env vault.Env) ([]uint32, error) {
 	// A writer makes folders ahead of its commit, and may die in between. An
 	// empty one is no generation; git has none either.
 	for n := len(gens); n > 0; n = len(gens) {
+		there, err := v.is(envDir(env)+"/"+engine.GenBlob(gens[n-1]), false)
+		if there || err != nil {
+			return gens, err
+		}
 		list, err := v.entries(strings.TrimSuffix(envDir(env)+"/"+engine.GrantsPrefix(gens[n-1]), "/"))
 		if err != nil || len(list) > 0 {
 			return gens, err
@@ -251,14 +255,6 @@ func (k *keyring) unwrap(ctx context.Context, env vault.Env, gen uint32, from fi
 	if err != nil {
 		return seal.Key{}, "", err
 	}
-	names, err := from.blobs(env, engine.GrantsPrefix(gen))
-	if err != nil {
-		return seal.Key{}, "", err
-	}
-	own := ""
-	if k.o.Member != "" {
-		own = engine.GrantBlob(gen, k.o.Member)
-	}
 	var members []string
 	tryOne := func(name string, wantRecipient string) (seal.Key, bool, error) {
 		g, err := k.readGrant(env, gen, name, from)
@@ -280,10 +276,17 @@ func (k *keyring) unwrap(ctx context.Context, env vault.Env, gen uint32, from fi
 		}
 		return key, true, nil
 	}
-	if slices.Contains(names, own) {
-		if key, ok, err := tryOne(own, ""); ok || err != nil {
+	own := ""
+	if k.o.Member != "" {
+		own = engine.GrantBlob(gen, k.o.Member)
+		key, ok, err := tryOne(own, "")
+		if ok || err != nil && vault.KindOf(err) != vault.KindNotFound {
 			return key, k.o.Member, err
 		}
+	}
+	names, err := from.blobs(env, engine.GrantsPrefix(gen))
+	if err != nil {
+		return seal.Key{}, "", err
 	}
 	for _, name := range names {
 		member, ok := strings.CutSuffix(path.Base(name), grantSuffix)

@@ -294,6 +294,9 @@ func (v *view) blobs(env vault.Env, prefix string) ([]string, error) {
 		return nil, err
 	}
 	var names []string
+	if strings.HasPrefix(prefix, secretsDir+"/") {
+		return nil, nil // records, and no blobs
+	}
 	var walk func(dir string) error
 	walk = func(dir string) error {
 		list, err := v.entries(strings.TrimSuffix(envDir(env)+"/"+dir, "/"))
@@ -318,7 +321,7 @@ func (v *view) blobs(env vault.Env, prefix string) ([]string, error) {
 		}
 		return nil
 	}
-	if err := walk(""); err != nil {
+	if err := walk(dirOf(prefix)); err != nil {
 		return nil, err
 	}
 	slices.Sort(names)
