@@ -538,6 +538,27 @@ func TestBusy(t *testing.T) {
 	clean(t, v, "dev")
 }
 
+// TestNoLocks: a file system that gives no locks is called that, and nothing is
+// written without one.
+func TestNoLocks(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("these are errors of Unix")
+	}
+	_, o := project(t, "dev")
+	for cause, kind := range map[error]vault.Kind{syscall.ENOLCK: vault.KindUnavailable, syscall.ENOTSUP: vault.KindUnsupported, syscall.ENOSYS: vault.KindUnsupported} {
+		v := open(t, o)
+		filevault.SetStep(v, func(op, name string) error {
+			if op == "lock" {
+				return cause
+			}
+			t.Errorf("%s %s without a lock", op, name)
+			return nil
+		})
+		_, err := v.Apply(t.Context(), "dev", []vault.Change{change("a", "A=1")})
+		wantError(t, err, kind, ".envrun/vault/.lock", "no locks to give")
+	}
+}
+
 // TestLockRemoved: "git clean -fdX" takes the lock file from under a writer,
 // which then must not write: another one may hold the new file's lock.
 func TestLockRemoved(t *testing.T) {

@@ -255,39 +255,27 @@ func (k *keyring) unwrap(ctx context.Context, env vault.Env, gen uint32, from fi
 	if err != nil {
 		return seal.Key{}, "", err
 	}
-	var members []string
-	tryOne := func(name string, wantRecipient string) (seal.Key, bool, error) {
-		g, err := k.readGrant(env, gen, name, from)
-		if err != nil {
-			return seal.Key{}, false, err
-		}
-		if g.Recipient == "" || wantRecipient != "" && g.Recipient != wantRecipient {
-			return seal.Key{}, false, nil
-		}
-		key, err := seal.AgeSealer("age:"+g.Member, nil, id.Unwrap()).Open(ctx, g.Wrapped, seal.KeyContext(k.vault, env, gen, g.Member))
-		if vault.KindOf(err) == vault.KindDenied {
-			return seal.Key{}, false, nil
-		}
-		if err != nil {
-			return seal.Key{}, false, inFile(err, from.file(env, name))
-		}
-		if !key.CheckMAC(seal.GrantMAC, g.MACInput(), g.MAC) {
-			return seal.Key{}, false, &vault.Error{Kind: vault.KindTampered, Env: env, File: from.file(env, name), Detail: "the grant was changed by somebody without the key"}
-		}
-		return key, true, nil
-	}
 	own := ""
 	if k.o.Member != "" {
 		own = engine.GrantBlob(gen, k.o.Member)
-		key, ok, err := tryOne(own, "")
-		if ok || err != nil && vault.KindOf(err) != vault.KindNotFound {
-			return key, k.o.Member, err
+		g, err := k.readGrant(env, gen, own, from)
+		if err == nil {
+			key, err := k.openGrant(ctx, id, g, from)
+			if vault.KindOf(err) != vault.KindDenied {
+				return key, g.Member, err
+			}
+		} else if vault.KindOf(err) != vault.KindNotFound {
+			return seal.Key{}, "", err
 		}
 	}
 	names, err := from.blobs(env, engine.GrantsPrefix(gen))
 	if err != nil {
 		return seal.Key{}, "", err
 	}
+	var (
+		members []string
+		bad     error
+	)
 	for _, name := range names {
 		member, ok := strings.CutSuffix(path.Base(name), grantSuffix)
 		if !ok {
@@ -297,12 +285,42 @@ func (k *keyring) unwrap(ctx context.Context, env vault.Env, gen uint32, from fi
 		if name == own || id.Recipient() == "" {
 			continue
 		}
-		// Somebody else's damaged grant is not the caller's trouble.
-		if key, ok, err := tryOne(name, id.Recipient()); ok || err != nil && vault.KindOf(err) == vault.KindUnavailable {
+		g, err := k.readGrant(env, gen, name, from)
+		if err != nil || g.Recipient != id.Recipient() {
+			continue // somebody else's, in whatever state
+		}
+		key, err := k.openGrant(ctx, id, g, from)
+		if err == nil || vault.KindOf(err) == vault.KindUnavailable {
 			return key, member, err
 		}
+		if bad == nil {
+			bad = err // unless there is one that opens
+		}
+	}
+	if bad != nil {
+		return seal.Key{}, "", bad
 	}
 	return seal.Key{}, "", k.denied(env, gen, members)
+}
+
+// openGrant opens a grant and checks that a holder of the key made it.
+// KindDenied if it is for somebody else.
+func (k *keyring) openGrant(ctx context.Context, id *agekey.Identity, g *record.Grant, from files) (seal.Key, error) {
+	file := from.file(g.Env, engine.GrantBlob(g.Gen, g.Member))
+	if g.Recipient == "" {
+		return seal.Key{}, &vault.Error{Kind: vault.KindDenied, Env: g.Env, File: file, Detail: "the grant is for " + g.Sealer}
+	}
+	key, err := seal.AgeSealer("age:"+g.Member, nil, id.Unwrap()).Open(ctx, g.Wrapped, seal.KeyContext(k.vault, g.Env, g.Gen, g.Member))
+	if vault.KindOf(err) == vault.KindDenied && g.Recipient == id.Recipient() {
+		err = &vault.Error{Kind: vault.KindTampered, Env: g.Env, Detail: "the grant is for this identity and does not open with it: it is damaged or forged"}
+	}
+	if err != nil {
+		return seal.Key{}, inFile(err, file)
+	}
+	if !key.CheckMAC(seal.GrantMAC, g.MACInput(), g.MAC) {
+		return seal.Key{}, &vault.Error{Kind: vault.KindTampered, Env: g.Env, File: file, Detail: "the grant was changed by somebody without the key"}
+	}
+	return key, nil
 }
 
 // denied says who could grant access. It is the word of file names, not checked.

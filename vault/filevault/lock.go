@@ -66,7 +66,11 @@ func (v *view) takeLock(ctx context.Context, wait time.Duration, who string) (*h
 		if err != nil {
 			return nil, err
 		}
-		if err := waitLock(ctx, f, wait); err != nil {
+		err = v.d.at("lock", lockName)
+		if err == nil {
+			err = waitLock(ctx, f, wait)
+		}
+		if err != nil {
 			defer f.Close()
 			if errors.Is(err, errWaited) {
 				return nil, &vault.Error{Kind: vault.KindBusy, Op: "locking", File: v.d.file(lockName), Detail: holder(f)}
