@@ -145,6 +145,9 @@ func (o order) obey() error {
 		}
 	case "hold":
 		filevault.SetStep(v, func(op, name string) error {
+			if op != "create" {
+				return nil
+			}
 			fmt.Println("holding")
 			_, err := os.Stdin.Read(make([]byte, 1)) // until the parent lets go
 			return err
