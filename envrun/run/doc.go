@@ -10,9 +10,11 @@
 //
 // The supervisor keeps these rules, each of which some tool of this kind breaks:
 //
-//   - It catches HUP, INT, QUIT, TERM, USR1 and USR2, and no other signal that
-//     means something to the program. It never catches TSTP, TTIN or TTOU, so that the terminal
-//     stops and continues both processes at once.
+//   - It catches HUP, INT, QUIT, TERM, USR1 and USR2 and passes them on, and no other signal that
+//     means something to the program. TTIN and TTOU stop both processes at once. TSTP
+//     is left to the program alone, and the supervisor follows it: were both
+//     stopped by the terminal, the shell would be back before an editor has put the
+//     screen in order, and would think a program stopped that ignores Ctrl-Z.
 //   - With a controlling terminal the program stays in our process group, and
 //     INT and QUIT are not passed on when the terminal has sent them to it already.
 //     Without one, the program leads a group, and signals go to the group.

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
@@ -199,6 +200,23 @@ func end(err error) string {
 		return "signal " + unix.SignalName(status.Signal())
 	}
 	return fmt.Sprintf("exit %d", status.ExitStatus())
+}
+
+// ended waits for the end of a command and says how it ended.
+func ended(t testing.TB, cmd *exec.Cmd) string {
+	t.Helper()
+	done := make(chan error, 1)
+	go func() { done <- cmd.Wait() }()
+	select {
+	case err := <-done:
+		return end(err)
+	case <-time.After(patience):
+		ps, _ := exec.Command("ps", "-ejH").Output()
+		_ = cmd.Process.Kill()
+		<-done
+		t.Fatalf("%v did not end within %v; processes:\n%s", cmd.Args, patience, ps)
+		return ""
+	}
 }
 
 // output runs a command and returns its standard output, or fails.

@@ -125,6 +125,13 @@ func (p *process) isStopped() bool {
 // signal sends sig to what signals go to, unless the process has ended.
 func (p *process) signal(sig syscall.Signal) { p.kill(p.target, sig) }
 
+// signalOwnGroup sends sig to the group that the process is in.
+func (p *process) signalOwnGroup(sig syscall.Signal) {
+	if group, err := unix.Getpgid(p.pid); err == nil && group > 1 {
+		p.kill(-group, sig)
+	}
+}
+
 // signalGroup sends sig to the group that the process leads.
 func (p *process) signalGroup(sig syscall.Signal) { p.kill(-p.pid, sig) }
 

@@ -11,38 +11,46 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// stops keeps the job that our shell sees in step with the program: when the program is
-// stopped and we are not, the shell would wait for us for ever and the
-// terminal would hang.
+// stops keeps the job that our shell sees in step with the program. The shell waits for us:
+// if the program is stopped and we are not, the terminal hangs; if we are stopped and
+// it is not, the shell takes the terminal from a program that still uses it.
+// So we ignore TSTP while the program runs, let it alone decide what Ctrl-Z
+// means, and stop when it has stopped.
 //
-// Mostly there is nothing to do, since the terminal stops and continues our
-// whole group. Two cases are left. A program may stop only itself, as node does on
-// Ctrl-Z: then we stop too. And a program with a terminal of its own is stopped by that
-// one: then we give the terminal back, stop our group as ours would
-// have, and start over when we are continued.
+// A program on our terminal is continued by the shell along with us. One with a
+// terminal of its own is stopped by that: then we give ours back, stop our group as
+// ours would have, and start over when we are continued.
 type stops struct {
 	s     *supervisor
 	timer *time.Timer
-	cont  chan os.Signal // SIGCONT, only with a terminal of its own
+	cont  chan os.Signal // SIGCONT, with a terminal
 
-	seen    int            // how often in a row the program was seen stopped
-	waiting bool           // we have stopped our group and wait for SIGCONT
 	by      syscall.Signal // what stopped the program
+	seen    int            // how often in a row it was seen stopped
+	waiting bool           // we have stopped our group and wait for SIGCONT
+
+	ignoring bool // we have made TSTP ignored
 }
 
 const (
-	stopDelay      = 30 * time.Millisecond  // by then, what stopped the program would have stopped us
-	stopFailed     = 100 * time.Millisecond // by then, we would have been stopped
-	waitForeground = 200 * time.Millisecond
+	stopDelay      = 10 * time.Millisecond  // between two looks at a program that is stopped
+	stopFailed     = 100 * time.Millisecond // after this we would have been stopped
+	waitForeground = 200 * time.Millisecond // between two looks at whose the terminal is
 )
 
 func newStops(s *supervisor) *stops {
 	t := &stops{s: s, timer: time.NewTimer(time.Hour)}
 	t.timer.Stop()
+	if s.term == nil && s.tty == nil {
+		return t
+	}
+	t.cont = make(chan os.Signal, 1)
+	signal.Notify(t.cont, unix.SIGCONT)
 	if s.term != nil {
-		t.cont = make(chan os.Signal, 1)
-		signal.Notify(t.cont, unix.SIGCONT)
 		t.enter()
+	} else if !ignored(unix.SIGTSTP) {
+		signal.Ignore(unix.SIGTSTP) // after the start, so that the program does not inherit it
+		t.ignoring = true
 	}
 	return t
 }
@@ -51,6 +59,9 @@ func (t *stops) close() {
 	t.timer.Stop()
 	if t.cont != nil {
 		signal.Stop(t.cont)
+	}
+	if t.ignoring {
+		setDefault(unix.SIGTSTP)
 	}
 }
 
@@ -81,6 +92,13 @@ func (t *stops) stopped(by syscall.Signal) {
 
 // continued is called when we got SIGCONT.
 func (t *stops) continued() {
+	if t.s.term == nil {
+		// A program that leads a group of its own was not continued with ours.
+		if t.s.proc.isStopped() && !t.s.sameGroup() {
+			t.s.proc.signalOwnGroup(unix.SIGCONT)
+		}
+		return
+	}
 	resume := t.waiting
 	t.waiting = false
 	t.enter()
@@ -115,16 +133,24 @@ func (t *stops) enter() {
 	}
 }
 
-// follow stops us if the program is stopped, we should have been stopped with it, and were
-// not. It wants to see that twice: when we are just being continued, the
-// first look may come before the program is.
+// follow stops us if the program is stopped, and if that was for the shell to see: not when
+// somebody holds a program in the background with SIGSTOP, who will continue it, and not us.
+//
+// It looks twice. What continues us continues the program too, but perhaps not
+// quite at the same time.
 func (t *stops) follow() {
-	if !t.s.proc.isStopped() || !t.s.foreground() || !t.s.sameGroup() {
+	if !t.s.proc.isStopped() || t.by == unix.SIGSTOP && !t.s.onTerminal() {
 		return
 	}
 	if t.seen++; t.seen < 2 {
 		t.timer.Reset(stopDelay)
 		return
 	}
+	t.s.streams.settle()
+	was := ignored(unix.SIGTSTP)
+	setDefault(unix.SIGTSTP)
 	stopSelf()
+	if was {
+		signal.Ignore(unix.SIGTSTP)
+	}
 }

@@ -252,11 +252,26 @@ func (s *supervisor) forward(sig syscall.Signal) {
 // foreground says whether what is typed at the terminal as Ctrl-C and Ctrl-\
 // reaches the program by itself: it is in our group, and that is the terminal's.
 func (s *supervisor) foreground() bool {
-	if s.tty == nil || s.term != nil {
-		return false
+	return s.tty != nil && s.term == nil && s.ttyGroup() == unix.Getpgrp()
+}
+
+// onTerminal says whether the program's group or ours is the terminal's.
+func (s *supervisor) onTerminal() bool {
+	group := s.ttyGroup()
+	if group == unix.Getpgrp() {
+		return true
 	}
+	own, err := unix.Getpgid(s.proc.pid)
+	return err == nil && group == own
+}
+
+// ttyGroup is the group in the foreground of our terminal, 0 if it cannot be told.
+func (s *supervisor) ttyGroup() int {
 	group, err := unix.IoctlGetInt(int(s.tty.Fd()), unix.TIOCGPGRP)
-	return err == nil && group == unix.Getpgrp()
+	if err != nil {
+		return 0
+	}
+	return group
 }
 
 // sameGroup says whether the program is in our group, as it was at its start.

@@ -35,8 +35,23 @@ func stopSelf() {
 	_ = unix.Tgkill(os.Getpid(), unix.Gettid(), unix.SIGTSTP)
 }
 
-// selfPath is the program that this process runs, even if its file was replaced meanwhile.
-func selfPath() (string, error) { return "/proc/self/exe", nil }
+// selfPath is the program that this process runs: by its name, which ps shows,
+// or if that is not it any more, by what the kernel holds open.
+func selfPath() (string, error) {
+	const self = "/proc/self/exe"
+	path, err := os.Executable()
+	if err != nil {
+		return self, nil
+	}
+	mine, err := os.Stat(self)
+	if err != nil {
+		return path, nil
+	}
+	if info, err := os.Stat(path); err != nil || !os.SameFile(info, mine) {
+		return self, nil
+	}
+	return path, nil
+}
 
 // A readiness says what await has seen.
 type readiness struct {

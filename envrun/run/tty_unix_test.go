@@ -96,6 +96,12 @@ func (s *screen) expect(text string) {
 	})
 }
 
+// wait waits for the end of the command and says how it ended.
+func (s *screen) wait() string {
+	s.t.Helper()
+	return ended(s.t, s.cmd)
+}
+
 // send types.
 func (s *screen) send(keys string) {
 	s.t.Helper()
@@ -318,6 +324,62 @@ while read -r line; do echo "line $line"; [ "$line" = q ] && exit 3; done
 	})
 }
 
+// A program that does not stop at Ctrl-Z goes on, and the shell does not come back.
+func TestTerminalStopIgnored(t *testing.T) {
+	t.Parallel()
+	each(t, ttyModes(), func(t *testing.T, m mode) {
+		d := atDesk(t, m)
+		d.send("w sh -c 'trap \"\" TSTP; echo on-$((1+1)); read x; echo got-$x'\n")
+		d.expect("on-2")
+		d.send("\x1a")
+		d.expect("^Z") // which also throws away what is typed ahead
+		d.send("line\n")
+		d.expect("got-line")
+		d.status(0)
+		if strings.Contains(d.out.String(), "Stopped") {
+			t.Error("stopped")
+		}
+	})
+}
+
+// A shell as the program looks after jobs of its own, and can be suspended.
+func TestTerminalInnerShell(t *testing.T) {
+	t.Parallel()
+	each(t, ttyModes(), func(t *testing.T, m mode) {
+		d := atDesk(t, m)
+		d.send("w bash --norc --noprofile -i\n")
+		d.expect(prompt)
+		d.send("$P $F until=SIGINT\n")
+		d.expect("ready")
+		d.send("\x1a")
+		d.expect("Stopped")
+		d.expect(prompt)
+		d.send("echo in-$$\n")
+		d.expect("in-")
+		d.expect(prompt)
+		d.send("suspend\n")
+		d.expect("Stopped")
+		d.expect(prompt)
+		d.send("echo outer-$((1+1))\n")
+		d.expect("outer-2")
+		d.expect(prompt)
+		d.send("fg\n")
+		d.expect("w bash")
+		d.send("\n")
+		d.expect(prompt)
+		d.send("jobs\n")
+		d.expect("Stopped")
+		d.expect(prompt)
+		d.send("fg\n")
+		got(t, d.file, "SIGCONT", 1)
+		d.send("\x03")
+		got(t, d.file, "SIGINT", 1)
+		d.expect(prompt)
+		d.send("exit 5\n")
+		d.status(5)
+	})
+}
+
 // The program sees the size of the terminal, and a change of it once.
 func TestTerminalResize(t *testing.T) {
 	t.Parallel()
@@ -493,10 +555,10 @@ func TestTerminalRestored(t *testing.T) {
 		{"exit", "stty raw -echo; exit 3", 0, "exit 3"},
 		{"crash", "stty raw -echo; kill -SEGV $$", 0, "signal SIGSEGV"},
 		{"killed", "stty raw -echo; kill -KILL $$", 0, "signal SIGKILL"},
-		{"terminated", "stty raw -echo; echo ready; sleep 1000", unix.SIGTERM, "signal SIGTERM"},
-		{"hung up", "stty raw -echo; echo ready; sleep 1000", unix.SIGHUP, "signal SIGHUP"},
-		{"interrupted", "stty raw -echo; echo ready; sleep 1000", unix.SIGINT, "signal SIGINT"},
-		{"user signal", "stty raw -echo; echo ready; sleep 1000", unix.SIGUSR1, "signal SIGUSR1"},
+		{"terminated", "stty raw -echo; echo ready; exec sleep 1000", unix.SIGTERM, "signal SIGTERM"},
+		{"hung up", "stty raw -echo; echo ready; exec sleep 1000", unix.SIGHUP, "signal SIGHUP"},
+		{"interrupted", "stty raw -echo; echo ready; exec sleep 1000", unix.SIGINT, "signal SIGINT"},
+		{"user signal", "stty raw -echo; echo ready; exec sleep 1000", unix.SIGUSR1, "signal SIGUSR1"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -511,7 +573,7 @@ func TestTerminalRestored(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if got := end(s.cmd.Wait()); got != test.want {
+			if got := s.wait(); got != test.want {
 				t.Errorf("%s, want %s", got, test.want)
 			}
 			if after := s.modes(); after != before {
@@ -529,7 +591,7 @@ func TestTerminalStatus(t *testing.T) {
 		t.Parallel()
 		for _, code := range []int{0, 1, 2, 100, 125, 126, 127, 128, 130, 255} {
 			s := onScreen(t, masked.command(t, "sh", "-c", "exit "+strconv.Itoa(code)))
-			if got, want := end(s.cmd.Wait()), fmt.Sprintf("exit %d", code); got != want {
+			if got, want := s.wait(), fmt.Sprintf("exit %d", code); got != want {
 				t.Errorf("%s, want %s", got, want)
 			}
 		}
@@ -538,7 +600,7 @@ func TestTerminalStatus(t *testing.T) {
 		t.Parallel()
 		for _, sig := range []unix.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGABRT, unix.SIGKILL, unix.SIGSEGV, unix.SIGPIPE, unix.SIGALRM, unix.SIGTERM, unix.SIGUSR1} {
 			s := onScreen(t, masked.command(t, "sh", "-c", fmt.Sprintf("kill -%d $$", int(sig))))
-			if got, want := end(s.cmd.Wait()), "signal "+unix.SignalName(sig); got != want {
+			if got, want := s.wait(), "signal "+unix.SignalName(sig); got != want {
 				t.Errorf("%s, want %s", got, want)
 			}
 		}
@@ -547,7 +609,7 @@ func TestTerminalStatus(t *testing.T) {
 		t.Parallel()
 		for name, want := range map[string]string{"no-such-program": "exit 127", "/etc/passwd": "exit 126", "/": "exit 126"} {
 			s := onScreen(t, masked.command(t, name))
-			if got := end(s.cmd.Wait()); got != want {
+			if got := s.wait(); got != want {
 				t.Errorf("%s: %s, want %s", name, got, want)
 			}
 		}
@@ -560,8 +622,8 @@ func TestTerminalAllOutput(t *testing.T) {
 	masked := ttyModes()[3]
 	for range 5 {
 		s := onScreen(t, masked.command(t, "sh", "-c", "seq 1 20000; printf the-end"))
-		if err := s.cmd.Wait(); err != nil {
-			t.Fatal(err)
+		if got := s.wait(); got != "exit 0" {
+			t.Fatal(got)
 		}
 		s.expect("\n20000\r\nthe-end")
 		lines := regexp.MustCompile(`(?m)^\d+\r$`).FindAllString(s.out.String(), -1)
@@ -613,7 +675,7 @@ func TestTerminalStopWithoutShell(t *testing.T) {
 			s.send("\x03")
 			return false
 		})
-		if got := end(s.cmd.Wait()); got != "signal SIGINT" {
+		if got := s.wait(); got != "signal SIGINT" {
 			t.Errorf("%s", got)
 		}
 	})
