@@ -298,10 +298,19 @@ func readPlain(f *os.File, max int64) (raw []byte, why string, err error) {
 	return nil, "", err
 }
 
-// entries are the names in a folder, unsorted. A folder that is not there, or
-// is removed meanwhile, has none.
+// entries are the names in a folder with their types, unsorted. A folder that
+// is not there, or is removed meanwhile, has none.
 func (v *view) entries(dir string) ([]fs.DirEntry, error) {
-	list, err := func() ([]fs.DirEntry, error) {
+	return listFolder(v, dir, func(f *os.File) ([]fs.DirEntry, error) { return f.ReadDir(-1) })
+}
+
+// names is entries without the types, which cost a system call each.
+func (v *view) names(dir string) ([]string, error) {
+	return listFolder(v, dir, func(f *os.File) ([]string, error) { return f.Readdirnames(-1) })
+}
+
+func listFolder[T any](v *view, dir string, list func(*os.File) ([]T, error)) ([]T, error) {
+	all, err := func() ([]T, error) {
 		root, err := v.enter(dir)
 		if err != nil {
 			return nil, err
@@ -311,33 +320,48 @@ func (v *view) entries(dir string) ([]fs.DirEntry, error) {
 			return nil, v.d.fail("reading", dir, err)
 		}
 		defer f.Close()
-		list, err := f.ReadDir(-1)
-		return list, v.d.fail("reading", dir, err)
+		all, err := list(f)
+		return all, v.d.fail("reading", dir, err)
 	}()
 	if vault.KindOf(err) == vault.KindNotFound {
 		return nil, nil
 	}
-	return list, err
+	return all, err
 }
 
-// is reports whether there is a plain folder (dir) or file at name.
-func (v *view) is(name string, dir bool) (bool, error) {
-	parent, base := path.Split(name)
-	root, err := v.enter(strings.TrimSuffix(parent, "/"))
-	if err == nil {
-		var fi fs.FileInfo
-		if fi, err = root.Lstat(base); err == nil {
-			if why := notPlain(fi, dir); why != "" {
-				return false, v.d.refuse(name, why)
-			}
-			return true, nil
-		}
-		err = v.d.fail("reading", name, err)
+// lstat looks at what is at name, links not followed.
+func (v *view) lstat(name string) (fs.FileInfo, error) {
+	root, err := v.enter(dirOf(name))
+	if err != nil {
+		return nil, err
 	}
+	fi, err := root.Lstat(path.Base(name))
+	return fi, v.d.fail("reading", name, err)
+}
+
+// is reports whether there is a plain folder (dir) or file at name; it refuses
+// what is neither.
+func (v *view) is(name string, dir bool) (bool, error) {
+	fi, err := v.lstat(name)
 	if vault.KindOf(err) == vault.KindNotFound {
 		return false, nil
 	}
-	return false, err
+	if err != nil {
+		return false, err
+	}
+	if why := notPlain(fi, dir); why != "" {
+		return false, v.d.refuse(name, why)
+	}
+	return true, nil
+}
+
+// exists reports whether anything at all is at name.
+func (v *view) exists(name string) (bool, error) {
+	_, err := v.lstat(name)
+	if vault.KindOf(err) == vault.KindNotFound {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // What follows changes the disk. The caller holds the lock.

@@ -190,21 +190,6 @@ func dirOf(name string) string {
 	return strings.TrimSuffix(dir, "/")
 }
 
-// exists reports whether anything at all is at name.
-func (v *view) exists(name string) (bool, error) {
-	root, err := v.enter(dirOf(name))
-	if err == nil {
-		if _, err = root.Lstat(path.Base(name)); err == nil {
-			return true, nil
-		}
-		err = v.d.fail("reading", name, err)
-	}
-	if vault.KindOf(err) == vault.KindNotFound {
-		return false, nil
-	}
-	return false, err
-}
-
 // retire gives a journal whose actions are done its last name and empties it.
 func (v *view) retire(id string) error {
 	dir, done := txnDir+"/"+id, txnDir+"/"+donePrefix+id

@@ -194,49 +194,44 @@ func (v *view) walk(env vault.Env, prefix vault.Path, visit func(vault.Path, err
 
 func (v *view) walkDir(env vault.Env, dir string, visit func(vault.Path, error) bool) bool {
 	base := envDir(env) + "/" + secretsDir
-	list, err := v.entries(path.Join(base, dir))
+	names, err := v.names(path.Join(base, dir))
 	if err != nil {
 		return visit(vault.Path(dir), err)
 	}
-	type item struct {
-		key   string // sorts it, and ends in a slash if it is a folder
-		plain bool
-	}
-	items := make([]item, 0, len(list))
-	for _, e := range list {
-		name, kind := e.Name(), e.Type()
-		if secret, ok := strings.CutSuffix(name, secretSuffix); ok && kind.IsRegular() {
-			items = append(items, item{secret, true})
-		} else if ok {
-			items = append(items, item{secret, false})
-		} else if kind.IsDir() {
-			items = append(items, item{name + "/", true})
-		} else if kind&fs.ModeSymlink != 0 {
-			items = append(items, item{name, false})
+	keys := names[:0] // a secret without its suffix, a folder with a slash
+	for _, name := range names {
+		if secret, ok := strings.CutSuffix(name, secretSuffix); ok {
+			keys = append(keys, secret)
+		} else {
+			keys = append(keys, name+"/")
 		}
 	}
-	slices.SortFunc(items, func(a, b item) int { return strings.Compare(a.key, b.key) })
-	for _, it := range items {
-		seg, folder := strings.CutSuffix(it.key, "/")
+	slices.Sort(keys)
+	for _, key := range keys {
+		seg, folder := strings.CutSuffix(key, "/")
 		p, err := vault.ParsePath(path.Join(dir, seg))
-		switch {
-		case err != nil:
+		if err != nil {
 			continue
-		case folder:
+		}
+		if !folder {
+			// Reading it says what is wrong if it is no plain file.
+			if !visit(p, nil) {
+				return false
+			}
+			continue
+		}
+		fi, err := v.lstat(base + "/" + string(p))
+		switch {
+		case err == nil && fi.IsDir():
 			if !v.walkDir(env, string(p), visit) {
 				return false
 			}
-		case !it.plain:
-			// Reading it says what is wrong with it.
-			_, err := v.is(base+"/"+string(p)+secretSuffix, false)
-			if err == nil {
-				_, err = v.is(base+"/"+string(p), true)
-			}
-			if err != nil && !visit(p, err) {
+		case err == nil && fi.Mode()&fs.ModeSymlink != 0:
+			if !visit(p, v.d.refuse(base+"/"+string(p), notPlain(fi, true))) {
 				return false
 			}
-		default:
-			if !visit(p, nil) {
+		case err != nil && vault.KindOf(err) != vault.KindNotFound:
+			if !visit(p, err) {
 				return false
 			}
 		}
