@@ -272,7 +272,9 @@ func runVaultStatus(ctx context.Context, t *tool) error {
 
 // rows are the lines of one environment, for a person.
 func (e envStatusFacts) rows() (rows [][2]string) {
-	add := func(what, format string, args ...any) { rows = append(rows, [2]string{what, fmt.Sprintf(format, args...)}) }
+	add := func(what, format string, args ...any) {
+		rows = append(rows, [2]string{what, fmt.Sprintf(format, args...)})
+	}
 	if e.Closed != "" {
 		add("closed to you", "%s", e.Closed)
 	}
