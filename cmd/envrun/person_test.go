@@ -217,7 +217,7 @@ func nowhere(t *testing.T, value string, dirs ...string) {
 }
 
 // patience is how long a test waits for what it knows must come.
-const patience = time.Minute
+const patience = 30 * time.Second
 
 // A terminal is envrun with a person at the keyboard: a pty, of which the test
 // keeps both ends, so that it can look at how the terminal was left.

@@ -109,14 +109,14 @@ func TestTerminalPassphrase(t *testing.T) {
 		for name, keys := range map[string]string{"Ctrl-C": "\x03", "Ctrl-D": "\x04"} {
 			t.Run(args[0]+" "+name, func(t *testing.T) {
 				s := p.in(t).run(args...)
-				s.expectHidden(": ")
+				s.expectHidden("Passphrase of ")
 				s.typed(keys)
 				s.wants(130, "!value")
 			})
 		}
 		t.Run(args[0]+" wrong", func(t *testing.T) {
 			s := p.in(t).run(args...)
-			s.expectHidden(": ")
+			s.expectHidden("Passphrase of ")
 			s.typed("wrong words\n")
 			code := 1
 			if args[0] == "--" {
@@ -126,7 +126,7 @@ func TestTerminalPassphrase(t *testing.T) {
 		})
 		t.Run(args[0]+" right", func(t *testing.T) {
 			s := p.in(t).run(args...)
-			s.expectHidden(": ")
+			s.expectHidden("Passphrase of ")
 			s.typed(passphrase + "\n")
 			s.wants(0, "value", "!"+passphrase)
 			p.must("", "key", "lock")
