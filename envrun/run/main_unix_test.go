@@ -95,7 +95,7 @@ func probe() {
 		if unix.SignalName(sig.(syscall.Signal)) == until {
 			signal.Reset(sig)
 			_ = unix.Kill(os.Getpid(), sig.(syscall.Signal))
-			select {}
+			time.Sleep(time.Minute) // it may reach another thread
 		}
 	}
 }

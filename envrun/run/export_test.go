@@ -1,0 +1,7 @@
+package run
+
+var (
+	LookWindows = lookWindows
+	BatchLine   = batchLine
+	ShellLine   = shellLine
+)
