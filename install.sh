@@ -11,7 +11,8 @@
 # SHA256SUMS in it and installs them.
 #
 # Reads: PREFIX (default ~/.local), SHELL and PATH (to say what line is missing).
-# Writes nothing outside PREFIX and a temporary folder; edits no shell profile.
+# Writes nothing outside PREFIX and a temporary folder, but for what Go keeps of
+# a build in its own cache; edits no shell profile.
 
 set -eu
 

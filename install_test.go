@@ -367,6 +367,7 @@ func TestInstallFromCheckout(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := newBox(t)
 			b.shell = shell
+			b.env["XDG_CONFIG_HOME"] = newDir(t) // Go counts its own use there
 			// Each shell gets another way to say where to.
 			prefix := filepath.Join(b.home, ".local")
 			var args []string
