@@ -42,6 +42,10 @@ func ownDir(dir string) error {
 	if err := unix.Stat(dir, &st); err != nil {
 		return &fs.PathError{Op: "stat", Path: dir, Err: err}
 	}
+	return ownStat(dir, &st)
+}
+
+func ownStat(dir string, st *unix.Stat_t) error {
 	switch {
 	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
 		return fmt.Errorf("%s is not a folder", dir)
@@ -82,7 +86,11 @@ func lockFile(f *os.File, dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := ownDir(dir); err != nil {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return err
+	}
+	if err := ownStat(dir, &st); err != nil {
 		return err
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {

@@ -54,6 +54,8 @@ exit 9`)
 		}
 		program, file := probeScript(t)
 		cmd := inNamespace(m, program, file, "until=SIGTERM")
+		var errs capture
+		cmd.Stderr = &errs // something that is masked
 		start(t, cmd)
 		started(t, file)
 		children, err := os.ReadFile("/proc/" + strconv.Itoa(cmd.Process.Pid) + "/task/" + strconv.Itoa(cmd.Process.Pid) + "/children")
@@ -75,7 +77,7 @@ exit 9`)
 			t.Fatal(err)
 		}
 		if got := ended(t, cmd); got != "exit 143" {
-			t.Errorf("%s", got)
+			t.Errorf("%s: %s", got, errs.String())
 		}
 	})
 }
