@@ -25,6 +25,9 @@ func (e *Engine) Apply(ctx context.Context, env vault.Env, changes []vault.Chang
 	if len(changes) == 0 {
 		return nil, nil
 	}
+	if err := record.CheckMember(e.c.Member); err != nil {
+		return nil, fmt.Errorf("writing without a member's name: %w", err)
+	}
 	var infos []vault.Info
 	err := e.batch(ctx, env, nil, func(v view, tx Tx) error {
 		var err error

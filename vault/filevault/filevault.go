@@ -262,6 +262,18 @@ func (v *Vault) AddEnv(ctx context.Context, env vault.Env) error {
 	if slices.Contains(envs, env) {
 		return &vault.Error{Kind: vault.KindExists, Op: "adding environment", Env: env, File: v.store.d.file(envDir(env))}
 	}
+	// An environment of this name that is not here may be on another branch, or
+	// gone by mistake: a new key in its place would lock out who knows the old.
+	if v.keys.pins != nil {
+		pins, err := v.keys.pins.load()
+		if err != nil {
+			return err
+		}
+		if p, known := pins[env]; known {
+			return &vault.Error{Kind: vault.KindExists, Op: "adding environment", Env: env, File: v.store.d.file(envDir(env)),
+				Err: &KnownError{Env: env, Fingerprint: p.fingerprint.String()}}
+		}
+	}
 	grants, err := v.ownGrants(ctx)
 	if err != nil {
 		return err
@@ -274,6 +286,17 @@ func (v *Vault) AddEnv(ctx context.Context, env vault.Env) error {
 		grants = append(grants, *recovery)
 	}
 	return v.createEnv(ctx, env, grants)
+}
+
+// KnownError is the cause of a KindExists for an environment that is not in the
+// work tree, though this machine knows a key of it.
+type KnownError struct {
+	Env         vault.Env
+	Fingerprint string // of the key that it knows
+}
+
+func (e *KnownError) Error() string {
+	return fmt.Sprintf("this machine knows a key of %s (%s), which is not here", e.Env, e.Fingerprint)
 }
 
 // createEnv makes an environment and pins its key: it is ours, so there is nobody to ask.

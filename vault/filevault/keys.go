@@ -369,8 +369,58 @@ func inFile(err error, file string) error {
 
 // replaced is what a machine says that knows another key.
 func replaced(env vault.Env, o openKey, file string) error {
-	return &vault.Error{Kind: vault.KindTampered, Env: env, File: file,
-		Detail: fmt.Sprintf("the %s key was replaced by someone who did not hold the old one; this one is %s", env, o.fingerprint)}
+	return &vault.Error{Kind: vault.KindTampered, Env: env, File: file, Err: &ReplacedError{env, o.fingerprint.String()}}
+}
+
+// ReplacedError is the cause of a KindTampered for a key in the place of one
+// that this machine knows. Somebody who is sure of it can make the machine
+// forget the one it knows: Vault.Trust.
+type ReplacedError struct {
+	Env         vault.Env
+	Fingerprint string // of the key that is there now
+}
+
+func (e *ReplacedError) Error() string {
+	return fmt.Sprintf("the %s key was replaced by someone who did not hold the old one; this one is %s", e.Env, e.Fingerprint)
+}
+
+// Trust makes this machine take the present key of env, whatever key it knew,
+// if its fingerprint is the one given, which a person has compared with
+// somebody who knows it.
+func (v *Vault) Trust(ctx context.Context, env vault.Env, fingerprint string) error {
+	if v.options.CI != nil || v.keys.pins == nil {
+		return &vault.Error{Kind: vault.KindUnsupported, Env: env, Detail: "a CI key trusts the one key that it names"}
+	}
+	files, err := v.store.d.view()
+	if err != nil {
+		return err
+	}
+	defer files.Close()
+	gens, err := files.generations(env)
+	if err != nil {
+		return err
+	}
+	k := v.keys
+	k.mu.Lock()
+	o, err := k.open(ctx, env, gens[len(gens)-1], files)
+	k.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	if fingerprint != o.fingerprint.String() && fingerprint != o.fingerprint.Hex() {
+		return &vault.Error{Kind: vault.KindDenied, Env: env, Detail: fmt.Sprintf("the key that is there has the fingerprint %s, not %s", o.fingerprint, fingerprint)}
+	}
+	return k.adopt(ctx, env)
+}
+
+// Mine is the member as whom the caller's identity opens env: the name in the
+// grant, which a holder of the key has approved.
+func (v *Vault) Mine(ctx context.Context, env vault.Env) (string, error) {
+	key, err := v.keys.Current(ctx, env)
+	if err != nil {
+		return "", err
+	}
+	return v.keys.mine(env, key.Gen), nil
 }
 
 // trust decides whether an opened current key is the right one, by the pin of
