@@ -313,15 +313,22 @@ func (v *Vault) RemoveEnv(ctx context.Context, env vault.Env) error {
 	if _, err := vault.ParseEnv(string(env)); err != nil {
 		return err
 	}
-	if err := v.store.removeEnv(ctx, env); err != nil {
+	err := v.store.removeEnv(ctx, env)
+	if err != nil && vault.KindOf(err) != vault.KindNoEnv {
 		return fmt.Errorf("removing environment: %w", err)
 	}
 	v.keys.forget(env)
-	if v.options.CI != nil || v.options.StateDir == "" {
-		return nil
+	// The next environment of this name has another key. What is gone already is
+	// forgotten too: that finishes a removal that was cut short here.
+	if v.options.CI == nil && v.options.StateDir != "" {
+		if err := v.ForgetPin(ctx, env); err != nil {
+			return err
+		}
 	}
-	// The next environment of this name has another key.
-	return v.ForgetPin(ctx, env)
+	if err != nil {
+		return fmt.Errorf("removing environment: %w", err)
+	}
+	return nil
 }
 
 // ownGrants is the grant for the caller.
