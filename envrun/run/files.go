@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -75,26 +76,27 @@ func (p *Plan) setPaths(c Command, paths []string) error {
 	return p.checkSize()
 }
 
-// newFolder makes a folder and locks it.
+// newFolder makes a folder and locks it. Another run may sweep it in the moment
+// between the two; then it makes another one.
 func newFolder(base string) (*folder, error) {
+	var err error
 	for range 10 {
 		var random [8]byte
 		_, _ = rand.Read(random[:])
 		dir := filepath.Join(base, folderPrefix+hex.EncodeToString(random[:]))
-		if err := makeDir(dir); err != nil {
-			return nil, err
+		var lock *os.File
+		if err = makeDir(dir); err == nil {
+			lock, err = lockDir(dir)
 		}
-		lock, err := lockDir(dir)
 		if err == nil {
 			return &folder{dir, lock}, nil
 		}
 		_ = os.RemoveAll(dir)
-		if !errors.Is(err, errTaken) {
-			return nil, err
+		if !errors.Is(err, errTaken) && !errors.Is(err, fs.ErrNotExist) {
+			break
 		}
-		// Another run swept it in the moment between making and locking it.
 	}
-	return nil, fmt.Errorf("another process keeps removing the folders made in %s", base)
+	return nil, err
 }
 
 // remove removes the folder and what is in it.
@@ -125,7 +127,7 @@ func sweep(base string) {
 }
 
 // errTaken says that another process holds the lock of a folder, or has removed the folder.
-var errTaken = errors.New("is in use")
+var errTaken = errors.New("the folder is in use by another process")
 
 // writeFile writes a file that must not be there yet.
 func writeFile(path string, b []byte) error {

@@ -142,6 +142,7 @@ func environment(more ...string) []string {
 			env = append(env, entry)
 		}
 	}
+	env = append(env, "GORACE=atexit_sleep_ms=0") // the race detector would make each of our processes linger
 	return append(env, more...)
 }
 

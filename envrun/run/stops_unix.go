@@ -14,8 +14,9 @@ import (
 // stops keeps the job that our shell sees in step with the program. The shell waits for us:
 // if the program is stopped and we are not, the terminal hangs; if we are stopped and
 // it is not, the shell takes the terminal from a program that still uses it.
-// So we ignore TSTP while the program runs, let it alone decide what Ctrl-Z
-// means, and stop when it has stopped.
+// So we catch TSTP and do nothing, let the program alone decide what Ctrl-Z
+// means, and stop when it has stopped. (To ignore TSTP would not do: before the
+// start the program would inherit it, and after the start is too late.)
 //
 // A program on our terminal is continued by the shell along with us. One with a
 // terminal of its own is stopped by that: then we give ours back, stop our group as
@@ -28,8 +29,7 @@ type stops struct {
 	by      syscall.Signal // what stopped the program
 	seen    int            // how often in a row it was seen stopped
 	waiting bool           // we have stopped our group and wait for SIGCONT
-
-	ignoring bool // we have made TSTP ignored
+	caught  chan os.Signal // TSTP; nil if it is not caught
 }
 
 const (
@@ -38,21 +38,27 @@ const (
 	waitForeground = 200 * time.Millisecond // between two looks at whose the terminal is
 )
 
+// newStops is called before the start.
 func newStops(s *supervisor) *stops {
 	t := &stops{s: s, timer: time.NewTimer(time.Hour)}
 	t.timer.Stop()
-	if s.term == nil && s.tty == nil {
+	if s.streams.term == nil && s.tty == nil {
 		return t
 	}
 	t.cont = make(chan os.Signal, 1)
 	signal.Notify(t.cont, unix.SIGCONT)
-	if s.term != nil {
-		t.enter()
-	} else if !ignored(unix.SIGTSTP) {
-		signal.Ignore(unix.SIGTSTP) // after the start, so that the program does not inherit it
-		t.ignoring = true
+	if s.streams.term == nil && !ignored(unix.SIGTSTP) {
+		t.caught = make(chan os.Signal, 1) // nobody receives
+		signal.Notify(t.caught, unix.SIGTSTP)
 	}
 	return t
+}
+
+// started is called after the start.
+func (t *stops) started() {
+	if t.s.term != nil {
+		t.enter()
+	}
 }
 
 func (t *stops) close() {
@@ -60,7 +66,8 @@ func (t *stops) close() {
 	if t.cont != nil {
 		signal.Stop(t.cont)
 	}
-	if t.ignoring {
+	if t.caught != nil {
+		signal.Stop(t.caught)
 		setDefault(unix.SIGTSTP)
 	}
 }
@@ -147,10 +154,11 @@ func (t *stops) follow() {
 		return
 	}
 	t.s.streams.settle()
-	was := ignored(unix.SIGTSTP)
 	setDefault(unix.SIGTSTP)
 	stopSelf()
-	if was {
+	if t.caught != nil {
+		// os/signal does not know that its handler is gone, but for this.
 		signal.Ignore(unix.SIGTSTP)
+		signal.Notify(t.caught, unix.SIGTSTP)
 	}
 }

@@ -125,6 +125,8 @@ func watch(ctx context.Context, p *Plan, c Command, signals <-chan os.Signal, hu
 		}
 	default:
 	}
+	s.stops = newStops(s)
+	defer s.stops.close()
 	if err := s.start(p); err != nil {
 		return s.status, err
 	}
@@ -197,8 +199,7 @@ func (s *supervisor) loop(ctx context.Context, signals <-chan os.Signal) error {
 		timeout = time.After(s.command.Timeout)
 	}
 	cancelled := ctx.Done()
-	s.stops = newStops(s)
-	defer s.stops.close()
+	s.stops.started()
 	for {
 		select {
 		case sig := <-signals:

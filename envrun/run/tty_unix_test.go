@@ -31,6 +31,7 @@ type screen struct {
 	cmd    *exec.Cmd
 	out    capture
 	pos    int // what has been expected so far
+	before unix.Termios
 }
 
 // onScreen starts a command as the leader of a session on a new terminal.
@@ -57,6 +58,7 @@ func onScreen(t *testing.T, cmd *exec.Cmd) *screen {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	s := &screen{t: t, master: master, cmd: cmd}
+	s.before = s.modes()
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -308,7 +310,7 @@ func TestTerminalStopByHandler(t *testing.T) {
 		writeFile(t, d.dir, "editor", `#!/bin/bash
 trap 'echo leaving; trap - TSTP; kill -TSTP 0; trap stop TSTP; echo again' TSTP
 echo open
-while read -r line; do echo "line $line"; [ "$line" = q ] && exit 3; done
+while :; do read -r -t 1 line && { echo "line $line"; [ "$line" = q ] && exit 3; }; done
 `, 0o755)
 		d.send("w ./editor\n")
 		d.expect("open")
@@ -563,10 +565,9 @@ func TestTerminalRestored(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			s := onScreen(t, masked.command(t, "sh", "-c", test.program))
-			before := s.modes()
 			if test.kill != 0 {
 				s.expect("ready")
-				if s.modes() == before {
+				if s.modes() == s.before {
 					t.Error("the terminal is not raw while the program has one of its own")
 				}
 				if err := s.cmd.Process.Signal(test.kill); err != nil {
@@ -576,8 +577,8 @@ func TestTerminalRestored(t *testing.T) {
 			if got := s.wait(); got != test.want {
 				t.Errorf("%s, want %s", got, test.want)
 			}
-			if after := s.modes(); after != before {
-				t.Errorf("the terminal was left as %+v, want %+v", after, before)
+			if after := s.modes(); after != s.before {
+				t.Errorf("the terminal was left as %+v, want %+v", after, s.before)
 			}
 		})
 	}
