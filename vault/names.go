@@ -109,7 +109,8 @@ func ParseFieldName(s string) (FieldName, error) {
 		c := s[i]
 		ok := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '_' || i > 0 && (c == '.' || c == '-')
 		if !ok {
-			return "", &Error{Kind: KindInvalid, Detail: fmt.Sprintf("field name %q may hold only letters, digits and _, and after the first also . and -", s)}
+			// What follows may be a value in the wrong place: it is not said back.
+			return "", &Error{Kind: KindInvalid, Detail: fmt.Sprintf("field name %q… goes on with a character it may not have: only letters, digits and _, and after the first also . and -", s[:i])}
 		}
 	}
 	return FieldName(s), nil

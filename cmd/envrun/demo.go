@@ -7,8 +7,10 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"envrun/cmd/internal/cli"
 
@@ -37,6 +39,8 @@ func runDemo(ctx context.Context, t *tool, keep bool) (err error) {
 	if err != nil {
 		return err
 	}
+	// A pipe that is closed early must not keep us from cleaning up.
+	signal.Ignore(syscall.SIGPIPE)
 	top, err := os.MkdirTemp("", "envrun-demo-")
 	if err != nil {
 		return err
@@ -110,6 +114,9 @@ type demo struct {
 }
 
 func (d *demo) title(s string) {
+	if d.err == nil {
+		d.err = d.OutErr()
+	}
 	if d.err == nil {
 		d.Printf("\n%s\n", s)
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"envrun/auth/agekey"
@@ -14,6 +15,7 @@ import (
 	"envrun/cmd/internal/cli"
 	"envrun/envrun/project"
 	"envrun/envrun/run"
+	"envrun/vault/filevault"
 
 	"github.com/spf13/cobra"
 )
@@ -40,6 +42,7 @@ type symptom struct {
 
 type doctor struct {
 	*tool
+	ctx      context.Context
 	symptoms []symptom
 }
 
@@ -49,12 +52,12 @@ func (d *doctor) say(state, what, says, hint string) {
 
 // err says an error as it would be reported.
 func (d *doctor) err(what string, err error) {
-	r := cli.Explain(err)
+	r := d.explain(err)
 	d.say("bad", what, r.Message, strings.Join(r.Hints, "; "))
 }
 
 func runDoctor(ctx context.Context, t *tool) error {
-	d := &doctor{tool: t}
+	d := &doctor{tool: t, ctx: ctx}
 	d.say("ok", "envrun", version, "")
 	d.identity(ctx)
 	d.keychains(ctx)
@@ -138,7 +141,7 @@ func (d *doctor) keychains(ctx context.Context) {
 		case err == nil:
 			d.say("ok", "keychain "+name, "works", "")
 		default:
-			r := cli.Explain(err)
+			r := d.explain(err)
 			d.say("note", "keychain "+name, r.Message, strings.Join(r.Hints, "; "))
 		}
 	}
@@ -166,7 +169,7 @@ func (d *doctor) project() *project.Project {
 func (d *doctor) inRepo(dir string) bool { return d.git(dir, "rev-parse", "--git-dir") }
 
 func (d *doctor) git(dir string, args ...string) bool {
-	return exec.Command("git", append([]string{"-C", dir}, args...)...).Run() == nil
+	return filevault.Git(d.ctx, dir, args...).Run() == nil
 }
 
 func (d *doctor) vaults(ctx context.Context, p *project.Project) {
@@ -196,7 +199,7 @@ func (d *doctor) vaults(ctx context.Context, p *project.Project) {
 			d.err("environment "+string(env.Name), err)
 			continue
 		}
-		if !contains(envs, env.Name) {
+		if !slices.Contains(envs, env.Name) {
 			d.say("bad", "environment "+string(env.Name), "is in envrun.toml and not in its vault", "envrun env add "+string(env.Name))
 			continue
 		}
@@ -212,7 +215,7 @@ func (d *doctor) vaults(ctx context.Context, p *project.Project) {
 			d.err("environment "+string(env.Name), fmt.Errorf("%d of %d records cannot be read, one of them: %w", bad, n, first))
 			continue
 		}
-		d.say("ok", "environment "+string(env.Name), fmt.Sprintf("%d secrets", n), "")
+		d.say("ok", "environment "+string(env.Name), cli.Count(n, "secret"), "")
 	}
 }
 

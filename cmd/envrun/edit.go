@@ -51,7 +51,7 @@ func runEdit(ctx context.Context, t *tool, args []string, editor string) error {
 			editor = "vi"
 		}
 	}
-	s, err := t.open(ctx)
+	s, err := t.openToWrite(ctx)
 	if err != nil {
 		return err
 	}
@@ -70,24 +70,29 @@ func runEdit(ctx context.Context, t *tool, args []string, editor string) error {
 	if err != nil {
 		return err
 	}
+	var infos []vault.Info
 	var fields []vault.Field
-	for {
+	for first := true; ; first = false {
 		edited, err := t.editInMemory(ctx, editor, path, text)
 		if err != nil {
 			return err
 		}
-		if bytes.Equal(edited, text) && fields == nil {
+		if first && bytes.Equal(edited, text) {
 			t.Notef("nothing was changed")
 			return nil
 		}
 		text = edited
 		if fields, err = parseEdited(edited); err == nil {
+			infos, err = t.applyEdit(ctx, s, path, secret, fields)
+		}
+		if err == nil {
 			break
 		}
 		if !t.Interactive() {
 			return fmt.Errorf("nothing was changed: %w", err)
 		}
-		t.Notef("%s", cli.Printable(err.Error()))
+		// What was typed is not lost for what went wrong with it.
+		t.explain(err).WriteText(t.Err)
 		again, askErr := t.Confirm(ctx, "Edit again? (no drops what you typed)", "")
 		if askErr != nil {
 			return askErr
@@ -95,21 +100,8 @@ func runEdit(ctx context.Context, t *tool, args []string, editor string) error {
 		if !again {
 			return cli.ErrDeclined
 		}
-		fields = []vault.Field{}
 	}
-	change := vault.Change{Path: path, Was: secret.Version, Set: fields, Replace: true}
-	if len(fields) == 0 {
-		if secret.Version == 0 {
-			t.Notef("nothing was changed")
-			return nil
-		}
-		return &cli.HintError{Err: errors.New("every line was removed: nothing was changed"), Code: cli.CodeUsage, Hint: "to delete the secret: envrun rm --secret " + string(path)}
-	}
-	infos, err := s.vault.Apply(ctx, s.env.Name, []vault.Change{change})
-	if err != nil {
-		return err
-	}
-	if infos[0].Version == secret.Version {
+	if infos == nil || infos[0].Version == secret.Version {
 		t.Notef("nothing was changed")
 		return nil
 	}
@@ -126,6 +118,49 @@ func runEdit(ctx context.Context, t *tool, args []string, editor string) error {
 	}
 	t.Notef("%s %s: %s (version %d)", s.env.Name, path, strings.Join(names, ", "), infos[0].Version)
 	return nil
+}
+
+// applyEdit writes what the editor changed. When somebody else wrote meanwhile,
+// it is laid over theirs, unless both changed the same field.
+func (t *tool) applyEdit(ctx context.Context, s selected, path vault.Path, was vault.Secret, fields []vault.Field) ([]vault.Info, error) {
+	if len(fields) == 0 {
+		if was.Version == 0 {
+			return nil, nil
+		}
+		return nil, &cli.HintError{Err: errors.New("every line was removed"), Code: cli.CodeUsage, Hint: "to delete the secret: envrun rm --secret " + string(path)}
+	}
+	change := vault.Change{Path: path, Was: was.Version}
+	for _, f := range fields {
+		if old, ok := was.Field(f.Name); !ok || !old.Value.Equal(f.Value) {
+			change.Set = append(change.Set, f)
+		}
+	}
+	for _, f := range was.Fields {
+		if !slices.ContainsFunc(fields, func(n vault.Field) bool { return n.Name == f.Name }) {
+			change.Drop = append(change.Drop, f.Name)
+		}
+	}
+	infos, err := s.vault.Apply(ctx, s.env.Name, []vault.Change{change})
+	if vault.KindOf(err) != vault.KindConflict {
+		return infos, err
+	}
+	now, getErr := s.vault.Get(ctx, s.env.Name, path)
+	if getErr != nil {
+		return nil, err
+	}
+	mine := append([]vault.FieldName{}, change.Drop...)
+	for _, f := range change.Set {
+		mine = append(mine, f.Name)
+	}
+	for _, name := range mine {
+		old, had := was.Field(name)
+		theirs, has := now.Field(name)
+		if had != has || has && !theirs.Value.Equal(old.Value) {
+			return nil, fmt.Errorf("%s was changed by %s meanwhile: %w", name, now.By, err)
+		}
+	}
+	change.Was = now.Version
+	return s.vault.Apply(ctx, s.env.Name, []vault.Change{change})
 }
 
 func editText(s selected, path vault.Path, secret vault.Secret) ([]byte, error) {
@@ -197,8 +232,9 @@ func quiet(editor string) string {
 	}
 	switch filepath.Base(words[0]) {
 	case "vim", "nvim", "vi", "view", "vimdiff":
-		// Plain vi takes -c too; what it does not know it says and goes on.
-		return ` -n -i NONE -c "set noundofile nobackup nowritebackup noswapfile"`
+		// Plain vi takes -c too; what it does not know it says and goes on. The
+		// viminfo is turned off twice, since a vimrc can turn -i around.
+		return ` -n -i NONE -c "set noundofile nobackup nowritebackup noswapfile viminfo="`
 	case "nano":
 		return " --ignorercfiles"
 	}

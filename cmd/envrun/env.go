@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 
 	"envrun/cmd/internal/cli"
 	"envrun/envrun/project"
 	"envrun/vault"
+	"envrun/vault/filevault"
 
 	"github.com/spf13/cobra"
 )
@@ -82,7 +85,7 @@ func runEnvList(ctx context.Context, t *tool) error {
 			if err != nil {
 				return err
 			}
-			if f.InVault = contains(there, e.Name); f.InVault {
+			if f.InVault = slices.Contains(there, e.Name); f.InVault {
 				for _, err := range v.List(ctx, e.Name, "") {
 					if err == nil {
 						f.Secrets++
@@ -97,17 +100,18 @@ func runEnvList(ctx context.Context, t *tool) error {
 	}
 	table := cli.NewTable(t.Streams)
 	for _, f := range facts {
-		what := fmt.Sprintf("%d secrets", f.Secrets)
+		what := cli.Count(f.Secrets, "secret")
 		if !f.InVault {
-			what = "not in the vault: envrun env add " + string(f.Name)
+			what = "not in the vault; if git has it: git checkout -- .envrun; to make it: envrun env add " + string(f.Name)
 		}
-		mark := ""
+		var marks []string
 		if f.Default {
-			mark = "default"
+			marks = append(marks, "default")
 		}
 		if f.Protected {
-			mark = "protected"
+			marks = append(marks, "protected")
 		}
+		mark := strings.Join(marks, ", ")
 		table.Row(string(f.Name), mark, what)
 	}
 	return table.Flush()
@@ -127,7 +131,7 @@ func runEnvAdd(ctx context.Context, t *tool, name string) error {
 	if inFile {
 		place = listed.Vault
 	}
-	v, err := t.vault(ctx, place)
+	v, err := t.vaultToAdd(ctx, place)
 	if err != nil {
 		return err
 	}
@@ -146,7 +150,7 @@ func runEnvAdd(ctx context.Context, t *tool, name string) error {
 		if err != nil {
 			return err
 		}
-		text, err = project.AddEnv(text, env)
+		text, err = project.AddEnv(text, env, isProduction(env))
 		if err != nil {
 			return atFile(err, p.File)
 		}
@@ -156,9 +160,32 @@ func runEnvAdd(ctx context.Context, t *tool, name string) error {
 	}
 	t.Notef("added %s; commit %s and %s", env, p.File, v.Dir())
 	if isProduction(env) && !inFile {
-		t.Sayf("      to make it ask before it runs or writes:  protected = true   below [env.%s]", env)
+		t.Sayf("      it is protected: it asks before it runs or writes (protected = true in %s)", p.File)
 	}
 	return nil
+}
+
+// vaultToAdd opens a vault to make an environment in, as the member that a new
+// grant is to name.
+func (t *tool) vaultToAdd(ctx context.Context, place string) (*filevault.Vault, error) {
+	v, err := t.vault(ctx, place)
+	if err != nil || t.Getenv("ENVRUN_KEY") == "" {
+		return v, err
+	}
+	o, err := t.vaultOptions(place)
+	if err != nil || o.Member != "" {
+		return v, err
+	}
+	envs, err := v.Envs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, env := range envs {
+		if o.Member, err = v.Mine(ctx, env); err == nil {
+			return filevault.Open(ctx, o)
+		}
+	}
+	return nil, &cli.HintError{Err: errors.New("the key in ENVRUN_KEY opens no environment of this vault, so it does not say who you are"), Code: cli.CodeAuth, Hint: "export ENVRUN_MEMBER=NAME"}
 }
 
 func runEnvRm(ctx context.Context, t *tool, name string) error {
@@ -173,6 +200,8 @@ func runEnvRm(ctx context.Context, t *tool, name string) error {
 	e, inFile := p.Env(env)
 	if !inFile {
 		e = project.Env{Name: env, Vault: p.Vault}
+	} else if e.Pos.File != "" && e.Pos.File != p.File {
+		return &cli.HintError{Err: fmt.Errorf("%s stands in %s", env, e.Pos.File), Code: cli.CodeConfig, Hint: "remove it there: " + e.Pos.String()}
 	}
 	v, err := t.vault(ctx, e.Vault)
 	if err != nil {

@@ -2,6 +2,8 @@ package main
 
 import (
 	"errors"
+	"strconv"
+	"strings"
 
 	"envrun/auth/agekey"
 	"envrun/auth/keychain"
@@ -16,8 +18,8 @@ import (
 
 // explainers say the words for errors that have more than a kind: what
 // happened stays as the package said it, the next command is added here.
-func explainers() []cli.Explainer {
-	return []cli.Explainer{explainPlan, explainRun, explainProject, explainSize, explainChoice, explainKeychain, explainIdentity, explainTrust}
+func explainers() []func(error, *cli.Report) bool {
+	return []func(error, *cli.Report) bool{explainPlan, explainRun, explainProject, explainSize, explainChoice, explainKeychain, explainIdentity, explainTrust}
 }
 
 // explainPlan is about what a command was to get.
@@ -50,20 +52,31 @@ func explainPlan(err error, r *cli.Report) bool {
 		if len(m.Elsewhere) > 0 {
 			r.AddHint("it is in %s: envrun copy %s:%s %s:", cli.Join(m.Elsewhere), m.Elsewhere[0], m.Path, m.Env)
 		}
+		if m.What == resolve.MissingSecret {
+			r.AddHint("if it was there: envrun history -e %s %s", m.Env, m.Path)
+		}
 	}
 	if len(plan.Missing) == 0 {
 		r.Code = cli.CodePolicy
 	}
+	var allow []string
 	for _, f := range plan.Refused {
 		if f.Allowable {
-			r.AddHint("if that is meant: allow_names = [%q] in envrun.toml", f.Name)
+			allow = append(allow, strconv.Quote(f.Name))
 		}
 	}
+	if len(allow) > 0 {
+		r.AddHint("if that is meant, at the top of envrun.toml: allow_names = [%s]", strings.Join(allow, ", "))
+	}
 	for _, i := range plan.Invalid {
-		if i.NUL {
+		switch {
+		case i.NUL:
 			r.AddHint("a [[file]] rule in envrun.toml delivers %s as a file", i.Name)
-		} else {
-			r.AddHint("rename = { %q = %q } in its [[inject]] rule", i.Name, i.Suggest)
+		case i.Source.From != resolve.FromVault:
+			r.AddHint("name it %s", i.Suggest)
+		default:
+			r.AddHint("rename it for the command: rename = { %q = %q } in an [[inject]] rule with path = %q", i.Name, i.Suggest, i.Source.Path)
+			r.AddHint("or remove it: envrun rm %s/%s", i.Source.Path, i.Source.Field)
 		}
 	}
 	return true
@@ -85,13 +98,15 @@ func explainRun(err error, r *cli.Report) bool {
 		r.Code = cli.CodeUsage
 		r.AddHint("leave out --exec, or see what needs a supervisor: envrun explain -- COMMAND")
 	case run.ReasonNotFound:
-		r.AddHint("it is looked up in the PATH that the command gets: envrun --clean and [[inject]] rules change it")
+		if !strings.ContainsRune(e.Program, '/') {
+			r.AddHint("it is looked up in the PATH that the command gets")
+		}
 	case run.ReasonRelative:
-		r.AddHint("to run the file here: envrun -- ./%s", e.Program)
+		r.AddHint("to run the file here: envrun -- ./%s", cli.Quote(e.Program))
 	case run.ReasonNotExecutable:
-		r.AddHint("ls -l %s", e.Found)
+		r.AddHint("ls -l %s", r.Path(e.Found))
 	case run.ReasonInterpreter:
-		r.AddHint("head -1 %s", e.Found)
+		r.AddHint("head -1 %s", r.Path(e.Found))
 	case run.ReasonFiles:
 		r.AddHint("set XDG_RUNTIME_DIR to a folder in memory, or try --memfd")
 	}
@@ -110,19 +125,22 @@ func explainProject(err error, r *cli.Report) bool {
 		r.Code = cli.CodeConfig
 		switch {
 		case env.Nearest != "":
-			r.AddHint("-e %s", env.Nearest)
+			r.AddHint("use %s", env.Nearest)
 		case env.Name == "":
 			r.AddHint("-e ENV, or default = \"ENV\" in %s", env.File)
 		default:
-			r.AddHint("envrun env list; to make it: envrun env add %s", env.Name)
+			r.AddHint("envrun env list")
+			r.AddHint("to make it: envrun env add %s", cli.Quote(env.Name))
 		}
 	case errors.As(err, &bad):
 		r.Code = cli.CodeConfig
 		if bad.Kind == vault.KindInsecure {
 			r.Code = cli.CodePolicy
-			r.AddHint("if you trust it: chmod o-w %s, or name it yourself: envrun --config %s", bad.Pos.File, bad.Pos.File)
+			r.AddHint("who owns it, and who may write it: ls -l %s", r.Path(bad.Pos.File))
+			r.AddHint("if everybody may: chmod o-w %s", r.Path(bad.Pos.File))
+			r.AddHint("if somebody else owns it and you trust them: envrun --config %s", r.Path(bad.Pos.File))
 		} else if at := bad.Pos.String(); at != "" {
-			r.AddHint("edit %s", at)
+			r.AddHint("edit %s", cli.Quote(at))
 		}
 	default:
 		return false
@@ -184,7 +202,8 @@ func explainIdentity(err error, r *cli.Report) bool {
 	switch {
 	case errors.Is(err, agekey.ErrNone):
 		r.Message = "you have no identity on this machine to open a vault with"
-		r.AddHint("make one: envrun key new; or bring one: envrun key import FILE; in CI set ENVRUN_KEY")
+		r.AddHint("make one: envrun key new")
+		r.AddHint("or bring one: envrun key import FILE; in CI set ENVRUN_KEY")
 	case errors.Is(err, agekey.ErrExists):
 		r.Code = cli.CodeConflict
 		r.AddHint("envrun key show")
@@ -201,14 +220,15 @@ func explainIdentity(err error, r *cli.Report) bool {
 	case errors.As(err, &insecure):
 		r.Code = cli.CodePolicy
 		if insecure.Owner == insecure.User {
-			r.AddHint("chmod %o %s", insecure.Want, insecure.File)
+			r.AddHint("chmod %o %s", insecure.Want, r.Path(insecure.File))
 		} else {
-			r.AddHint("ls -l %s; to use a folder of your own: export ENVRUN_CONFIG_DIR=FOLDER", insecure.File)
+			r.AddHint("ls -l %s", r.Path(insecure.File))
+			r.AddHint("to use a folder of your own: export ENVRUN_CONFIG_DIR=FOLDER")
 		}
 	case errors.As(err, &parse):
 		r.Code = cli.CodeConfig
 		if errors.As(err, &file) {
-			r.AddHint("bring the file back from a copy: %s", file.File)
+			r.AddHint("bring the file back from a copy: %s", r.Path(file.File))
 		}
 	default:
 		r.Code = cli.CodeFailed
@@ -219,10 +239,22 @@ func explainIdentity(err error, r *cli.Report) bool {
 
 func explainTrust(err error, r *cli.Report) bool {
 	var untrusted *filevault.UntrustedError
-	if !errors.As(err, &untrusted) {
+	var replaced *filevault.ReplacedError
+	var known *filevault.KnownError
+	switch {
+	case errors.As(err, &untrusted):
+		r.Code = cli.CodeAuth
+		r.AddHint("compare the fingerprint with somebody who works with %s (envrun vault status), then: envrun vault trust -e %s %s", untrusted.Env, untrusted.Env, untrusted.Fingerprint)
+	case errors.As(err, &replaced):
+		r.Code = cli.CodeTampered
+		r.AddHint("nothing of it was used; look at who replaced it: git log -- .envrun")
+		r.AddHint("if a member made it anew and reads you this fingerprint: envrun vault trust -e %s %s", replaced.Env, replaced.Fingerprint)
+	case errors.As(err, &known):
+		r.Code = cli.CodeConflict
+		r.AddHint("bring it back: git checkout -- .envrun, or the branch that has it")
+		r.AddHint("if it is gone for good: envrun env rm %s --yes=%s, then envrun env add %s", known.Env, known.Env, known.Env)
+	default:
 		return false
 	}
-	r.Code = cli.CodeAuth
-	r.AddHint("compare the fingerprint with somebody who works with %s (envrun vault status), then open it once on a terminal", untrusted.Env)
 	return true
 }

@@ -44,12 +44,7 @@ func runGet(ctx context.Context, t *tool, arg string) error {
 	}
 	f, ok := secret.Field(name)
 	if !ok {
-		err := &vault.Error{Kind: vault.KindNotFound, Env: s.env.Name, Path: path, Field: name, Detail: "the secret has no such field"}
-		var names []string
-		for _, f := range secret.Fields {
-			names = append(names, string(f.Name))
-		}
-		return cli.Near(err, project.Nearest(string(name), names))
+		return noField(secret, name)
 	}
 	value := f.Value.Reveal()
 	if _, err := t.Out.Write(value); err != nil {
@@ -59,6 +54,15 @@ func runGet(ctx context.Context, t *tool, arg string) error {
 		t.Printf("\n")
 	}
 	return nil
+}
+
+// noField says that a secret has no such field, and which was perhaps meant.
+func noField(s vault.Secret, name vault.FieldName) error {
+	var names []vault.FieldName
+	for _, f := range s.Fields {
+		names = append(names, f.Name)
+	}
+	return cli.Near(&vault.Error{Kind: vault.KindNotFound, Env: s.Env, Path: s.Path, Field: name, Detail: "the secret has no such field"}, project.Nearest(string(name), names))
 }
 
 // withNear adds to a "not found" the path that was perhaps meant.

@@ -19,8 +19,8 @@ func newHistory(t *tool) *cobra.Command {
 		Use:   "history [PATH]",
 		Short: "List the versions of a secret, without values",
 		Long: `Lists the versions of one secret, newest first, with the fields that changed in
-each. Former versions come from the git history of the vault; outside a
-repository there is only the present one, and history says so.`,
+each. They come from the git history of the vault, so only what was committed
+is kept, and outside a repository nothing is.`,
 		Example: `  envrun history
   envrun history -e prod shared/stripe --json`,
 		Args: cli.MaxArgs(1),
@@ -42,7 +42,7 @@ func runHistory(ctx context.Context, t *tool, args []string) error {
 	versions := []secretFacts{}
 	for info, err := range s.vault.Versions(ctx, s.env.Name, path) {
 		if err != nil {
-			return t.withNear(ctx, s, err)
+			return t.withNear(ctx, s, noHistory(err))
 		}
 		versions = append(versions, factsOf(info))
 	}
@@ -50,23 +50,48 @@ func runHistory(ctx context.Context, t *tool, args []string) error {
 		return cli.WriteJSON(t.Out, versions)
 	}
 	table := cli.NewTable(t.Streams)
-	for _, v := range versions {
-		var changed []string
-		for _, f := range v.Fields {
-			if f.Since == v.Version {
-				changed = append(changed, string(f.Name))
-			}
+	for i, v := range versions {
+		var before secretFacts
+		if i+1 < len(versions) {
+			before = versions[i+1]
 		}
-		what := strings.Join(changed, " ")
-		switch {
-		case v.Deleted:
-			what = "deleted"
-		case what == "":
-			what = "fields removed, or note, tags or rotation changed"
-		}
-		table.Row(fmt.Sprintf("v%d", v.Version), v.At.Format(time.DateTime), v.By, what)
+		table.Row(fmt.Sprintf("v%d", v.Version), v.At.Format(time.DateTime), v.By, whatChanged(v, before))
 	}
 	return table.Flush()
+}
+
+// whatChanged says in names what a version did to the one listed before it.
+func whatChanged(v, before secretFacts) string {
+	if v.Deleted {
+		return "deleted"
+	}
+	var changed []string
+	for _, f := range v.Fields {
+		if f.Since > before.Version {
+			changed = append(changed, string(f.Name))
+		}
+	}
+	for _, f := range before.Fields {
+		if !slices.ContainsFunc(v.Fields, func(n fieldFacts) bool { return n.Name == f.Name }) {
+			changed = append(changed, string(f.Name)+" (removed)")
+		}
+	}
+	what := strings.Join(changed, " ")
+	if what == "" {
+		what = "note, tags or rotation"
+	}
+	if lost := v.Version - before.Version - 1; lost > 0 {
+		what += fmt.Sprintf(" (%s between were not committed)", cli.Count(int(lost), "version"))
+	}
+	return what
+}
+
+// noHistory says what makes a history where there is none.
+func noHistory(err error) error {
+	if vault.KindOf(err) != vault.KindUnsupported {
+		return err
+	}
+	return &cli.HintError{Err: err, Code: cli.CodeConfig, Hint: "git init, and commit .envrun"}
 }
 
 func newRollback(t *tool) *cobra.Command {
@@ -75,7 +100,8 @@ func newRollback(t *tool) *cobra.Command {
 		Use:   "rollback [PATH] --to N",
 		Short: "Bring back a former version of a secret, as a new version",
 		Long: `Writes the fields of version N again, as the newest version: nothing is lost, and
-whoever reads the history sees what happened. It also brings a deleted secret back.`,
+whoever reads the history sees what happened. It also brings a deleted secret
+back. Only what was committed to git can be brought back.`,
 		Example: `  envrun rollback --to 6
   envrun rollback -e prod shared/stripe --to 2 --yes=prod`,
 		Args: cli.MaxArgs(1),
@@ -90,7 +116,7 @@ func runRollback(ctx context.Context, t *tool, args []string, to uint64) error {
 	if to == 0 {
 		return cli.Usagef("envrun rollback", "--to N is needed: which version")
 	}
-	s, err := t.open(ctx)
+	s, err := t.openToWrite(ctx)
 	if err != nil {
 		return err
 	}
@@ -101,17 +127,20 @@ func runRollback(ctx context.Context, t *tool, args []string, to uint64) error {
 	var now vault.Info
 	for info, err := range s.vault.Versions(ctx, s.env.Name, path) {
 		if err != nil {
-			return t.withNear(ctx, s, err)
+			return t.withNear(ctx, s, noHistory(err))
 		}
 		now = info // the newest comes first
 		break
 	}
 	old, err := s.vault.GetVersion(ctx, s.env.Name, path, to)
+	if vault.KindOf(err) == vault.KindNotFound {
+		return &cli.HintError{Err: err, Code: cli.CodeMissing, Hint: fmt.Sprintf("what there is: envrun history -e %s %s", s.env.Name, path)}
+	}
 	if err != nil {
 		return err
 	}
 	if old.Deleted {
-		return &cli.HintError{Err: fmt.Errorf("version %d of %s is its deletion, which has no values to bring back", to, path), Code: "E_USAGE", Hint: fmt.Sprintf("envrun rm --secret %s", path)}
+		return &cli.HintError{Err: fmt.Errorf("version %d of %s is its deletion, which has no values to bring back", to, path), Code: cli.CodeUsage, Hint: fmt.Sprintf("envrun rm --secret %s", path)}
 	}
 	if err := t.allow(ctx, s.env, "was changed"); err != nil {
 		return err
@@ -134,8 +163,10 @@ func newDiff(t *tool) *cobra.Command {
 		Use:   "diff ENV ENV",
 		Short: "Show what two environments have differently, never the values",
 		Long: `Compares every secret of two environments: what is missing in one, what has
-another value, and with --all what is the same. Exits 1 if they differ, so that a
-check can use it. With --names only names are compared, which needs no key.`,
+another value, and with --all what is the same. Exits 1 if they differ and 2 if
+that cannot be told, so that a check can use it. With --names only names are
+compared, which needs no key. Comparing values of a protected environment takes
+its name, since a comparison can tell a value that is guessed.`,
 		Example: `  envrun diff dev prod
   envrun diff staging prod --names`,
 		Args: cli.ExactArgs(2),
@@ -144,7 +175,11 @@ check can use it. With --names only names are compared, which needs no key.`,
 	cmd.Flags().BoolVar(&all, "all", false, "list what is the same too")
 	cmd.Flags().BoolVar(&onlyNames, "names", false, "compare names alone; needs no key")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		return runDiff(cmd.Context(), t, args[0], args[1], all, onlyNames)
+		err := runDiff(cmd.Context(), t, args[0], args[1], all, onlyNames)
+		if err != nil && !errors.Is(err, cli.ErrShown) {
+			err = &cli.StatusError{Exit: cli.ExitUsage, Err: err} // as diff: 1 is for a difference
+		}
+		return err
 	}
 	cmd.ValidArgsFunction = t.completeEnvs
 	return cmd
@@ -164,9 +199,14 @@ func runDiff(ctx context.Context, t *tool, a, b string, all, onlyNames bool) err
 	var sides [2]map[vault.Path]map[vault.FieldName]vault.Value
 	var envs [2]vault.Env
 	for i, name := range []string{a, b} {
-		env, err := p.Select(name, "")
+		env, err := named(p, name)
 		if err != nil {
 			return err
+		}
+		if !onlyNames {
+			if err := t.allow(ctx, env, "was compared"); err != nil {
+				return err
+			}
 		}
 		envs[i] = env.Name
 		v, err := t.vault(ctx, env.Vault)
@@ -223,7 +263,7 @@ func runDiff(ctx context.Context, t *tool, a, b string, all, onlyNames bool) err
 		}
 	}
 	if differ {
-		return cli.ErrDiffer
+		return cli.ErrShown
 	}
 	if !t.flags.json {
 		t.Notef("%s and %s have the same %s", envs[0], envs[1], map[bool]string{true: "names", false: "secrets"}[onlyNames])
@@ -298,7 +338,7 @@ func runCopy(ctx context.Context, t *tool, from, to string, replace bool) error 
 		}
 		e := &ends[i]
 		e.Project = p
-		if e.env, err = p.Select(name, ""); err != nil {
+		if e.env, err = named(p, name); err != nil {
 			return err
 		}
 		switch {
@@ -313,6 +353,15 @@ func runCopy(ctx context.Context, t *tool, from, to string, replace bool) error 
 			return err
 		}
 		if e.vault, err = t.vault(ctx, e.env.Vault); err != nil {
+			return err
+		}
+		// Reading out of a protected environment is asked about like writing into it.
+		if err := t.allow(ctx, e.env, "was copied"); err != nil {
+			return err
+		}
+	}
+	if t.Getenv("ENVRUN_KEY") != "" {
+		if err := t.signAs(ctx, &ends[1].selected); err != nil {
 			return err
 		}
 	}
@@ -341,9 +390,6 @@ func runCopy(ctx context.Context, t *tool, from, to string, replace bool) error 
 			}
 		}
 	}
-	if err := t.allow(ctx, dst.env, "was changed"); err != nil {
-		return err
-	}
 	if err := t.allowOverwrite(ctx, dst.env.Name, dst.path, overwritten); err != nil {
 		return err
 	}
@@ -355,7 +401,7 @@ func runCopy(ctx context.Context, t *tool, from, to string, replace bool) error 
 		t.Notef("%s %s has these values already; nothing to do", dst.env.Name, dst.path)
 		return nil
 	}
-	t.Notef("%s %s: %d fields from %s %s (version %d)", dst.env.Name, dst.path, len(secret.Values), src.env.Name, src.path, infos[0].Version)
+	t.Notef("%s %s: %s from %s %s (version %d)", dst.env.Name, dst.path, cli.Count(len(secret.Values), "field"), src.env.Name, src.path, infos[0].Version)
 	return nil
 }
 
@@ -367,7 +413,7 @@ func (t *tool) allowOverwrite(ctx context.Context, env vault.Env, path vault.Pat
 	slices.Sort(names)
 	what := fmt.Sprintf("%s %s has other values for %s", env, path, strings.Join(names, ", "))
 	if !t.Interactive() {
-		return &cli.HintError{Err: errors.New(what), Code: "E_CONFLICT", Hint: "add --yes to replace them; history keeps the old ones"}
+		return &cli.HintError{Err: errors.New(what), Code: cli.CodeConflict, Hint: "add --yes to replace them; the old ones stay in git's history if they were committed"}
 	}
 	ok, err := t.Confirm(ctx, what+". Replace them?", "--yes")
 	if err != nil {

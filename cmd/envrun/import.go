@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,6 +15,7 @@ import (
 	"envrun/envrun/environ"
 	"envrun/envrun/project"
 	"envrun/vault"
+	"envrun/vault/filevault"
 
 	"github.com/spf13/cobra"
 )
@@ -27,6 +27,7 @@ type importOptions struct {
 	service   string
 	gitignore bool
 	template  bool
+	quiet     bool // no notes
 }
 
 func (o *importOptions) flags(cmd *cobra.Command) {
@@ -72,7 +73,7 @@ func runImport(ctx context.Context, t *tool, o importOptions, path string, dryRu
 	if err != nil {
 		return err
 	}
-	s, err := t.open(ctx)
+	s, err := t.openToWrite(ctx)
 	if err != nil {
 		return err
 	}
@@ -125,6 +126,7 @@ func (t *tool) planImport(ctx context.Context, v vault.Reader, env project.Env, 
 			p.changed = append(p.changed, string(f.Name))
 		}
 	}
+	t.noteNames(fields)
 	t.Sayf("%s %s:", env.Name, to)
 	for _, part := range []struct {
 		what  string
@@ -135,6 +137,17 @@ func (t *tool) planImport(ctx context.Context, v vault.Reader, env project.Env, 
 		}
 	}
 	return p, nil
+}
+
+// noteNames says at once what would stop a later run.
+func (t *tool) noteNames(fields []vault.Field) {
+	for _, f := range fields {
+		if reason, refused := environ.Refused(string(f.Name)); refused {
+			t.Notef("%s: a run refuses a variable of this name, since it %s, unless allow_names in envrun.toml lists it", f.Name, reason)
+		} else if environ.CheckName(string(f.Name)) != nil {
+			t.Notef("%s: no variable can have this name; an [[inject]] rule in envrun.toml can rename it", f.Name)
+		}
+	}
 }
 
 // importInto sets fields after it was shown, and allowed, what that does. The
@@ -178,10 +191,10 @@ func (t *tool) readImports(o importOptions, files []string) ([]vault.Field, erro
 		}
 	}
 	if len(byName) == 0 {
-		return nil, &cli.HintError{Err: fmt.Errorf("there is no variable in %s", strings.Join(files, ", ")), Code: "E_CONFIG", Hint: "check --format and --dialect"}
+		return nil, &cli.HintError{Err: fmt.Errorf("there is no variable in %s", strings.Join(files, ", ")), Code: cli.CodeConfig, Hint: "check --format and --dialect"}
 	}
 	if len(byName) > vault.MaxFields {
-		return nil, &cli.HintError{Err: fmt.Errorf("%d variables are more than one secret holds, which is %d", len(byName), vault.MaxFields), Code: "E_CONFIG", Hint: "split the file and import each part with --path"}
+		return nil, &cli.HintError{Err: fmt.Errorf("%d variables are more than one secret holds, which is %d", len(byName), vault.MaxFields), Code: cli.CodeConfig, Hint: "split the file and import each part with --path"}
 	}
 	fields := make([]vault.Field, 0, len(byName))
 	for name, value := range byName {
@@ -215,13 +228,16 @@ func (t *tool) readImport(o importOptions, file string) ([]environ.Entry, error)
 	format := environ.Format(o.format)
 	if format == environ.FormatUnknown {
 		if format = environ.DetectFormat(file, text); format == environ.FormatUnknown {
-			return nil, &cli.HintError{Err: fmt.Errorf("%s: neither its name nor its beginning tells what format it is", shown(file)), Code: "E_CONFIG", Hint: "add --format dotenv, json, yaml, compose or k8s"}
+			return nil, &cli.HintError{Err: fmt.Errorf("%s: neither its name nor its beginning tells what format it is", shown(file)), Code: cli.CodeConfig, Hint: "add --format dotenv, json, yaml, compose or k8s"}
 		}
 	}
 	var doubtful bool
 	entries, err := environ.Import(bytes.NewReader(text), format, environ.ImportOptions{
 		Dialect: environ.Dialect(o.dialect), File: shown(file), Service: o.service,
 		Note: func(n environ.Note) {
+			if o.quiet {
+				return
+			}
 			doubtful = doubtful || n.Kind == environ.NoteAmbiguous
 			t.Notef("%s", noteText(n))
 		},
@@ -265,14 +281,8 @@ func (t *tool) afterImport(ctx context.Context, o importOptions, files []string)
 
 // writeTemplate writes .env.template beside file: its names in order, no values.
 func (t *tool) writeTemplate(o importOptions, file string) error {
-	quiet := *t
-	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	defer null.Close()
-	quiet.Err = null // the notes were printed when it was read first
-	entries, err := quiet.readImport(o, file)
+	o.quiet = true // the notes were printed when it was read first
+	entries, err := t.readImport(o, file)
 	if err != nil {
 		return err
 	}
@@ -282,7 +292,7 @@ func (t *tool) writeTemplate(o importOptions, file string) error {
 	for _, e := range entries {
 		b.WriteString(e.Name + "=\n")
 	}
-	f, err := os.OpenFile(target, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	err = createFile(target, []byte(b.String()))
 	if errors.Is(err, os.ErrExist) {
 		t.Notef("%s is there already and was left alone", target)
 		return nil
@@ -290,19 +300,15 @@ func (t *tool) writeTemplate(o importOptions, file string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := f.WriteString(b.String()); err != nil {
-		f.Close()
-		return err
-	}
-	t.Notef("wrote %s with %d names", target, len(entries))
-	return f.Close()
+	t.Notef("wrote %s with %s", target, cli.Count(len(entries), "name"))
+	return nil
 }
 
 // ignore sees to it that git does not take in a file with plain values.
 func (t *tool) ignore(ctx context.Context, file string, sure bool) error {
 	dir := filepath.Dir(file)
 	git := func(args ...string) ([]byte, error) {
-		return exec.CommandContext(ctx, "git", append([]string{"-C", dir}, args...)...).Output()
+		return filevault.Git(ctx, dir, args...).Output()
 	}
 	if _, err := git("rev-parse", "--git-dir"); err != nil {
 		return nil // not in a repository, or no git
@@ -321,12 +327,13 @@ func (t *tool) ignore(ctx context.Context, file string, sure bool) error {
 			return nil
 		}
 		ok, err := t.Confirm(ctx, fmt.Sprintf("Add %s to .gitignore?", base), "--gitignore")
-		if err != nil {
-			return err
+		if err != nil || !ok {
+			return nil // the values are taken in already; this was an offer
 		}
-		if !ok {
-			return nil
-		}
+	}
+	if strings.ContainsAny(base, "*?[\\\n\r ") {
+		t.Notef("the name %s cannot be put into .gitignore as it is; ignore it by hand", base)
+		return nil
 	}
 	return t.appendIgnore(filepath.Join(dir, ".gitignore"), "/"+base)
 }

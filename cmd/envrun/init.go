@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"envrun/auth/agekey"
@@ -22,13 +23,13 @@ import (
 
 type initOptions struct {
 	importOptions
-	envs         []string
 	project      string
 	imports      []string
 	noRecovery   bool
 	recoveryFile string
 	member       string
 	store        string
+	here         bool
 }
 
 func newInit(t *tool) *cobra.Command {
@@ -53,9 +54,7 @@ terminal it is printed once; else it is written to a file, which you move away.`
 		RunE: func(cmd *cobra.Command, _ []string) error { return runInit(cmd.Context(), t, o) },
 	}
 	f := cmd.Flags()
-	// init makes the environments that it is told: -e with several names.
-	f.StringSliceVar(&o.envs, "envs", nil, "")
-	f.Lookup("envs").Hidden = true
+	f.BoolVar(&o.here, "here", false, "make a project here though the folder is in one already")
 	f.StringArrayVar(&o.imports, "import", nil, "take the values of this file into the first environment; may be repeated")
 	f.StringVar(&o.project, "project", "", "name of the project (default: the folder's)")
 	f.BoolVar(&o.noRecovery, "no-recovery", false, "make no recovery identity: when yours is lost, the secrets are")
@@ -76,18 +75,10 @@ func runInit(ctx context.Context, t *tool, o initOptions) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range project.FileNames() {
-		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
-			return &cli.HintError{Err: fmt.Errorf("this project is set up already: there is %s", filepath.Join(dir, name)), Code: cli.CodeConflict,
-				Hint: "to add an environment: envrun env add NAME; to take a file in: envrun import FILE"}
-		} else if !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
+	if done, err := t.existing(ctx, o, dir); done || err != nil {
+		return err
 	}
-	if t.flags.env != "" {
-		o.envs = append(o.envs, strings.Split(t.flags.env, ",")...)
-	}
-	envs, err := parseEnvs(o.envs)
+	envs, err := parseEnvs(t.flags.env)
 	if err != nil {
 		return err
 	}
@@ -119,6 +110,12 @@ func runInit(ctx context.Context, t *tool, o initOptions) error {
 			return err
 		}
 	}
+	if made && len(fields) > 0 {
+		// From the first day nothing of it can go unnoticed.
+		if err := v.Seal(ctx, envs[0]); err != nil {
+			return err
+		}
+	}
 	// The project file comes last: with it the project is set up, without it
 	// the next init goes on from here.
 	var protected []vault.Env
@@ -141,25 +138,64 @@ func runInit(ctx context.Context, t *tool, o initOptions) error {
 	}
 	t.Notef("wrote %s", projectFile)
 	if len(fields) > 0 {
-		t.Notef("imported %d secrets into %s %s", len(fields), envs[0], name)
+		t.Notef("imported %s into %s %s", cli.Count(len(fields), "field"), envs[0], name)
 	}
 	if err := t.afterImport(ctx, o.importOptions, o.imports); err != nil {
 		return err
 	}
-	t.Sayf("Next: commit %s and .envrun, then run something:  envrun -- COMMAND", projectFile)
+	t.Sayf("Next: commit %s, .envrun and .gitignore, then run something:  envrun -- COMMAND", projectFile)
 	if len(fields) == 0 {
 		t.Sayf("      first set a secret:  envrun set NAME")
 	}
 	return nil
 }
 
-func parseEnvs(names []string) ([]vault.Env, error) {
-	if len(names) == 0 {
+// existing deals with a project file that is there, here or above. done says
+// that nothing is left to do: its vault was missing and is made.
+func (t *tool) existing(ctx context.Context, o initOptions, dir string) (done bool, err error) {
+	for _, name := range project.FileNames() {
+		file := filepath.Join(dir, name)
+		if _, err := os.Lstat(file); errors.Is(err, fs.ErrNotExist) {
+			continue
+		} else if err != nil {
+			return false, err
+		}
+		already := &cli.HintError{Err: fmt.Errorf("this project is set up already: there is %s", file), Code: cli.CodeConflict,
+			Hint: "to add an environment: envrun env add NAME; to take a file in: envrun import FILE"}
+		p, err := project.Load(file)
+		if err != nil || len(p.Envs) == 0 || p.Vault == "" || strings.Contains(p.Vault, "://") || o.imports != nil {
+			return false, already
+		}
+		if _, err := t.vault(ctx, p.Vault); vault.KindOf(err) != vault.KindNoVault {
+			return false, already
+		}
+		if filevault.Git(ctx, dir, "cat-file", "-e", "HEAD:./.envrun/vault/vault.toml").Run() == nil {
+			return false, &cli.HintError{Err: fmt.Errorf("the vault of %s is missing, and git has it", file), Code: cli.CodeConflict, Hint: "git checkout -- .envrun"}
+		}
+		if err := t.ensureIdentity(ctx, o.member, o.store); err != nil {
+			return false, err
+		}
+		if _, _, err := t.initVault(ctx, o, p.Vault, p.EnvNames()); err != nil {
+			return false, err
+		}
+		t.Notef("made the vault that %s names, with %s", file, cli.Join(p.EnvNames()))
+		return true, nil
+	}
+	if p, err := t.project(); err == nil && !o.here && t.flags.config == "" {
+		return false, &cli.HintError{Err: fmt.Errorf("this folder belongs to a project already: %s", p.File), Code: cli.CodeConflict,
+			Hint: "to use it, go on without init; to make another one here: envrun init --here"}
+	}
+	return false, nil
+}
+
+// parseEnvs reads -e dev,staging,prod: dev if nothing is said.
+func parseEnvs(list string) ([]vault.Env, error) {
+	if list == "" {
 		return []vault.Env{"dev"}, nil
 	}
 	var envs []vault.Env
 	seen := map[vault.Env]bool{}
-	for _, name := range names {
+	for name := range strings.SplitSeq(list, ",") {
 		env, err := vault.ParseEnv(name)
 		if err != nil {
 			return nil, err
@@ -293,7 +329,7 @@ func (t *tool) initVault(ctx context.Context, o initOptions, place string, envs 
 			return nil, false, err
 		}
 		for _, env := range envs {
-			if !contains(there, env) {
+			if !slices.Contains(there, env) {
 				if err := v.AddEnv(ctx, env); err != nil {
 					return nil, false, err
 				}
@@ -345,6 +381,11 @@ func (t *tool) keepRecovery(file string, id *agekey.Identity) (recovery, error) 
 			drop: func() {},
 		}, nil
 	}
+	if file != "" {
+		if abs, err := filepath.Abs(file); err == nil && filevault.Git(context.Background(), filepath.Dir(abs), "rev-parse", "--show-toplevel").Run() == nil {
+			return recovery{}, &cli.HintError{Err: fmt.Errorf("%s is in a git repository, where a recovery identity would be committed sooner or later", file), Code: cli.CodePolicy, Hint: "envrun init --recovery-file ../recovery.txt, or a folder that is no repository"}
+		}
+	}
 	if file == "" {
 		config, err := t.configDir()
 		if err != nil {
@@ -370,13 +411,4 @@ func (t *tool) keepRecovery(file string, id *agekey.Identity) (recovery, error) 
 // mistakes cost most.
 func isProduction(env vault.Env) bool {
 	return env == "prod" || env == "production" || env == "live"
-}
-
-func contains[T comparable](list []T, x T) bool {
-	for _, y := range list {
-		if x == y {
-			return true
-		}
-	}
-	return false
 }

@@ -215,6 +215,9 @@ func runKeyImport(ctx context.Context, t *tool, file, member, store string) erro
 }
 
 func runKeyExport(ctx context.Context, t *tool) error {
+	if t.Getenv("ENVRUN_KEY") != "" {
+		return &cli.HintError{Err: errors.New("the identity in use is the one in ENVRUN_KEY, which you have already"), Code: cli.CodeUsage, Hint: "to export your own: unset ENVRUN_KEY"}
+	}
 	home, err := t.home()
 	if err != nil {
 		return err
@@ -282,7 +285,7 @@ func runKeyProtect(ctx context.Context, t *tool) error {
 			return err
 		}
 		if !bytes.Equal(first, again) {
-			return &cli.HintError{Err: errors.New("the two passphrases differ: nothing was changed"), Code: cli.CodeUsage, Hint: "envrun key protect"}
+			return &cli.HintError{Err: errors.New("the two passphrases differ: nothing was changed"), Code: cli.CodeFailed, Hint: "envrun key protect"}
 		}
 		clear(again)
 	}

@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -632,7 +631,7 @@ func TestWritersAtOnce(t *testing.T) {
 		t.Error("SHARED is of no writer that was acknowledged")
 	}
 	out := p.must("", "vault", "verify")
-	if !strings.HasPrefix(out, strconv.Itoa(1)+" records right, 0 findings") {
+	if !strings.HasPrefix(out, "1 record right, 0 findings") {
 		t.Errorf("verify: %s", out)
 	}
 }

@@ -9,15 +9,18 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"envrun/auth/keychain/guard"
 	"envrun/cmd/internal/cli"
+	"envrun/envrun/run"
 
 	"github.com/spf13/cobra"
 )
@@ -26,6 +29,7 @@ import (
 var version = "dev"
 
 func main() {
+	run.Begin() // first: this process may be one that keeps a terminal for a run
 	guard.Restore()
 	os.Exit(runMain(os.Args[1:]))
 }
@@ -45,17 +49,25 @@ func runMain(args []string) int {
 		t.catchInterrupts(stop)
 	}
 
-	cli.Explainers = explainers()
+	t.KeepOutErr()
+	// A command line that cannot be read must still be answered in the form asked for.
+	if slices.Contains(args, "--error-format=json") || slices.Contains(args, "json") && slices.Contains(args, "--error-format") {
+		t.flags.errorFormat = "json"
+	}
 	root := newRoot(t, args)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
+	if err == nil && t.OutErr() != nil {
+		err = fmt.Errorf("printing: %w", t.OutErr())
+	}
 	if err == nil {
 		return 0
 	}
+	status := t.fail(err)
 	if sig := (interrupted{}); errors.As(context.Cause(ctx), &sig) {
 		return 128 + int(sig.signal)
 	}
-	return t.fail(err)
+	return status
 }
 
 // interrupted is why the context of a command ended.
@@ -77,7 +89,14 @@ func (t *tool) catchInterrupts(stop context.CancelCauseFunc) {
 			return
 		}
 		stop(interrupted{s})
-		signal.Stop(signals)
+		// Whoever waits for something that cannot be called off, a pipe that
+		// nobody writes to, goes all the same: what was half-written is put
+		// right by the next command, as after a kill.
+		select {
+		case <-signals:
+		case <-time.After(2 * time.Second):
+		}
+		os.Exit(128 + int(s))
 	}()
 }
 
@@ -151,14 +170,20 @@ and for every other command of envrun: 0 done, 1 failed, 2 wrong usage.`,
 	flags.StringVarP(&t.flags.env, "env", "e", "", "environment (default: $ENVRUN_ENV, then default in envrun.toml)")
 	flags.StringVar(&t.flags.config, "config", "", "project file, instead of the envrun.toml found upward from here")
 	flags.BoolVar(&t.flags.json, "json", false, "print facts as JSON")
-	flags.StringVar(&t.flags.yes, "yes", "", "answer yes; --yes=ENV also for a protected environment")
+	flags.StringVar(&t.flags.yes, "yes", "", "answer yes; --yes=ENV,… also for protected environments")
 	flags.Lookup("yes").NoOptDefVal = "*"
 	flags.BoolVar(&t.flags.noInput, "no-input", false, "never ask anything")
 	flags.StringVar(&t.flags.errorFormat, "error-format", "text", "how errors are printed: text or json")
 	flags.BoolVarP(&t.flags.verbose, "verbose", "v", false, "say what is done")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return &cli.UsageError{Command: cmd.CommandPath(), Err: err}
+		err = &cli.UsageError{Command: cmd.CommandPath(), Err: err}
+		if runs(cmd) {
+			err = &cli.StatusError{Exit: run.CodeFailed, Err: err}
+		}
+		return err
 	})
+	root.Version = version
+	root.SetVersionTemplate("envrun {{.Version}}\n")
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return t.begin(cmd) }
 	addRunFlags(root, t)
 	_ = root.RegisterFlagCompletionFunc("env", t.completeEnvs)
@@ -176,6 +201,9 @@ and for every other command of envrun: 0 done, 1 failed, 2 wrong usage.`,
 	return root
 }
 
+// runs reports whether a command runs a command: its failures before the start are 125.
+func runs(cmd *cobra.Command) bool { return cmd.Name() == "run" || !cmd.HasParent() }
+
 // commandOf guesses which one command the arguments name: "run" when it is the
 // root's own "-- CMD", and "" when it takes the whole tree to say (help,
 // completion, a misspelt name).
@@ -185,13 +213,11 @@ func commandOf(args []string) string {
 		switch {
 		case arg == "--":
 			return "run"
-		case arg == "-e" || arg == "--env" || arg == "--config" || arg == "--error-format":
+		case takesWord(arg):
 			i++
-		case strings.HasPrefix(arg, "-e") && !strings.HasPrefix(arg, "--"),
-			strings.HasPrefix(arg, "--env="), strings.HasPrefix(arg, "--config="), strings.HasPrefix(arg, "--error-format="),
-			arg == "--json", arg == "--yes", strings.HasPrefix(arg, "--yes="), arg == "--no-input", arg == "-v", arg == "--verbose":
-		case strings.HasPrefix(arg, "-"):
+		case arg == "-h" || arg == "--help" || arg == "--version":
 			return ""
+		case strings.HasPrefix(arg, "-"):
 		default:
 			for _, c := range commands {
 				if c.name == arg {
@@ -202,4 +228,14 @@ func commandOf(args []string) string {
 		}
 	}
 	return ""
+}
+
+// takesWord reports whether a flag of the root has its value in the next word.
+func takesWord(flag string) bool {
+	switch flag {
+	case "-e", "--env", "--config", "--error-format",
+		"-f", "--file", "--set", "--only", "--except", "--mask", "--kill-after", "--timeout", "--shell", "--status-fd":
+		return true
+	}
+	return false
 }

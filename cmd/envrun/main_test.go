@@ -280,7 +280,7 @@ func TestCommands(t *testing.T) {
 		"help set":                      "",
 		"sett X":                        "",
 		"__complete get x":              "",
-		"--mask always -- x":            "",
+		"--mask always -- x":            "run",
 		"":                              "",
 		"--yes=prod -v --no-input list": "list",
 	} {

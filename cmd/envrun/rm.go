@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"envrun/cmd/internal/cli"
-	"envrun/envrun/project"
 	"envrun/vault"
 
 	"github.com/spf13/cobra"
@@ -19,7 +18,7 @@ func newRm(t *tool) *cobra.Command {
 		Use:   "rm NAME…",
 		Short: "Remove fields, or with --secret whole secrets",
 		Long: `Removes fields. A secret whose last field goes is deleted: it leaves a mark,
-so that it cannot come back unnoticed, and rollback brings it back on purpose.
+so that it cannot come back unnoticed; what was committed, rollback brings back.
 All names are removed or none.`,
 		Example: `  envrun rm OLD_KEY
   envrun rm --secret shared/legacy`,
@@ -32,7 +31,7 @@ All names are removed or none.`,
 }
 
 func runRm(ctx context.Context, t *tool, args []string, whole bool) error {
-	s, err := t.open(ctx)
+	s, err := t.openToWrite(ctx)
 	if err != nil {
 		return err
 	}
@@ -67,11 +66,7 @@ func runRm(ctx context.Context, t *tool, args []string, whole bool) error {
 				break
 			}
 			if _, ok := secret.Field(name); !ok {
-				var names []string
-				for _, f := range secret.Fields {
-					names = append(names, string(f.Name))
-				}
-				return cli.Near(&vault.Error{Kind: vault.KindNotFound, Env: s.env.Name, Path: path, Field: name, Detail: "the secret has no such field"}, project.Nearest(string(name), names))
+				return noField(secret, name)
 			}
 			if !slices.Contains(change.Drop, name) {
 				change.Drop = append(change.Drop, name)

@@ -43,11 +43,11 @@ type runOptions struct {
 }
 
 func addRunFlags(cmd *cobra.Command, t *tool) {
-	o := &t.run
+	o := &t.runFlags
 	f := cmd.Flags()
 	f.SetInterspersed(false) // the first word that is no flag begins the command
 	f.StringArrayVarP(&o.dotenv, "file", "f", nil, "lay a dotenv file over the secrets; may be repeated")
-	f.StringArrayVar(&o.set, "set", nil, "set NAME=VALUE over everything; may be repeated")
+	f.StringArrayVar(&o.set, "set", nil, "set NAME=VALUE over everything, visible in ps like any argument; may be repeated")
 	f.StringSliceVar(&o.only, "only", nil, "inject only the variables that match these globs")
 	f.StringSliceVar(&o.except, "except", nil, "do not inject the variables that match these globs")
 	f.StringVar(&o.keepEnv, "keep-env", "", "the caller's variables win: all, or --keep-env=NAME,…")
@@ -67,6 +67,9 @@ func addRunFlags(cmd *cobra.Command, t *tool) {
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if cmd.HasSubCommands() && cmd.ArgsLenAtDash() != 0 && o.shell == "" {
 			// The root without "--": a misspelt command, or nothing at all.
+			if len(args) == 0 && o.explain {
+				return runExplain(cmd.Context(), t, *o, args)
+			}
 			if len(args) == 0 {
 				return t.short(cmd)
 			}
@@ -120,26 +123,45 @@ func (t *tool) runStatus(err error) error {
 		exit = 130
 	}
 	err = &cli.StatusError{Exit: exit, Err: err}
-	t.writeStatus(map[string]any{"started": false, "exit": exit, "code": cli.Explain(err).Code})
+	t.writeStatus(map[string]any{"started": false, "exit": exit, "code": t.explain(err).Code})
 	return err
 }
 
-// writeStatus writes facts to the descriptor that --status-fd names.
+// writeStatus writes facts to the descriptor that --status-fd names; of several
+// lines the last counts.
 func (t *tool) writeStatus(facts map[string]any) {
-	if t.run.statusFD < 3 {
-		return
+	if t.statusFile != nil {
+		_ = cli.WriteJSONLine(t.statusFile, facts)
 	}
-	f := os.NewFile(uintptr(t.run.statusFD), "status-fd")
+}
+
+// openStatus takes the descriptor of --status-fd, which the command does not inherit.
+func (t *tool) openStatus(fd int) error {
+	if fd < 0 {
+		return nil
+	}
+	bad := cli.Usagef("envrun run", "--status-fd %d is no open descriptor above 2", fd)
+	if fd < 3 {
+		return bad
+	}
+	f := os.NewFile(uintptr(fd), "status-fd")
 	if f == nil {
-		return
+		return bad
 	}
-	_ = cli.WriteJSONLine(f, facts)
-	_ = f.Close() // the command must not inherit it
+	if _, err := f.Stat(); err != nil {
+		return bad
+	}
+	run.CloseOnExec(f)
+	t.statusFile = f
+	return nil
 }
 
 func runRun(ctx context.Context, t *tool, o runOptions, argv []string) error {
 	if len(argv) == 0 && o.shell == "" {
 		return cli.Usagef("envrun run", "no command to run: envrun -- COMMAND [ARG…]")
+	}
+	if err := t.openStatus(o.statusFD); err != nil {
+		return err
 	}
 	s, err := t.open(ctx)
 	if err != nil {
@@ -165,9 +187,7 @@ func runRun(ctx context.Context, t *tool, o runOptions, argv []string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if t.run.statusFD >= 3 {
-		t.writeStatus(map[string]any{"started": true, "env": s.env.Name, "variables": len(plan.Variables), "files": len(plan.Files), "supervised": p.Supervise})
-	}
+	t.writeStatus(map[string]any{"started": true, "env": s.env.Name, "variables": len(plan.Variables), "files": len(plan.Files), "supervised": p.Supervise})
 	t.releaseSignals()
 	status, err := run.Run(ctx, command)
 	for _, w := range status.Warnings {
@@ -198,7 +218,8 @@ func (t *tool) resolve(ctx context.Context, s selected, o runOptions) (*resolve.
 		opts.Keep = strings.Split(o.keepEnv, ",")
 	}
 	for _, file := range o.dotenv {
-		entries, err := t.readImport(importOptions{format: string(environ.Dotenv)}, file)
+		quiet := !t.flags.verbose // a run that goes well prints nothing
+		entries, err := t.readImport(importOptions{format: string(environ.Dotenv), quiet: quiet}, file)
 		if err != nil {
 			return nil, err
 		}
@@ -277,7 +298,7 @@ func (t *tool) sayRun(s selected, plan *resolve.Plan, p run.Plan) {
 	}
 	if s.env.Protected && cli.IsTerminal(t.Err) {
 		if t.Getenv("NO_COLOR") == "" {
-			t.Sayf("\x1b[1;37;41m envrun: %s \x1b[0m", s.env.Name)
+			fmt.Fprintf(t.Err, "\x1b[1;37;41m envrun: %s \x1b[0m\n", s.env.Name)
 		} else {
 			t.Notef("*** %s ***", s.env.Name)
 		}
@@ -324,8 +345,11 @@ supervise it, and why.`,
 		Args: cobra.ArbitraryArgs,
 	}
 	addRunFlags(cmd, t)
+	for _, name := range []string{"explain", "status-fd", "strict-exit"} {
+		cmd.Flags().Lookup(name).Hidden = true
+	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		o = t.run
+		o = t.runFlags
 		return runExplain(cmd.Context(), t, o, args)
 	}
 	return cmd
@@ -411,7 +435,7 @@ func (t *tool) printExplanation(x explanation) error {
 	for _, m := range x.Absent {
 		t.Printf("optional and not there: %s\n", strings.Trim(strings.Join(slices.DeleteFunc([]string{m.Path, m.Field, m.Name}, func(s string) bool { return s == "" }), "/"), "/"))
 	}
-	t.Printf("%d bytes of variables in all\n", x.Bytes)
+	t.Printf("%s of variables in all\n", cli.Count(x.Bytes, "byte"))
 	switch x.Mode {
 	case "exec":
 		t.Printf("envrun becomes %s (exec)\n", cli.Printable(x.Program))
@@ -446,6 +470,12 @@ func (t *tool) unknownCommand(cmd *cobra.Command, args []string) error {
 	var names []string
 	for _, c := range cmd.Commands() {
 		names = append(names, c.Name())
+	}
+	if t.flags.yes == "*" && slices.Contains(os.Args, "--yes") {
+		return &cli.StatusError{Exit: run.CodeFailed, Err: &cli.HintError{Err: fmt.Errorf("envrun has no command %q", args[0]), Code: cli.CodeUsage, Hint: "if it is an environment: --yes=" + args[0]}}
+	}
+	if t.runFlags.keepEnv == "*" {
+		return &cli.StatusError{Exit: run.CodeFailed, Err: &cli.HintError{Err: fmt.Errorf("envrun has no command %q", args[0]), Code: cli.CodeUsage, Hint: "if it is a variable: --keep-env=" + args[0]}}
 	}
 	near := project.Nearest(args[0], names)
 	err := error(&cli.HintError{

@@ -50,7 +50,7 @@ history and is visible to other processes for a moment: prefer the other two.`,
 }
 
 func runSet(ctx context.Context, t *tool, o setOptions, args []string) error {
-	s, err := t.open(ctx)
+	s, err := t.openToWrite(ctx)
 	if err != nil {
 		return err
 	}
@@ -85,7 +85,8 @@ func runSet(ctx context.Context, t *tool, o setOptions, args []string) error {
 		}
 	}
 	if len(waiting) > 1 && !t.Interactive() {
-		return cli.Usagef("envrun set", "stdin holds one value, but %s want one each", strings.Join(waiting, ", "))
+		// What stands there may be a value in the wrong place: it is not said back.
+		return cli.Usagef("envrun set", "stdin holds one value, and %d names wait for one; a value of its own is given as NAME=VALUE", len(waiting))
 	}
 	// Names are checked before anybody is asked to type a value for them.
 	for _, name := range waiting {
@@ -95,6 +96,9 @@ func runSet(ctx context.Context, t *tool, o setOptions, args []string) error {
 	}
 	if err := t.allow(ctx, s.env, "was changed"); err != nil {
 		return err
+	}
+	for _, c := range changes {
+		t.noteNames(c.Set)
 	}
 	for _, name := range waiting {
 		value, err := t.readValue(ctx, name, o.trim)
@@ -120,10 +124,7 @@ func runSet(ctx context.Context, t *tool, o setOptions, args []string) error {
 		}
 		list = append(list, *c)
 	}
-	before, err := t.versions(ctx, s, order)
-	if err != nil {
-		return err
-	}
+	before := t.versions(ctx, s, order)
 	infos, err := s.vault.Apply(ctx, s.env.Name, list)
 	if err != nil {
 		return err
@@ -142,26 +143,20 @@ func runSet(ctx context.Context, t *tool, o setOptions, args []string) error {
 	return nil
 }
 
-// versions are the present versions of paths, 0 for one that is not there.
-func (t *tool) versions(ctx context.Context, s selected, paths []vault.Path) ([]uint64, error) {
+// versions are the present versions of paths, 0 for one that is not there: only
+// to say afterwards what was as it was, so what goes wrong is left to Apply.
+func (t *tool) versions(ctx context.Context, s selected, paths []vault.Path) []uint64 {
 	versions := make([]uint64, len(paths))
 	for i, path := range paths {
-		secret, err := s.vault.Get(ctx, s.env.Name, path)
-		switch vault.KindOf(err) {
-		case vault.KindNotFound:
-			continue
+		for info, err := range s.vault.List(ctx, s.env.Name, path) {
+			if err == nil && info.Path == path {
+				versions[i] = info.Version
+			}
+			break // the path itself comes first
 		}
-		if err != nil {
-			return nil, err
-		}
-		versions[i] = secret.Version
 	}
-	return versions, nil
+	return versions
 }
-
-// maxTyped is the longest line a terminal hands over: it cuts a longer one
-// off at 4,096 bytes without a word (auth F12).
-const maxTyped = 4095
 
 func (t *tool) readValue(ctx context.Context, name string, trim bool) (vault.Value, error) {
 	if t.Interactive() {
@@ -169,8 +164,8 @@ func (t *tool) readValue(ctx context.Context, name string, trim bool) (vault.Val
 		if err != nil {
 			return vault.Value{}, err
 		}
-		if len(line) >= maxTyped {
-			return vault.Value{}, &cli.HintError{Err: fmt.Errorf("the value of %s is too long to type: a terminal cuts a line off at %d bytes", name, maxTyped), Code: "E_USAGE", Hint: "envrun set " + name + " < FILE"}
+		if len(line) == 0 {
+			return vault.Value{}, &cli.HintError{Err: errors.New("nothing was typed: no value for " + name), Code: cli.CodeUsage, Hint: "to set it empty on purpose: envrun set " + name + "="}
 		}
 		return vault.NewValue(line), nil
 	}
@@ -186,7 +181,7 @@ func (t *tool) readValue(ctx context.Context, name string, trim bool) (vault.Val
 		return vault.Value{}, fmt.Errorf("the value of %s is longer than %d bytes", name, vault.MaxValue)
 	}
 	if len(value) == 0 {
-		return vault.Value{}, &cli.HintError{Err: errors.New("stdin is empty: no value for " + name), Code: "E_USAGE", Hint: "envrun set " + name + "=   (to set it empty on purpose)"}
+		return vault.Value{}, &cli.HintError{Err: errors.New("stdin is empty: no value for " + name), Code: cli.CodeUsage, Hint: "to set it empty on purpose: envrun set " + name + "="}
 	}
 	if n := len(value); value[n-1] == '\n' {
 		if trim {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"envrun/auth/keychain"
 	"envrun/cmd/internal/cli"
 	"envrun/envrun/project"
+	"envrun/envrun/run"
 	"envrun/vault"
 	"envrun/vault/filevault"
 
@@ -27,7 +29,9 @@ type tool struct {
 	now            func() time.Time
 	goos           string
 	flags          globals
-	run            runOptions // the root's own run flags
+	runFlags       runOptions // the root's own run flags
+	statusFile     *os.File   // --status-fd
+	base           string     // the project's folder, which errors name files from; empty until it is known
 	releaseSignals func()
 }
 
@@ -37,14 +41,36 @@ func (t *tool) begin(cmd *cobra.Command) error {
 	switch t.flags.errorFormat {
 	case "text", "json":
 	default:
-		return cli.Usagef(cmd.CommandPath(), "--error-format is text or json, not %q", t.flags.errorFormat)
+		err := cli.Usagef(cmd.CommandPath(), "--error-format is text or json, not %q", t.flags.errorFormat)
+		if runs(cmd) {
+			err = &cli.StatusError{Exit: run.CodeFailed, Err: err}
+		}
+		return err
+	}
+	if cmd.Flags().Changed("env") && t.flags.env == "" {
+		// An unset variable in a script must not run the default environment.
+		err := cli.Usagef(cmd.CommandPath(), "-e names no environment: it is empty")
+		if runs(cmd) {
+			err = &cli.StatusError{Exit: run.CodeFailed, Err: err}
+		}
+		return err
 	}
 	return nil
 }
 
+// explain turns an error into what the user is told.
+func (t *tool) explain(err error) cli.Report {
+	return cli.Explainer{Base: t.base, More: explainers()}.Explain(err)
+}
+
+// yes reports whether --yes confirms a protected environment by its name.
+func (t *tool) yes(env vault.Env) bool {
+	return slices.Contains(strings.Split(t.flags.yes, ","), string(env))
+}
+
 // fail prints an error and returns the exit status it asks for.
 func (t *tool) fail(err error) int {
-	r := cli.Explain(err)
+	r := t.explain(err)
 	if t.flags.errorFormat == "json" {
 		r.WriteJSON(t.Err)
 	} else {
@@ -77,7 +103,7 @@ func (t *tool) userDir(own, xdg, below, windows string) (string, error) {
 	}
 	home, err := os.UserHomeDir()
 	if err != nil {
-		return "", &cli.HintError{Err: errors.New("there is no home folder to keep settings in: HOME is not set"), Code: "E_CONFIG", Hint: "export " + own + "=/some/folder"}
+		return "", &cli.HintError{Err: errors.New("there is no home folder to keep settings in: HOME is not set"), Code: cli.CodeConfig, Hint: "export HOME=/some/folder, or both ENVRUN_CONFIG_DIR and ENVRUN_STATE_DIR"}
 	}
 	return filepath.Join(home, filepath.FromSlash(below), "envrun"), nil
 }
@@ -89,7 +115,20 @@ func (t *tool) project() (*project.Project, error) {
 		return nil, fmt.Errorf("the working directory: %w", err)
 	}
 	home, _ := os.UserHomeDir()
-	return project.Find(project.FindOptions{Dir: dir, Config: t.flags.config, Home: home})
+	p, err := project.Find(project.FindOptions{Dir: dir, Config: t.flags.config, Home: home})
+	if err == nil {
+		t.base = p.Dir
+	}
+	return p, err
+}
+
+// named is the environment that an argument names.
+func named(p *project.Project, name string) (project.Env, error) {
+	if env, ok := p.Env(vault.Env(name)); ok {
+		return env, nil
+	}
+	known := p.EnvNames()
+	return project.Env{}, &project.EnvError{Name: name, From: "the argument", Nearest: string(project.Nearest(name, known)), Known: known, File: p.File}
 }
 
 // selected is a project, one environment of it, and the vault that holds it.
@@ -116,10 +155,32 @@ func (t *tool) open(ctx context.Context) (selected, error) {
 	return selected{p, env, v}, nil
 }
 
+// openToWrite is open for a command that writes, which takes a member's name: of
+// whoever brings a bare key the grant says who they are.
+func (t *tool) openToWrite(ctx context.Context) (selected, error) {
+	s, err := t.open(ctx)
+	if err != nil || t.Getenv("ENVRUN_KEY") == "" {
+		return s, err
+	}
+	return s, t.signAs(ctx, &s)
+}
+
+func (t *tool) signAs(ctx context.Context, s *selected) error {
+	o, err := t.vaultOptions(s.env.Vault)
+	if err != nil || o.Member != "" {
+		return err
+	}
+	if o.Member, err = s.vault.Mine(ctx, s.env.Name); err != nil {
+		return err
+	}
+	s.vault, err = filevault.Open(ctx, o)
+	return err
+}
+
 // vault opens the file vault at a place that the project file names.
 func (t *tool) vault(ctx context.Context, place string) (*filevault.Vault, error) {
 	if strings.Contains(place, "://") {
-		return nil, &cli.HintError{Err: fmt.Errorf("the vault %s is a server, and this envrun opens file vaults only", cli.Printable(place)), Code: "E_CONFIG", Hint: `set vault = ".envrun/vault" in envrun.toml`}
+		return nil, &cli.HintError{Err: fmt.Errorf("the vault %s is a server, and this envrun opens file vaults only", cli.Printable(place)), Code: cli.CodeConfig, Hint: `set vault = ".envrun/vault" in envrun.toml`}
 	}
 	o, err := t.vaultOptions(place)
 	if err != nil {
@@ -129,13 +190,14 @@ func (t *tool) vault(ctx context.Context, place string) (*filevault.Vault, error
 }
 
 func (t *tool) vaultOptions(place string) (filevault.Options, error) {
-	state, err := t.stateDir()
-	if err != nil {
-		return filevault.Options{}, err
-	}
 	me, err := t.me()
 	if err != nil {
 		return filevault.Options{}, err
+	}
+	state, err := t.stateDir()
+	if err != nil && me.ci == nil {
+		// Names can be read all the same; opening a key takes a place to pin it.
+		me.identity = func(context.Context) (*agekey.Identity, error) { return nil, err }
 	}
 	return filevault.Options{
 		Dir:          place,
@@ -160,15 +222,15 @@ func (t *tool) me() (me, error) {
 	if text := t.Getenv("ENVRUN_KEY"); text != "" {
 		id, ci, err := agekey.ParseKey(text)
 		if err != nil {
-			return me{}, &cli.HintError{Err: fmt.Errorf("ENVRUN_KEY: %w", err), Code: "E_AUTH", Hint: "set ENVRUN_KEY to an age identity (AGE-SECRET-KEY-…) or a CI key string (envrun-ci-1:…)"}
+			return me{}, &cli.HintError{Err: fmt.Errorf("ENVRUN_KEY: %w", err), Code: cli.CodeAuth, Hint: "set ENVRUN_KEY to an age identity (AGE-SECRET-KEY-…) or a CI key string (envrun-ci-1:…)"}
 		}
-		return me{identity: func(context.Context) (*agekey.Identity, error) { return id, nil }, ci: ci}, nil
+		return me{member: t.Getenv("ENVRUN_MEMBER"), identity: func(context.Context) (*agekey.Identity, error) { return id, nil }, ci: ci}, nil
 	}
+	var facts agekey.Facts
 	home, err := t.home()
-	if err != nil {
-		return me{}, err
+	if err == nil {
+		facts, err = home.Facts()
 	}
-	facts, err := home.Facts()
 	if err != nil {
 		// Names can be read without an identity; what needs one fails with this.
 		return me{identity: func(context.Context) (*agekey.Identity, error) { return nil, err }}, nil
@@ -225,7 +287,7 @@ func (t *tool) firstContact(ctx context.Context, c filevault.Contact) error {
 		return err
 	}
 	if !ok {
-		return &cli.HintError{Err: fmt.Errorf("the key of %s was not accepted", c.Env), Code: "E_AUTH", Hint: "ask a member of the vault for: envrun vault status"}
+		return &cli.HintError{Err: fmt.Errorf("the key of %s was not accepted", c.Env), Code: cli.CodeAuth, Hint: "ask a member of the vault for: envrun vault status"}
 	}
 	return nil
 }
@@ -233,19 +295,19 @@ func (t *tool) firstContact(ctx context.Context, c filevault.Contact) error {
 // allow asks before a protected environment is changed or used (runner K4).
 // what ends the sentence "nothing …": "was changed", "was run".
 func (t *tool) allow(ctx context.Context, env project.Env, what string) error {
-	if !env.Protected || t.flags.yes == string(env.Name) {
+	if !env.Protected || t.yes(env.Name) {
 		return nil
 	}
 	need := fmt.Sprintf("--yes=%s", env.Name)
 	if !t.Interactive() {
-		return &cli.HintError{Err: fmt.Errorf("%s is protected, and nobody is at a terminal to confirm", env.Name), Code: "E_POLICY", Hint: "add " + need}
+		return &cli.HintError{Err: fmt.Errorf("%s is protected, and nobody is at a terminal to confirm", env.Name), Code: cli.CodePolicy, Hint: "add " + need}
 	}
 	answer, err := t.Ask(ctx, fmt.Sprintf("%s is protected. Type its name to go on: ", env.Name), need)
 	if err != nil {
 		return err
 	}
 	if answer != string(env.Name) {
-		return &cli.HintError{Err: fmt.Errorf("%s is protected, and its name was not typed: nothing %s", env.Name, what), Code: "E_POLICY", Hint: "type " + string(env.Name) + ", or add " + need}
+		return &cli.HintError{Err: fmt.Errorf("%s is protected, and its name was not typed: nothing %s", env.Name, what), Code: cli.CodePolicy, Hint: "type " + string(env.Name) + ", or add " + need}
 	}
 	return nil
 }
@@ -263,7 +325,7 @@ func field(p *project.Project, s string) (vault.Path, vault.FieldName, error) {
 	}
 	f, err := vault.ParseFieldName(name)
 	if err == nil && path == "" {
-		err = &cli.HintError{Err: fmt.Errorf("%s has no path: envrun.toml names no project that it would be a field of", s), Code: "E_CONFIG", Hint: `set project = "NAME" in envrun.toml, or write PATH/` + s}
+		err = &cli.HintError{Err: fmt.Errorf("%s has no path: envrun.toml names no project that it would be a field of", s), Code: cli.CodeConfig, Hint: `set project = "NAME" in envrun.toml, or write PATH/` + s}
 	}
 	return path, f, err
 }
@@ -272,7 +334,7 @@ func field(p *project.Project, s string) (vault.Path, vault.FieldName, error) {
 func secretPath(p *project.Project, args []string) (vault.Path, error) {
 	if len(args) == 0 {
 		if p.Name == "" {
-			return "", &cli.HintError{Err: errors.New("which secret? envrun.toml names no project"), Code: "E_CONFIG", Hint: "envrun list"}
+			return "", &cli.HintError{Err: errors.New("which secret? envrun.toml names no project"), Code: cli.CodeConfig, Hint: "envrun list"}
 		}
 		return p.Name, nil
 	}

@@ -222,12 +222,12 @@ func (l *layer) env(name vault.Env) (envLayer, bool) {
 	return envLayer{}, false
 }
 
-// AddEnv adds [env.NAME] after the last environment of a project file's text
+// AddEnv adds [env.NAME], protected or not, after the last environment of a project file's text
 // and keeps every other byte (a text that does not end with a newline gets
 // one). The *Error is KindExists if the environment is there, KindInvalid if
 // the text or the name is not right, and KindUnsupported, with the line, if
 // the text is written in a form that cannot be added to; its Pos has no File.
-func AddEnv(text []byte, name vault.Env) ([]byte, error) {
+func AddEnv(text []byte, name vault.Env, protected bool) ([]byte, error) {
 	if _, err := vault.ParseEnv(string(name)); err != nil {
 		return nil, &Error{Kind: vault.KindInvalid, Key: "env", Detail: detail(err)}
 	}
@@ -255,6 +255,9 @@ func AddEnv(text []byte, name vault.Env) ([]byte, error) {
 		gap = false
 	}
 	insert := envHeader(name) + d.eol
+	if protected {
+		insert += "protected = true" + d.eol
+	}
 	if gap && d.blankBefore(at) == at {
 		insert = d.eol + insert
 	}

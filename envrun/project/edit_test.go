@@ -67,7 +67,7 @@ func TestAddEnv(t *testing.T) {
 		{"empty", "", "[env.new]\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, err := project.AddEnv([]byte(c.text), "new")
+			got, err := project.AddEnv([]byte(c.text), "new", false)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -76,10 +76,10 @@ func TestAddEnv(t *testing.T) {
 			}
 		})
 	}
-	if got, err := project.AddEnv([]byte(top+"[env.a]\n"), "eu.prod"); err != nil || string(got) != top+"[env.a]\n[env.\"eu.prod\"]\n" {
+	if got, err := project.AddEnv([]byte(top+"[env.a]\n"), "eu.prod", false); err != nil || string(got) != top+"[env.a]\n[env.\"eu.prod\"]\n" {
 		t.Errorf("a name with a dot: %q, %v", got, err)
 	}
-	refuse(t, "AddEnv", project.AddEnv, []refusal{
+	refuse(t, "AddEnv", func(text []byte, name vault.Env) ([]byte, error) { return project.AddEnv(text, name, false) }, []refusal{
 		{top + "[env.new]\n", "new", vault.KindExists, 2},
 		{top + "env = { a = {} }\n", "new", vault.KindUnsupported, 2},
 		{top + "[env.a]\n", "New", vault.KindInvalid, 0},
@@ -216,7 +216,7 @@ func FuzzEdit(f *testing.F) {
 	seeds(f)
 	f.Fuzz(func(t *testing.T, text []byte) {
 		was := bytes.Clone(text)
-		added, err := project.AddEnv(text, "zz-new")
+		added, err := project.AddEnv(text, "zz-new", false)
 		if !bytes.Equal(text, was) {
 			t.Fatal("the text that was given is changed")
 		}

@@ -225,7 +225,7 @@ func TestParseRefuses(t *testing.T) {
 		{"empty only", top + "[[inject]]\npath='a'\nonly = []", 4, "inject.only", "inject nothing", ""},
 		{"empty env", top + "[[inject]]\npath='a'\nenv = []", 4, "inject.env", "no environment", ""},
 		{"bad pattern", top + "[[inject]]\npath='a'\nonly = ['[a']", 4, "inject.only", "not a pattern", ""},
-		{"bad field", top + "[[inject]]\npath='a'\nonly = ['a b']", 4, "inject.only", "a b", ""},
+		{"bad field", top + "[[inject]]\npath='a'\nonly = ['a b']", 4, "inject.only", "goes on with a character", ""},
 		{"rename to no name", top + "[[inject]]\npath='a'\nrename={x='a-b'}", 4, "inject.rename", "not a variable's name", ""},
 		{"rename of what is left out", top + "[[inject]]\npath='a'\nonly=['y']\nrename={x='X'}", 5, "inject.rename", "only leaves out", ""},
 		{"rename of an exception", top + "[[inject]]\npath='a'\nexcept=['x*']\nrename={x='X'}", 5, "inject.rename", "except leaves out", ""},

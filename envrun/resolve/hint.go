@@ -88,7 +88,8 @@ func hasField(info vault.Info, f vault.FieldName) bool {
 func (w *work) others() []vault.Env {
 	var out []vault.Env
 	for _, e := range w.project.Envs {
-		if e.Name != w.env.Name && e.Vault == w.env.Vault && len(out) < maxEnvs {
+		// Never a protected one: a hint must not send its secrets elsewhere.
+		if e.Name != w.env.Name && !e.Protected && e.Vault == w.env.Vault && len(out) < maxEnvs {
 			out = append(out, e.Name)
 		}
 	}

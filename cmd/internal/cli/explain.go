@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -30,6 +31,8 @@ type Report struct {
 	Hints   []string `json:"hints,omitempty"`
 	Exit    int      `json:"exit"`
 	Quiet   bool     `json:"-"` // the status says it all
+
+	base string
 }
 
 // Codes of reports (runner E5). They are stable; messages are not.
@@ -80,9 +83,6 @@ type StatusError struct {
 func (e *StatusError) Error() string { return e.Err.Error() }
 func (e *StatusError) Unwrap() error { return e.Err }
 
-// ErrDiffer is how a comparison that was printed says that there is a difference.
-var ErrDiffer = errors.New("they differ")
-
 // ErrDeclined is a "no" to a question.
 var ErrDeclined = errors.New("not confirmed: nothing was changed")
 
@@ -127,7 +127,9 @@ func Several(errs []error) error {
 
 type several struct{ errs []error }
 
-func (e *several) Error() string {
+func (e *several) Error() string { return strings.Join(e.lines(), "\n") }
+
+func (e *several) lines() []string {
 	lines := make([]string, 0, len(e.errs))
 	for i, err := range e.errs {
 		if i == 20 {
@@ -136,68 +138,86 @@ func (e *several) Error() string {
 		}
 		lines = append(lines, err.Error())
 	}
-	return strings.Join(lines, "\n")
+	return lines
 }
 
 func (e *several) Unwrap() []error { return e.errs }
 
-// An Explainer adds what it knows of one kind of error to its report and says
-// whether it knew it. The packages whose errors need words of their own are
-// told to Explain by the command, through Explainers.
-type Explainer func(err error, r *Report) bool
+// Explainer turns errors into reports: the one place where an error meets the
+// names of commands.
+type Explainer struct {
+	// Base is what relative file names in errors are relative to; hints name
+	// files as they are found from where the user stands.
+	Base string
 
-// Explainers are asked in order before the table of kinds.
-var Explainers []Explainer
+	// More are asked in order before the table of kinds: each adds what it knows
+	// of one kind of error to its report, and says whether it knew it.
+	More []func(err error, r *Report) bool
+}
 
-// Explain turns an error into what the user is told: the one place where an
-// error meets the names of commands.
-func Explain(err error) Report {
-	r := Report{Message: err.Error(), Code: CodeFailed, Exit: ExitFailed}
-	explain(err, &r)
+// Explain turns an error into what the user is told.
+func (x Explainer) Explain(err error) Report {
+	r := Report{Message: err.Error(), Code: CodeFailed, base: x.Base}
+	x.explain(err, &r)
 	var status *StatusError
-	if errors.As(err, &status) {
+	switch {
+	case errors.As(err, &status):
 		r.Exit = status.Exit
+	case r.Exit != 0:
+	case r.Code == CodeUsage:
+		r.Exit = ExitUsage
+	default:
+		r.Exit = ExitFailed
 	}
 	var near *nearError
 	if errors.As(err, &near) {
 		r.Hints = append([]string{fmt.Sprintf("did you mean %s?", near.near)}, r.Hints...)
 	}
 	r.Message = Printable(r.Message)
+	var many *several
+	if errors.As(err, &many) {
+		lines := many.lines()
+		for i := range lines {
+			lines[i] = Printable(lines[i])
+		}
+		r.Message = strings.Join(lines, "\n")
+	}
 	for i := range r.Hints {
 		r.Hints[i] = Printable(r.Hints[i])
 	}
 	return r
 }
 
-func explain(err error, r *Report) {
+func (x Explainer) explain(err error, r *Report) {
 	var usage *UsageError
 	var hint *HintError
 	var need *NeedsAnswer
 	switch {
-	case errors.Is(err, ErrDiffer):
-		r.Quiet = true
-		return
 	case errors.Is(err, ErrShown):
 		r.Quiet = true
 		return
 	case errors.Is(err, ErrInterrupted), errors.Is(err, context.Canceled):
-		r.Message, r.Exit = "interrupted: nothing was changed", 130
+		r.Message, r.Exit = "interrupted", 130
+		return
+	case errors.Is(err, ErrLines):
+		r.Code = CodeUsage
+		r.hint("read it from a file: envrun set NAME < FILE")
 		return
 	case errors.As(err, &usage):
-		r.Code, r.Exit = CodeUsage, ExitUsage
-		r.hint(usage.Command + " --help")
+		r.Code = CodeUsage
+		r.hint("%s", usage.Command+" --help")
 		return
 	case errors.As(err, &hint):
 		r.Code = hint.Code
-		r.hint(hint.Hint)
+		r.hint("%s", hint.Hint)
 		return
 	case errors.As(err, &need):
 		r.Code = CodePolicy
-		r.hint(need.Need)
+		r.hint("%s", need.Need)
 		return
 	}
-	for _, e := range Explainers {
-		if e(err, r) {
+	for _, more := range x.More {
+		if more(err, r) {
 			return
 		}
 	}
@@ -210,35 +230,51 @@ func explain(err error, r *Report) {
 }
 
 func (r *Report) hint(format string, args ...any) {
-	if format == "" {
-		return
+	if h := fmt.Sprintf(format, args...); h != "" {
+		r.Hints = append(r.Hints, h)
 	}
-	if len(args) > 0 {
-		format = fmt.Sprintf(format, args...)
-	}
-	r.Hints = append(r.Hints, format)
 }
 
-// AddHint adds a hint; for Explainers.
+// AddHint adds a hint.
 func (r *Report) AddHint(format string, args ...any) { r.hint(format, args...) }
+
+// Path is a file of an error as the user finds it from here, to be pasted.
+func (r *Report) Path(file string) string {
+	if file == "" {
+		return "."
+	}
+	if !filepath.IsAbs(file) {
+		file = filepath.Join(r.base, file)
+	}
+	if here, err := os.Getwd(); err == nil {
+		if rel, err := filepath.Rel(here, file); err == nil && len(rel) < len(file) {
+			file = rel
+		}
+	}
+	return Quote(file)
+}
 
 // byKind is the table: what a kind of error means for the one who types.
 func (r *Report) byKind(e *vault.Error) {
-	env := "ENV"
+	env, path, file := "ENV", string(e.Path), r.Path(e.File)
 	if e.Env != "" {
 		env = string(e.Env)
 	}
-	path := string(e.Path)
 	switch e.Kind {
 	case vault.KindNotFound:
 		r.Code = CodeMissing
 		r.hint("envrun list -e %s", env)
+		if e.Path != "" {
+			r.hint("envrun history -e %s %s", env, path)
+		}
 	case vault.KindNoEnv:
 		r.Code = CodeMissing
-		r.hint("envrun env list, or to make it: envrun env add %s", env)
+		r.hint("if git has it: git checkout -- %s", file)
+		r.hint("to make it: envrun env add %s", env)
 	case vault.KindNoVault:
 		r.Code = CodeConfig
-		r.hint("envrun init")
+		r.hint("if git has it: git checkout -- %s", file)
+		r.hint("to make one: envrun init")
 	case vault.KindExists:
 		r.Code = CodeConflict
 	case vault.KindInvalid:
@@ -248,41 +284,40 @@ func (r *Report) byKind(e *vault.Error) {
 		r.hint("look at what is there now, then try again: envrun history -e %s %s", env, path)
 	case vault.KindDenied:
 		r.Code = CodeAuth
-		r.hint("who has a key: envrun vault status; which identity you use: envrun key show")
+		r.hint("who has a key: envrun vault status")
+		r.hint("which identity you use: envrun key show")
 	case vault.KindNoIdentity:
 		r.Code = CodeAuth
 		r.hint("envrun key new, or in CI set ENVRUN_KEY")
 	case vault.KindTampered:
 		r.Code = CodeTampered
+		r.hint("nothing of it was used; look at who changed it: git log -- %s", file)
 		if e.Path != "" {
-			r.hint("nothing of it was used; look at who changed it: git log -- %s", orDot(e.File))
-			r.hint("to bring back a version that is genuine: envrun rollback -e %s %s --to N (envrun history -e %s %s lists them)", env, path, env, path)
-		} else {
-			r.hint("nothing of it was used; look at who changed it: git log -- %s", orDot(e.File))
+			r.hint("to bring back a genuine version: envrun history -e %s %s, then envrun rollback -e %s %s --to N", env, path, env, path)
 		}
 	case vault.KindMalformed:
 		r.Code = CodeTampered
-		r.hint("bring the file back as git has it: git checkout -- %s", orDot(e.File))
+		r.hint("bring the file back as git has it: git checkout -- %s", file)
 	case vault.KindUnmerged:
 		r.Code = CodeConflict
-		r.hint("take one side: git checkout --ours -- %s (or --theirs), then set again what the other had", orDot(e.File))
+		r.hint("take one side: git checkout --ours -- %s (or --theirs), then set again what the other had", file)
 	case vault.KindVersion:
 		r.Code = CodeConfig
-		r.hint("install a newer envrun; this one is the latest it can read")
+		r.hint("install a newer envrun: this one cannot read it")
 	case vault.KindInsecure:
 		r.Code = CodePolicy
 		if e.File != "" {
-			r.hint("ls -l %s", e.File)
+			r.hint("ls -ld %s", file)
 		}
 	case vault.KindBusy:
 		r.Code = CodeConflict
 		r.hint("wait for it to end, and try again")
 	case vault.KindReadOnly:
 		r.Code = CodeIO
-		r.hint("check the permissions: ls -ld %s", orDot(e.File))
+		r.hint("check the permissions: ls -ld %s", file)
 	case vault.KindFull:
 		r.Code = CodeIO
-		r.hint("free some space (df -h %s) and try again; nothing was half-written", orDot(e.File))
+		r.hint("free some space (df -h %s) and try again; nothing was half-written", file)
 	case vault.KindUnavailable:
 		r.Code = CodeOffline
 		r.hint("envrun doctor")
@@ -291,13 +326,6 @@ func (r *Report) byKind(e *vault.Error) {
 	default:
 		r.bySystem(e)
 	}
-}
-
-func orDot(file string) string {
-	if file == "" {
-		return "."
-	}
-	return file
 }
 
 func (r *Report) bySystem(err error) {

@@ -13,11 +13,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"strings"
 	"syscall"
+	"unicode/utf8"
 
 	"golang.org/x/term"
 )
@@ -32,6 +32,8 @@ type Streams struct {
 
 	// NoInput is set by --no-input: no question is asked though somebody may be there.
 	NoInput bool
+
+	outErr *error
 }
 
 // IsTerminal reports whether f is a terminal.
@@ -65,22 +67,44 @@ func (s Streams) Interactive() bool {
 	return !s.NoInput && s.CI() == "" && s.Agent() == "" && IsTerminal(s.In) && IsTerminal(s.Err)
 }
 
-// Printf prints a result.
-func (s Streams) Printf(format string, args ...any) { fmt.Fprintf(s.Out, format, args...) }
+// Printf prints a result. That it could not be printed is kept for OutErr.
+func (s Streams) Printf(format string, args ...any) {
+	if _, err := fmt.Fprintf(s.Out, format, args...); err != nil && s.outErr != nil && *s.outErr == nil {
+		*s.outErr = err
+	}
+}
 
-// Notef prints words: to stderr, with the name of the program before them.
+// KeepOutErr makes Streams keep the first error of Printf.
+func (s *Streams) KeepOutErr() { s.outErr = new(error) }
+
+// OutErr is the first error of Printf: a result that did not arrive.
+func (s Streams) OutErr() error {
+	if s.outErr == nil {
+		return nil
+	}
+	return *s.outErr
+}
+
+// Notef prints words: to stderr, with the name of the program before them. What
+// could steer a terminal is made printable, as in all that goes to stderr.
 func (s Streams) Notef(format string, args ...any) {
-	fmt.Fprintf(s.Err, "envrun: "+format+"\n", args...)
+	s.Sayf("envrun: "+format, args...)
 }
 
 // Sayf prints words without the name before them: the lines of a plan, a list.
-func (s Streams) Sayf(format string, args ...any) { fmt.Fprintf(s.Err, format+"\n", args...) }
+func (s Streams) Sayf(format string, args ...any) {
+	lines := strings.Split(fmt.Sprintf(format, args...), "\n")
+	for i, line := range lines {
+		lines[i] = Printable(line)
+	}
+	fmt.Fprintln(s.Err, strings.Join(lines, "\n"))
+}
 
 // ErrInterrupted is what a question answers to Ctrl-C or Ctrl-D.
 var ErrInterrupted = errors.New("interrupted")
 
-// AskHidden reads a line that is not shown as it is typed. need is what to
-// type instead when nobody can be asked.
+// AskHidden reads a line that is not shown as it is typed, of any length a
+// value may have. need is what to type instead when nobody can be asked.
 func (s Streams) AskHidden(ctx context.Context, question, need string) ([]byte, error) {
 	if !s.Interactive() {
 		return nil, &NeedsAnswer{Question: question, Need: need}
@@ -88,37 +112,82 @@ func (s Streams) AskHidden(ctx context.Context, question, need string) ([]byte, 
 	ctx, stop := interruptible(ctx)
 	defer stop()
 	fd := int(s.In.Fd())
-	before, err := term.GetState(fd)
+	// Raw, since a terminal that edits lines cuts them off at 4,096 bytes
+	// without a word (auth F12), and before the question, since a quick hand
+	// answers while the terminal still echoes.
+	before, err := term.MakeRaw(fd)
 	if err != nil {
 		return nil, err
 	}
-	fmt.Fprint(s.Err, question)
+	defer func() {
+		_ = term.Restore(fd, before)
+		fmt.Fprintln(s.Err)
+	}()
+	fmt.Fprint(s.Err, Printable(question))
 	type answer struct {
 		line []byte
 		err  error
 	}
 	got := make(chan answer, 1)
 	go func() {
-		line, err := term.ReadPassword(fd)
+		line, err := readHidden(s.In)
 		got <- answer{line, err}
 	}()
 	select {
-	case <-ctx.Done():
-		// The read cannot be called off, but the terminal must not stay without echo.
-		_ = term.Restore(fd, before)
-		fmt.Fprintln(s.Err)
+	case <-ctx.Done(): // the read cannot be called off, but we are about to end
 		return nil, ErrInterrupted
 	case a := <-got:
-		fmt.Fprintln(s.Err)
-		if errors.Is(a.err, io.EOF) {
-			return nil, ErrInterrupted
-		}
 		return a.line, a.err
 	}
 }
 
-// interruptible ends a question at Ctrl-C or a polite kill, so that the
-// terminal is put right before we go.
+// ErrLines is a paste of several lines where one was asked for. Taking the
+// first would hand the others to the shell.
+var ErrLines = errors.New("several lines came at once where one was asked for")
+
+// maxHidden is the longest answer, in bytes: that of a value.
+const maxHidden = 1 << 20
+
+// readHidden reads a line from a raw terminal.
+func readHidden(in *os.File) ([]byte, error) {
+	var line []byte
+	buf := make([]byte, 4096)
+	for {
+		n, err := in.Read(buf)
+		if err != nil || n == 0 {
+			return nil, ErrInterrupted
+		}
+		for i, c := range buf[:n] {
+			switch c {
+			case '\r', '\n':
+				if rest := strings.Trim(string(buf[i+1:n]), "\r\n"); rest != "" || waiting(in) {
+					drain(in)
+					clear(line)
+					return nil, ErrLines
+				}
+				return line, nil
+			case 3: // Ctrl-C
+				return nil, ErrInterrupted
+			case 4: // Ctrl-D
+				if len(line) == 0 {
+					return nil, ErrInterrupted
+				}
+			case 8, 127: // backspace
+				_, size := utf8.DecodeLastRune(line)
+				line = line[:len(line)-size]
+			case 21: // Ctrl-U
+				line = line[:0]
+			default:
+				if len(line) < maxHidden {
+					line = append(line, c)
+				}
+			}
+		}
+	}
+}
+
+// interruptible ends a question at a polite kill, and one that is typed in the
+// open at Ctrl-C, so that the terminal is put right before we go.
 func interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
 	return signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 }
@@ -130,7 +199,7 @@ func (s Streams) Ask(ctx context.Context, question, need string) (string, error)
 	}
 	ctx, stop := interruptible(ctx)
 	defer stop()
-	fmt.Fprint(s.Err, question)
+	fmt.Fprint(s.Err, Printable(question))
 	type answer struct {
 		line string
 		err  error
@@ -173,11 +242,12 @@ type NeedsAnswer struct {
 }
 
 func (e *NeedsAnswer) Error() string {
-	return fmt.Sprintf("nobody can be asked %q: this is not a terminal", strings.TrimSpace(e.Question))
+	return fmt.Sprintf("nobody can be asked %q here", strings.TrimSpace(e.Question))
 }
 
-// Printable is s with everything that could steer a terminal (control
-// characters, escape sequences, bidi and zero-width characters) shown as \u{…}.
+// Printable is s with everything that could steer a terminal or forge a line
+// (control characters, line ends, escape sequences, bidi and zero-width
+// characters) shown as \u{…}.
 // What a person did not write here goes through it before it is printed.
 func Printable(s string) string {
 	clean := true
@@ -203,8 +273,6 @@ func Printable(s string) string {
 
 func safe(r rune) bool {
 	switch {
-	case r == '\n', r == '\t':
-		return true
 	case r < 0x20, 0x7f <= r && r < 0xa0, r == 0xfffd:
 		return false
 	case 0x200b <= r && r <= 0x200f, 0x202a <= r && r <= 0x202e, 0x2060 <= r && r <= 0x2069, r == 0xfeff, r == 0x061c, r == 0x2028, r == 0x2029:
@@ -213,4 +281,23 @@ func safe(r rune) bool {
 		return false
 	}
 	return true
+}
+
+// Quote is s as a word of a POSIX shell, to be pasted.
+func Quote(s string) string {
+	plain := s != "" && !strings.ContainsFunc(s, func(r rune) bool {
+		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("@%_+=:,./-", r))
+	})
+	if plain {
+		return s
+	}
+	return "'" + strings.ReplaceAll(Printable(s), "'", `'\''`) + "'"
+}
+
+// Count is "1 secret", "2 secrets".
+func Count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
