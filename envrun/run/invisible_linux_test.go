@@ -79,6 +79,22 @@ func TestInvisible(t *testing.T) {
 	})
 }
 
+// A program that is to end with its parent still is when envrun became it: that
+// belongs to a thread, and execve from another one loses it.
+func TestParentDeathSignal(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("python3"); err != nil {
+		t.Skip("python3 asks for the signal, and is not here")
+	}
+	const prctl = "import ctypes, os, sys; c = ctypes.CDLL(None); n = ctypes.c_int(); "
+	inner := modes()[1].command(t, "python3", "-c", prctl+"c.prctl(2, ctypes.byref(n)); print(n.value)")
+	cmd := exec.Command("python3", append([]string{"-c", prctl + "c.prctl(1, 12); os.execv(sys.argv[1], sys.argv[1:])", inner.Path}, inner.Args[1:]...)...)
+	cmd.Env = inner.Env
+	if got := output(t, cmd); got != "12\n" {
+		t.Errorf("the signal is %s, want 12", got)
+	}
+}
+
 // A program linked as envrun is keeps every ignored signal ignored, not only those that
 // the Go runtime leaves alone (runner S7).
 func TestIgnoredSignals(t *testing.T) {

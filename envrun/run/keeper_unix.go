@@ -3,6 +3,7 @@
 package run
 
 import (
+	"bufio"
 	"encoding/binary"
 	"io"
 	"os"
@@ -29,8 +30,8 @@ const keeperName = "envrun-terminal"
 // started us has asked for belongs to that thread, and execve from another one loses it.
 func Begin() {
 	runtime.LockOSThread()
-	if len(os.Args) > 3 && os.Args[0] == keeperName {
-		os.Exit(keep(os.Args[1], os.Args[2], os.Args[3:]))
+	if len(os.Args) == 3 && os.Args[0] == keeperName {
+		os.Exit(keep(os.Args[1]))
 	}
 }
 
@@ -59,9 +60,64 @@ func readMessage(r io.Reader) (message, error) {
 	return message{b[0], binary.LittleEndian.Uint32(b[1:])}, err
 }
 
-// keep is the keeper: it starts the program at path and returns its own exit
-// status, which nobody looks at.
-func keep(socket, path string, argv []string) int {
+// An assignment is what the keeper is to start. It comes through the socket: the
+// environment of the keeper itself is empty.
+type assignment struct {
+	path      string
+	argv, env []string
+}
+
+func (a assignment) writeTo(w io.Writer) error {
+	var b []byte
+	text := func(s string) {
+		b = binary.LittleEndian.AppendUint32(b, uint32(len(s)))
+		b = append(b, s...)
+	}
+	text(a.path)
+	for _, list := range [][]string{a.argv, a.env} {
+		b = binary.LittleEndian.AppendUint32(b, uint32(len(list)))
+		for _, s := range list {
+			text(s)
+		}
+	}
+	_, err := w.Write(b)
+	clear(b)
+	return err
+}
+
+func readAssignment(r io.Reader) (a assignment, err error) {
+	r = bufio.NewReader(r) // nothing follows until it is answered
+	number := func() int {
+		var b [4]byte
+		if err == nil {
+			_, err = io.ReadFull(r, b[:])
+		}
+		return int(binary.LittleEndian.Uint32(b[:]))
+	}
+	text := func() string {
+		b := make([]byte, number())
+		if err == nil {
+			_, err = io.ReadFull(r, b)
+		}
+		return string(b)
+	}
+	list := func() (l []string) {
+		for range number() {
+			l = append(l, text())
+			if err != nil {
+				break
+			}
+		}
+		return l
+	}
+	a.path = text()
+	a.argv = list()
+	a.env = list()
+	return a, err
+}
+
+// keep is the keeper. It returns its own exit status, which nobody looks at.
+func keep(socket string) int {
 	fd, err := strconv.Atoi(socket)
 	if err != nil {
 		return CodeFailed
@@ -71,12 +127,16 @@ func keep(socket, path string, argv []string) int {
 	ignoreAgain(true)
 	signals, stop := listen()
 	defer stop()
+	a, err := readAssignment(supervisor)
+	if err != nil || len(a.argv) == 0 {
+		return CodeFailed
+	}
 
-	attr := &syscall.ProcAttr{Env: os.Environ(), Files: []uintptr{0, 1, 2}, Sys: &syscall.SysProcAttr{Setpgid: true, Foreground: true, Ctty: 0}}
+	attr := &syscall.ProcAttr{Env: a.env, Files: []uintptr{0, 1, 2}, Sys: &syscall.SysProcAttr{Setpgid: true, Foreground: true, Ctty: 0}}
 	endWithParent(attr.Sys)
-	program, err := startProcess(path, argv, attr)
+	program, err := startProcess(a.path, a.argv, attr)
 	if err == unix.ENOEXEC {
-		if script, ok := asScript(&Plan{Path: path, Argv: argv}, ""); ok {
+		if script, ok := asScript(&Plan{Path: a.path, Argv: a.argv}, ""); ok {
 			program, err = startProcess(shell, script, attr)
 		}
 	}
@@ -160,7 +220,8 @@ func startKeeper(p *Plan, attr *syscall.ProcAttr) (*keeper, error) {
 	}
 	unix.CloseOnExec(pair[0])
 	attr.Sys = &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 0}
-	argv := append([]string{keeperName, strconv.Itoa(pair[1]), p.Path}, p.Argv...)
+	attr.Env = []string{}
+	argv := []string{keeperName, strconv.Itoa(pair[1]), p.Path} // the path is for people who look at ps
 	process, err := startProcess(self, argv, attr)
 	unix.Close(pair[1])
 	k := &keeper{socket: os.NewFile(uintptr(pair[0]), "keeper"), events: make(chan event, 1)}
@@ -172,7 +233,10 @@ func startKeeper(p *Plan, attr *syscall.ProcAttr) (*keeper, error) {
 		for range process.events { // nobody asks how the keeper does
 		}
 	}()
-	m, err := readMessage(k.socket)
+	var m message
+	if err = (assignment{p.Path, p.Argv, p.env}).writeTo(k.socket); err == nil {
+		m, err = readMessage(k.socket)
+	}
 	switch {
 	case err != nil:
 		k.socket.Close()

@@ -179,8 +179,9 @@ func asScript(p *Plan, dir string) ([]string, bool) {
 
 // interpreter returns what a file needs to run: the program in the first line
 // of a script, or the loader of an ELF program; "" if it is neither.
-func interpreter(file string) string {
-	head := readHead(file, 64<<10)
+func interpreter(file string) string { return interpreterOf(readHead(file, 64<<10)) }
+
+func interpreterOf(head []byte) string {
 	if script, ok := bytes.CutPrefix(head, []byte("#!")); ok {
 		line, _, _ := bytes.Cut(script[:min(len(script), 254)], []byte("\n"))
 		line = bytes.TrimLeft(line, " \t")

@@ -53,7 +53,7 @@ type options struct {
 	Supervise     bool              `json:",omitempty"`
 	Hook          string            `json:",omitempty"` // a file that a clean-up function writes
 	HookWaits     bool              `json:",omitempty"` // and then waits for ever
-	PanicIn       string            `json:",omitempty"` // "masker", "hook"
+	PanicIn       string            `json:",omitempty"` // "masker", "context"
 }
 
 func wrapper() {
@@ -64,7 +64,11 @@ func wrapper() {
 			os.Exit(99)
 		}
 	}
-	status, err := run.Run(context.Background(), o.command(os.Args[1:]))
+	var ctx context.Context = context.Background()
+	if o.PanicIn == "context" {
+		ctx = panicking{ctx}
+	}
+	status, err := run.Run(ctx, o.command(os.Args[1:]))
 	for _, w := range status.Warnings {
 		fmt.Fprintln(os.Stderr, "wrapper: warning:", w)
 	}
@@ -73,6 +77,11 @@ func wrapper() {
 	}
 	status.Exit()
 }
+
+// panicking is a context that panics when it is waited for, which is when everything runs.
+type panicking struct{ context.Context }
+
+func (panicking) Done() <-chan struct{} { panic("context") }
 
 func (o options) command(argv []string) run.Command {
 	env := environ.FromList(os.Environ(), "")

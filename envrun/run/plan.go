@@ -27,7 +27,6 @@ type Plan struct {
 	std     [3]*os.File // what the program's streams are or are copied to
 	mask    [3]bool     // which of them are masked
 	tty     [3]bool     // which of them are terminals; known only if one is masked
-	cmdline string      // the whole command line, on Windows
 }
 
 var streamNames = [3]string{"stdin", "stdout", "stderr"}

@@ -153,7 +153,7 @@ func TestKillAfter(t *testing.T) {
 	}
 	got(t, file, "SIGHUP", 1)
 
-	cmd, file = onProbe(t, mode{"", o})
+	cmd, _ = onProbe(t, mode{"", o})
 	if err := cmd.Process.Signal(unix.SIGTERM); err != nil {
 		t.Fatal(err)
 	}

@@ -77,7 +77,7 @@ func runJob(ctx context.Context, p *Plan, c Command, console <-chan os.Signal) (
 		return setup("making a job", err)
 	}
 	defer windows.CloseHandle(job)
-	process, err := startInJob(p, c.Dir, streams.child, job)
+	process, err := startInJob(p, c, streams.child, job)
 	if err != nil {
 		return status, err
 	}
@@ -153,18 +153,23 @@ func limitJob(job windows.Handle, flags uint32) error {
 
 // startInJob starts the program suspended, puts it into the job before its
 // first instruction, and lets it run.
-func startInJob(p *Plan, dir string, std [3]*os.File, job windows.Handle) (windows.Handle, error) {
+func startInJob(p *Plan, c Command, std [3]*os.File, job windows.Handle) (windows.Handle, error) {
 	fail := func(what string, err error) (windows.Handle, error) {
 		return 0, &Error{Code: CodeFailed, Reason: ReasonSetup, Program: p.program, Detail: what, Err: err}
 	}
-	path, err := windows.UTF16PtrFromString(p.Path)
+	file, commandLine, err := p.commandLine(c)
+	if err != nil {
+		return 0, err
+	}
+	path, err := windows.UTF16PtrFromString(file)
 	if err != nil {
 		return fail("", err)
 	}
-	line, err := windows.UTF16PtrFromString(p.cmdline)
+	line, err := windows.UTF16PtrFromString(commandLine)
 	if err != nil {
 		return fail("", err)
 	}
+	dir := c.Dir
 	var dirp *uint16
 	if dir != "" {
 		info, err := os.Stat(dir)

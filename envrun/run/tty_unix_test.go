@@ -520,6 +520,77 @@ func TestMaskedPromptAppears(t *testing.T) {
 	d.status(0)
 }
 
+// With keys from elsewhere the terminal only takes output: it has the right size
+// all the same, and Ctrl-Z and Ctrl-C work.
+func TestTerminalOutputOnly(t *testing.T) {
+	t.Parallel()
+	each(t, ttyModes(), func(t *testing.T, m mode) {
+		d := atDesk(t, m)
+		d.run("w $P $F until=SIGINT </dev/null")
+		if err := pty.Setsize(d.master, &pty.Winsize{Rows: 50, Cols: 132}); err != nil {
+			t.Fatal(err)
+		}
+		await(t, d.file, "the new size", func(s sighting) bool { return s.Rows == 50 && s.Cols == 132 })
+		d.send("\x1a")
+		d.expect("Stopped")
+		d.expect(prompt)
+		d.send("fg\n")
+		got(t, d.file, "SIGCONT", 1)
+		d.send("\x03")
+		d.status(130)
+	})
+}
+
+// More than a terminal holds can be typed, or pasted, at once.
+func TestTerminalPaste(t *testing.T) {
+	t.Parallel()
+	each(t, ttyModes(), func(t *testing.T, m mode) {
+		d := atDesk(t, m)
+		d.send("w sh -c 'stty -echo; echo on-$((1+1)); wc -c; stty echo'\n")
+		d.expect("on-2")
+		for range 100 {
+			d.send(strings.Repeat("a line that was pasted\n", 20))
+		}
+		d.send("\x04")
+		d.expect("46000")
+		d.status(0)
+	})
+}
+
+// Limits of time count behind a terminal, too.
+func TestTerminalTimeout(t *testing.T) {
+	t.Parallel()
+	for want, program := range map[string]string{
+		"exit 124": "exec sleep 1000",
+		"exit 137": "trap '' TERM; while :; do sleep 1000; done",
+	} {
+		o := &options{Mask: "always", Set: map[string]string{"TOKEN": secret}, Timeout: 300 * time.Millisecond, KillAfter: 30 * time.Millisecond}
+		s := onScreen(t, mode{"", o}.command(t, "sh", "-c", program))
+		if got := s.wait(); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}
+
+// A panic of ours gives the terminal back and ends the program.
+func TestTerminalPanic(t *testing.T) {
+	t.Parallel()
+	program, file := probeScript(t)
+	o := &options{Mask: "always", Set: map[string]string{"TOKEN": secret}, PanicIn: "context"}
+	s := onScreen(t, mode{"", o}.command(t, program, file, "until=SIGTERM"))
+	if got := s.wait(); got != "exit 2" {
+		t.Error(got)
+	}
+	s.expect("panic: context")
+	if after := s.modes(); after != s.before {
+		t.Errorf("the terminal was left as %+v, want %+v", after, s.before)
+	}
+	eventually(t, "the program to end", func() bool {
+		seen, ok := saw(t, file)
+		return !ok || unix.Kill(seen.PID, 0) == unix.ESRCH
+	})
+}
+
 // Values are masked on a terminal, and everything else is left alone.
 func TestMaskedOnTerminal(t *testing.T) {
 	t.Parallel()
@@ -608,10 +679,15 @@ func TestTerminalStatus(t *testing.T) {
 	})
 	t.Run("cannot run", func(t *testing.T) {
 		t.Parallel()
-		for name, want := range map[string]string{"no-such-program": "exit 127", "/etc/passwd": "exit 126", "/": "exit 126"} {
+		lost := writeFile(t, t.TempDir(), "lost", "#!/no/such/interpreter\n", 0o755)
+		for name, want := range map[string]string{"no-such-program": "exit 127", "/etc/passwd": "exit 126", "/": "exit 126", lost: "exit 126"} {
 			s := onScreen(t, masked.command(t, name))
 			if got := s.wait(); got != want {
 				t.Errorf("%s: %s, want %s", name, got, want)
+			}
+			s.expect("wrapper: " + name + ":")
+			if after := s.modes(); after != s.before {
+				t.Errorf("%s: the terminal was left as %+v", name, after)
 			}
 		}
 	})

@@ -72,12 +72,6 @@ func absWindows(dir string) bool {
 	return slash(0) && slash(1) || len(dir) > 2 && dir[1] == ':' && slash(2)
 }
 
-// isBatch says whether a file is run by cmd.exe.
-func isBatch(file string) bool {
-	file = strings.ToLower(file)
-	return strings.HasSuffix(file, ".bat") || strings.HasSuffix(file, ".cmd")
-}
-
 // batchLine is the command line with which cmd.exe, at the path cmd, runs a batch
 // file. cmd.exe takes a line apart by rules of its own, in which an argument can
 // become a command. Between quotes all that is left of that is %, which no
