@@ -22,20 +22,23 @@ type Command struct {
 	Shell string
 	// Dir is the directory the program starts in, "" for the present one.
 	Dir string
-	// Env is the program's whole environment; nil means none at all. It is not changed.
+	// Env is the program's whole environment; nil means none at all. It is not
+	// changed.
 	Env *environ.Environ
 
 	// Stdin, Stdout and Stderr become the program's; nil means ours.
 	Stdin, Stdout, Stderr *os.File
 
-	// Files are delivered as files, their variables set to the paths (runner F1-F4).
+	// Files are delivered as files, their variables set to the paths (runner
+	// F1-F4).
 	Files []FileVar
 	// MemFD delivers them as sealed files in memory that live as long as somebody
 	// holds them open, which needs no clean-up. Linux only. A program started by
 	// the program sees them only if it is given all open descriptors.
 	MemFD bool
 	// RuntimeDir is where files are put, normally $XDG_RUNTIME_DIR. Where it is
-	// empty or unsuitable, Linux uses /dev/shm, macOS and Windows the user's temporary folder.
+	// empty or unsuitable, Linux uses /dev/shm, macOS and Windows the user's
+	// temporary folder.
 	RuntimeDir string
 	// RuntimeDirAny accepts a RuntimeDir that is kept on a disk. It is
 	// for a user who asked for that folder by name.
@@ -55,12 +58,13 @@ type Command struct {
 	// after Timeout, KILL follows; 0 means never (runner S6).
 	KillAfter time.Duration
 
-	// ForceExec makes it an error to need a supervisor, ForceSupervise to do without.
+	// ForceExec makes it an error to need a supervisor, ForceSupervise to do
+	// without.
 	ForceExec      bool
 	ForceSupervise bool
 
-	// OnExit is called in order when the program has ended or could not be started, each
-	// with a context that ends after 5 seconds. An error becomes a warning.
+	// OnExit is called in order when the program has ended or could not be started,
+	// each with a context that ends after 5 seconds. An error becomes a warning.
 	OnExit []func(ctx context.Context) error
 }
 

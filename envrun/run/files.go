@@ -16,12 +16,12 @@ import (
 // folderPrefix begins the name of every folder that files are delivered in.
 const folderPrefix = "envrun-"
 
-// A folder holds the files of one run: a directory of ours alone, in memory
-// where the system has such a place, with a lock that the system lets go when this
-// process ends, however it ends. A folder whose lock can be taken is left over
-// from a run that was killed, and the next run removes it. A lock says that
-// better than the process's number and start time would: it cannot be mistaken
-// for another process, and it holds across the PID namespaces that share a /dev/shm.
+// A folder holds the files of one run: a directory of ours alone, in memory where
+// the system has such a place, with a lock that the system lets go when this
+// process ends, however it ends. A folder whose lock can be taken is left over from
+// a run that was killed, and the next run removes it. A lock says that better than
+// the process's number and start time would: it cannot be mistaken for another
+// process, and it holds across the PID namespaces that share a /dev/shm.
 //
 // Who can write to the folder can hurt the program; that is this user only.
 type folder struct {
@@ -29,8 +29,8 @@ type folder struct {
 	lock *os.File
 }
 
-// deliverFiles writes the files of c and sets their variables. The error is an *Error, and
-// then nothing is left behind.
+// deliverFiles writes the files of c and sets their variables. The error is an
+// *Error, and then nothing is left behind.
 func deliverFiles(p *Plan, c Command) (*folder, error) {
 	if len(c.Files) == 0 || c.MemFD {
 		return nil, nil
@@ -126,7 +126,8 @@ func sweep(base string) {
 	}
 }
 
-// errTaken says that another process holds the lock of a folder, or has removed the folder.
+// errTaken says that another process holds the lock of a folder, or has removed the
+// folder.
 var errTaken = errors.New("the folder is in use by another process")
 
 // writeFile writes a file that must not be there yet.

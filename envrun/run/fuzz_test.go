@@ -8,8 +8,9 @@ import (
 	"envrun/envrun/run"
 )
 
-// FuzzBatchLine takes the line apart as cmd.exe and then a C program would, and must get
-// back what went in, with nothing outside of quotes that cmd.exe acts upon.
+// FuzzBatchLine takes the line apart as cmd.exe and then a C program would, and
+// must get back what went in, with nothing outside of quotes that cmd.exe acts
+// upon.
 func FuzzBatchLine(f *testing.F) {
 	f.Add("a", "b c")
 	f.Add(`C:\dir\`, `\\server\`)

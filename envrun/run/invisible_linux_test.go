@@ -9,9 +9,9 @@ import (
 	"testing"
 )
 
-// starter sets what a program inherits besides its environment, so that none of it is as
-// it is everywhere, and becomes its arguments. Python can do that; a Go program
-// changes some of it at its own start.
+// starter sets what a program inherits besides its environment, so that none of it
+// is as it is everywhere, and becomes its arguments. Python can do that; a Go
+// program changes some of it at its own start.
 const starter = `
 import os, resource, signal, sys
 os.umask(0o027)
@@ -95,8 +95,8 @@ func TestParentDeathSignal(t *testing.T) {
 	}
 }
 
-// A program linked as envrun is keeps every ignored signal ignored, not only those that
-// the Go runtime leaves alone (runner S7).
+// A program linked as envrun is keeps every ignored signal ignored, not only those
+// that the Go runtime leaves alone (runner S7).
 func TestIgnoredSignals(t *testing.T) {
 	t.Parallel()
 	gotool, err := exec.LookPath("go")

@@ -15,10 +15,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A program with a terminal of its own lives in a session of its own. A group
-// whose parent is in another session is an orphan to the kernel, which then does not stop it
-// when Ctrl-Z is typed. So its parent must be in that session: a second process of
-// ours, the keeper, which leads the session, starts the program in the
+// A program with a terminal of its own lives in a session of its own. A group whose
+// parent is in another session is an orphan to the kernel, which then does not stop
+// it when Ctrl-Z is typed. So its parent must be in that session: a second process
+// of ours, the keeper, which leads the session, starts the program in the
 // foreground of the terminal, and tells the supervisor what becomes of it. When the
 // supervisor is gone, it ends the program.
 const keeperName = "envrun-terminal"
@@ -26,8 +26,9 @@ const keeperName = "envrun-terminal"
 // Begin must be the first call in main. In the process that Run has started to
 // keep a terminal it does that and does not return; otherwise it costs nothing.
 //
-// It also keeps the main goroutine on the main thread. A parent-death signal that whoever
-// started us has asked for belongs to that thread, and execve from another one loses it.
+// It also keeps the main goroutine on the main thread. A parent-death signal that
+// whoever started us has asked for belongs to that thread, and execve from another
+// one loses it.
 func Begin() {
 	runtime.LockOSThread()
 	if len(os.Args) == 3 && os.Args[0] == keeperName {

@@ -78,7 +78,8 @@ func wrapper() {
 	status.Exit()
 }
 
-// panicking is a context that panics when it is waited for, which is when everything runs.
+// panicking is a context that panics when it is waited for, which is when
+// everything runs.
 type panicking struct{ context.Context }
 
 func (panicking) Done() <-chan struct{} { panic("context") }

@@ -22,7 +22,8 @@ import (
 	"golang.org/x/term"
 )
 
-// A sighting is what the probe says of itself. It is written anew after each change.
+// A sighting is what the probe says of itself. It is written anew after each
+// change.
 type sighting struct {
 	PID, PPID, PGID, SID int
 	Foreground           int // the group in the foreground of the controlling terminal, 0 without one
@@ -34,10 +35,10 @@ type sighting struct {
 	Signals              map[string]int
 }
 
-// probe says how it sees the world, into the file named first, and does then
-// what the other arguments say: "exit=N" ends with N at once; "wait" waits for
-// signals; "until=SIG" waits until it got SIG and dies of it; "read" waits for
-// a line of input; "own-group" leaves its group first. It prints "ready" when it listens.
+// probe says how it sees the world, into the file named first, and does then what
+// the other arguments say: "exit=N" ends with N at once; "wait" waits for signals;
+// "until=SIG" waits until it got SIG and dies of it; "read" waits for a line of
+// input; "own-group" leaves its group first. It prints "ready" when it listens.
 func probe() {
 	file := os.Args[1]
 	if slices.Contains(os.Args, "own-group") {

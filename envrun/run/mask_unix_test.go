@@ -44,7 +44,8 @@ func TestMaskedPipes(t *testing.T) {
 	})
 }
 
-// What needs no masking is not touched, and needs no supervisor: the program is the process itself.
+// What needs no masking is not touched, and needs no supervisor: the program is the
+// process itself.
 func TestUnmasked(t *testing.T) {
 	t.Parallel()
 	set := map[string]string{"TOKEN": secret}
@@ -161,8 +162,9 @@ func TestMaskedSlowReader(t *testing.T) {
 	}
 }
 
-// A program that has ended does not hang the wrapper: not when its reader does not read on and a
-// signal asks us to end, nor when it has left somebody behind who holds the stream open.
+// A program that has ended does not hang the wrapper: not when its reader does not
+// read on and a signal asks us to end, nor when it has left somebody behind who
+// holds the stream open.
 func TestMaskedEnd(t *testing.T) {
 	t.Parallel()
 	m := maskModes()[0]
@@ -190,22 +192,14 @@ func TestMaskedEnd(t *testing.T) {
 		start(t, cmd)
 		w.Close()
 		eventually(t, "the program to end", func() bool { _, err := os.Stat(done); return err == nil })
-		// The first may still find the program there; then it is its end.
-		stop := make(chan bool)
-		go func() {
-			for {
-				select {
-				case <-stop:
-					return
-				case <-time.After(20 * time.Millisecond):
-					_ = cmd.Process.Signal(unix.SIGTERM)
-				}
+		go func() { // the first may find the program there, the second is taken for what ended it
+			for cmd.Process.Signal(unix.SIGTERM) == nil {
+				time.Sleep(20 * time.Millisecond)
 			}
 		}()
 		if got := ended(t, cmd); got != "exit 3" && got != "signal SIGTERM" {
 			t.Error(got)
 		}
-		close(stop)
 	})
 	t.Run("left behind", func(t *testing.T) {
 		t.Parallel()
@@ -238,7 +232,8 @@ func TestMaskedEnd(t *testing.T) {
 	})
 }
 
-// A signal that ends a masked program is its status, and what it said before is not lost.
+// A signal that ends a masked program is its status, and what it said before is not
+// lost.
 func TestMaskedSignal(t *testing.T) {
 	t.Parallel()
 	cmd := noTTY(maskModes()[0].command(t, "/bin/sh", "-c", `printf 'almost hunter2-h'; kill -TERM $$`))
@@ -253,7 +248,8 @@ func TestMaskedSignal(t *testing.T) {
 	}
 }
 
-// A panic in what we call does not leave the program's files behind, or a terminal raw.
+// A panic in what we call does not leave the program's files behind, or a terminal
+// raw.
 func TestPanic(t *testing.T) {
 	t.Parallel()
 	shm := t.TempDir()

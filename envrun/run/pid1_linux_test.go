@@ -32,7 +32,8 @@ func TestProcessOne(t *testing.T) {
 	}
 	each(t, append(modes()[1:], maskModes()[0]), func(t *testing.T, m mode) {
 		if m.name != "exec" {
-			// Each inner shell leaves a child to process 1, which must not stay a zombie.
+			// Each inner shell leaves a child to process 1, which must not stay a
+			// zombie.
 			cmd := inNamespace(m, "/bin/bash", "-c", `
 for i in 1 2 3 4 5 6 7 8 9 10; do (bash -c ':' & exec true); done
 for i in $(seq 1000); do

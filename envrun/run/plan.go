@@ -13,8 +13,9 @@ import (
 
 // A Plan is how a Command would run.
 type Plan struct {
-	// Supervise says that a process of ours stays behind the program; Reasons says why,
-	// one for each thing that needs it. Without it the program replaces this process.
+	// Supervise says that a process of ours stays behind the program; Reasons says
+	// why, one for each thing that needs it. Without it the program replaces this
+	// process.
 	Supervise bool
 	Reasons   []string
 	Path      string   // the file that is started

@@ -114,7 +114,8 @@ func TestPlanUsage(t *testing.T) {
 	}
 }
 
-// What cannot be run, in each way, by both modes and before anything is started where that can be (runner E3).
+// What cannot be run, in each way, by both modes and before anything is started
+// where that can be (runner E3).
 func TestCannotRun(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -159,7 +160,8 @@ func TestCannotRun(t *testing.T) {
 				t.Skip("programs are not ELF files here")
 			}
 			env := environ.FromList([]string{"PATH=" + path}, "")
-			// Only what execve alone knows gets past the plan; replacing this process must fail, too.
+			// Only what execve alone knows gets past the plan; replacing this
+			// process must fail, too.
 			for _, supervise := range []bool{false, true} {
 				c := run.Command{Argv: []string{test.program, "arg"}, Env: env, Dir: dir, ForceSupervise: supervise, Stdin: null(t), Stdout: null(t), Stderr: null(t)}
 				if !supervise {
@@ -217,7 +219,8 @@ func elf(loader string) []byte {
 	return append(append(b, loader...), 0)
 }
 
-// A script without a first line that names an interpreter is run by the shell, as execvp does (runner P5).
+// A script without a first line that names an interpreter is run by the shell, as
+// execvp does (runner P5).
 func TestScriptWithoutInterpreter(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -234,7 +237,8 @@ func TestScriptWithoutInterpreter(t *testing.T) {
 	})
 }
 
-// Arguments come through byte for byte, and a shell command only when asked for (runner P3).
+// Arguments come through byte for byte, and a shell command only when asked for
+// (runner P3).
 func TestArguments(t *testing.T) {
 	t.Parallel()
 	args := []string{"", "a b", "'", `"`, "$HOME", "`id`", "*", "\n", "-c", "--", "\xff\xfe", "ü"}
@@ -295,7 +299,8 @@ func TestDir(t *testing.T) {
 	})
 }
 
-// What is too big is named, by size and not by value, before anything is started (runner C7).
+// What is too big is named, by size and not by value, before anything is started
+// (runner C7).
 func TestTooBig(t *testing.T) {
 	t.Parallel()
 	big := strings.Repeat("s3cret", 200<<10)

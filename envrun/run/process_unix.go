@@ -77,8 +77,9 @@ func (p *process) watch() {
 		}
 		e, ok := p.collect()
 		if !ok {
-			// Continued, which nobody waits for; or the report was taken back. Should a
-			// system give such a report again and again, it does not cost a processor.
+			// Continued, which nobody waits for; or the report was taken back.
+			// Should a system give such a report again and again, it does not cost
+			// a processor.
 			time.Sleep(time.Millisecond)
 			continue
 		}

@@ -10,8 +10,8 @@ import (
 
 // Run runs c. If the program replaces this process, Run returns only when that
 // failed. Otherwise it returns when the program has ended, with how it ended, or
-// with an *Error if nothing was started. In both cases OnExit has been called and files
-// have been removed; Status.Warnings says what of that went wrong.
+// with an *Error if nothing was started. In both cases OnExit has been called and
+// files have been removed; Status.Warnings says what of that went wrong.
 //
 // When ctx ends before the start, nothing is started; after it, the program is
 // sent TERM as if we had got one. A handler of signals that the caller has
@@ -37,8 +37,8 @@ func exitCode(err error) int {
 	return CodeFailed
 }
 
-// runHooks calls the functions of OnExit, each for hookTime at most, and
-// returns what went wrong. When hurry is ready to receive, nothing more is waited for.
+// runHooks calls the functions of OnExit, each for hookTime at most, and returns
+// what went wrong. When hurry is ready to receive, nothing more is waited for.
 func runHooks(hooks []func(context.Context) error, hurry <-chan os.Signal) (warnings []error) {
 	for i, hook := range hooks {
 		ctx, cancel := context.WithTimeout(context.Background(), hookTime)

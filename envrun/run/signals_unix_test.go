@@ -79,7 +79,8 @@ func TestSignalsReachTheGroup(t *testing.T) {
 	}
 }
 
-// What was ignored when we were started stays so, in the program and in us (runner S7).
+// What was ignored when we were started stays so, in the program and in us (runner
+// S7).
 func TestNohup(t *testing.T) {
 	t.Parallel()
 	each(t, modes(), func(t *testing.T, m mode) {
@@ -116,7 +117,8 @@ func TestWrapperKilled(t *testing.T) {
 	eventually(t, "the program to end", func() bool { return unix.Kill(s.PID, 0) == unix.ESRCH })
 }
 
-// A time limit ends the program with TERM, and with KILL if that does not do (runner E4, S6).
+// A time limit ends the program with TERM, and with KILL if that does not do
+// (runner E4, S6).
 func TestTimeout(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -140,7 +142,8 @@ func TestTimeout(t *testing.T) {
 	}
 }
 
-// KILL follows a TERM that was passed on, to the same target, and the status says so.
+// KILL follows a TERM that was passed on, to the same target, and the status says
+// so.
 func TestKillAfter(t *testing.T) {
 	t.Parallel()
 	program, file := probeScript(t)
@@ -189,8 +192,8 @@ func TestContext(t *testing.T) {
 	}
 }
 
-// Clean-up is done when the program has ended, or could not be started; a step that takes too
-// long is left, and so is the rest when somebody insists.
+// Clean-up is done when the program has ended, or could not be started; a step that
+// takes too long is left, and so is the rest when somebody insists.
 func TestOnExit(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -227,6 +230,12 @@ func TestOnExit(t *testing.T) {
 			begun := time.Now()
 			eventually(t, "clean-up to begin", func() bool { _, err := os.Stat(hook); return err == nil })
 			if insist {
+				go func() { // the first is taken for what ended the program
+					for cmd.Process.Signal(unix.SIGTERM) == nil {
+						time.Sleep(20 * time.Millisecond)
+					}
+				}()
+			} else {
 				_ = cmd.Process.Signal(unix.SIGTERM)
 			}
 			if got := ended(t, cmd); got != "exit 3" {

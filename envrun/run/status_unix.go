@@ -15,8 +15,9 @@ import (
 // signal that ended it, so that whoever waits for us sees no difference
 // (runner E1, E2). It leaves no core file of its own.
 //
-// After a signal that the program could have caught or sent to itself, shells
-// and make decide by its being a signal whether to go on; 128 + n alone does not tell them.
+// After a signal that the program could have caught or sent to itself, shells and
+// make decide by its being a signal whether to go on; 128 + n alone does not tell
+// them.
 func (s Status) Exit() {
 	if s.Signal > 0 && !s.TimedOut && canDieOf(syscall.Signal(s.Signal)) {
 		dieOf(syscall.Signal(s.Signal))

@@ -11,12 +11,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// stops keeps the job that our shell sees in step with the program. The shell waits for us:
-// if the program is stopped and we are not, the terminal hangs; if we are stopped and
-// it is not, the shell takes the terminal from a program that still uses it.
-// So we catch TSTP and do nothing, let the program alone decide what Ctrl-Z
-// means, and stop when it has stopped. (To ignore TSTP would not do: before the
-// start the program would inherit it, and after the start is too late.)
+// stops keeps the job that our shell sees in step with the program. The shell waits
+// for us: if the program is stopped and we are not, the terminal hangs; if we are
+// stopped and it is not, the shell takes the terminal from a program that still
+// uses it. So we catch TSTP and do nothing, let the program alone decide what
+// Ctrl-Z means, and stop when it has stopped. (To ignore TSTP would not do: before
+// the start the program would inherit it, and after the start is too late.)
 //
 // A program on our terminal is continued by the shell along with us. One with a
 // terminal of its own is stopped by that: then we give ours back, stop our group as
@@ -140,8 +140,9 @@ func (t *stops) enter() {
 	}
 }
 
-// follow stops us if the program is stopped, and if that was for the shell to see: not when
-// somebody holds a program in the background with SIGSTOP, who will continue it, and not us.
+// follow stops us if the program is stopped, and if that was for the shell to see:
+// not when somebody holds a program in the background with SIGSTOP, who will
+// continue it, and not us.
 //
 // It looks twice. What continues us continues the program too, but perhaps not
 // quite at the same time.

@@ -21,7 +21,8 @@ import (
 // another process still holds the stream open.
 const grace = time.Second
 
-// streams are the three streams of the program and what stands between them and ours.
+// streams are the three streams of the program and what stands between them and
+// ours.
 type streams struct {
 	child [3]*os.File
 	ours  []*os.File // of child, to be closed when it has been started
@@ -155,7 +156,8 @@ func (s *streams) started() {
 	}
 }
 
-// settle returns when everything that the program has said so far is out, or a second has passed.
+// settle returns when everything that the program has said so far is out, or a
+// second has passed.
 func (s *streams) settle() {
 	limit := time.Now().Add(time.Second)
 	for _, p := range s.pumps {
@@ -166,8 +168,8 @@ func (s *streams) settle() {
 }
 
 // finish is called when the program has ended. It returns when what it said is
-// out, or something is received from hurry.
-func (s *streams) finish(hurry <-chan os.Signal) (warnings []error) {
+// out, or something is received from hurry or limit.
+func (s *streams) finish(hurry <-chan os.Signal, limit <-chan time.Time) (warnings []error) {
 	s.closeDrain()
 	for _, p := range s.pumps {
 		select {
@@ -175,9 +177,11 @@ func (s *streams) finish(hurry <-chan os.Signal) (warnings []error) {
 			if p.err != nil {
 				warnings = append(warnings, p.err)
 			}
+			continue
 		case <-hurry:
-			return append(warnings, errors.New("interrupted before everything the program said was written"))
+		case <-limit:
 		}
+		return append(warnings, fmt.Errorf("writing %s: not everything that the program said was taken by its reader", p.name))
 	}
 	return warnings
 }

@@ -59,18 +59,26 @@ func listen() (signals chan os.Signal, stop func()) {
 	}
 }
 
-// terminating takes signals over and passes on those that ask us to end. The
-// program has ended by then, and so may we.
+// terminating takes signals over when the program has ended, and passes on those
+// that ask us not to wait for anything more. One that comes in the first second
+// does not: most likely it is what ended the program, sent to all of a service or
+// typed at the terminal, and what is still to be done must not be lost to it.
 func terminating(signals <-chan os.Signal) <-chan os.Signal {
 	out := make(chan os.Signal, 1)
+	ended := time.Now()
 	go func() {
+		first := true
 		for sig := range signals {
-			if ends(sig.(syscall.Signal)) {
+			if !ends(sig.(syscall.Signal)) {
+				continue
+			}
+			if !first || time.Since(ended) > time.Second {
 				select {
 				case out <- sig:
 				default:
 				}
 			}
+			first = false
 		}
 	}()
 	return out
@@ -105,7 +113,8 @@ type supervisor struct {
 	interrupt interrupts
 }
 
-// watch starts the program and returns when it has ended and everything that it said is out.
+// watch starts the program and returns when it has ended and everything that it
+// said is out.
 func watch(ctx context.Context, p *Plan, c Command, signals <-chan os.Signal, hurry func() <-chan os.Signal) (Status, error) {
 	s := &supervisor{command: c, hurry: hurry, kill: time.NewTimer(time.Hour)}
 	s.kill.Stop()
@@ -207,10 +216,14 @@ func (s *supervisor) loop(ctx context.Context, signals <-chan os.Signal) error {
 		case e, ok := <-s.child.changes():
 			switch {
 			case !ok || e.lost:
-				s.streams.finish(s.hurry())
+				s.streams.finish(s.hurry(), nil)
 				return errors.New("lost sight of the program")
 			case e.ended:
-				s.status.Warnings = append(s.status.Warnings, s.streams.finish(s.hurry())...)
+				var limit <-chan time.Time
+				if s.status.TimedOut {
+					limit = time.After(grace)
+				}
+				s.status.Warnings = append(s.status.Warnings, s.streams.finish(s.hurry(), limit)...)
 				s.ended(e.status)
 				return nil
 			}
@@ -237,7 +250,8 @@ func (s *supervisor) loop(ctx context.Context, signals <-chan os.Signal) error {
 	}
 }
 
-// forward passes a signal on, unless the terminal has sent it to the program as well.
+// forward passes a signal on, unless the terminal has sent it to the program as
+// well.
 func (s *supervisor) forward(sig syscall.Signal) {
 	if (sig == unix.SIGINT || sig == unix.SIGQUIT) && s.foreground() {
 		if sig != unix.SIGINT || !s.interrupt.insist(time.Now(), s.sameGroup()) {

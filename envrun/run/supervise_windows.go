@@ -33,7 +33,8 @@ func (s Status) Exit() { os.Exit(s.Code) }
 // ends us after 5 seconds.
 const closeTime = 4500 * time.Millisecond
 
-// supervise runs the program in a job that ends with us, and stays until it has ended.
+// supervise runs the program in a job that ends with us, and stays until it has
+// ended.
 //
 // The console tells the program of Ctrl-C and Ctrl-Break itself, so that we
 // only have to stay alive (runner W2). Windows has no TERM: a time limit or a
@@ -267,7 +268,8 @@ func envBlock(env []string) []uint16 {
 	return append(block, 0)
 }
 
-// streams are the three streams of the program; those that are masked go through a pipe.
+// streams are the three streams of the program; those that are masked go through a
+// pipe.
 type streams struct {
 	child [3]*os.File
 	ours  []*os.File

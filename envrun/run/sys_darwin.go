@@ -33,8 +33,8 @@ func noDump() {
 	}
 }
 
-// stopSelf stops this process as the terminal would have, if our group is one that the
-// kernel stops. The pause is for the signal to arrive on whichever thread.
+// stopSelf stops this process as the terminal would have, if our group is one that
+// the kernel stops. The pause is for the signal to arrive on whichever thread.
 func stopSelf() {
 	_ = unix.Kill(os.Getpid(), unix.SIGTSTP)
 	time.Sleep(20 * time.Millisecond)
@@ -49,8 +49,8 @@ type readiness struct {
 	gone     bool // not known here: the next write finds out
 }
 
-// await waits until fd can be read or wake can be read or is at its end; all
-// false after timeout milliseconds, -1 for never. wake may be -1. It uses select, since
+// await waits until fd can be read or wake can be read or is at its end; all false
+// after timeout milliseconds, -1 for never. wake may be -1. It uses select, since
 // poll does not know the terminals of macOS.
 func await(fd, wake, _, timeout int) (readiness, error) {
 	var set unix.FdSet
@@ -78,7 +78,8 @@ func awaitWrite(fd, wake int) (woken bool) {
 	return err == nil && wake >= 0 && read.IsSet(wake)
 }
 
-// addFD adds the descriptors that are not -1 and returns what select wants as its first argument.
+// addFD adds the descriptors that are not -1 and returns what select wants as its
+// first argument.
 func addFD(set *unix.FdSet, fds ...int) int {
 	n := 0
 	for _, fd := range fds {
@@ -100,7 +101,8 @@ func canDieOf(sig syscall.Signal) bool {
 	return false
 }
 
-// A sigaction is more than the struct of that name, whose first word is the handler.
+// A sigaction is more than the struct of that name, whose first word is the
+// handler.
 type sigaction [8]uintptr
 
 // setDefault gives a signal its default action.

@@ -86,7 +86,8 @@ func awaitWrite(fd, wake int) (woken bool) {
 // canDieOf says whether Status.Exit raises a signal. With noDump all are harmless.
 func canDieOf(sig syscall.Signal) bool { return true }
 
-// A sigaction is more than the kernel's struct of that name, whose first word is the handler.
+// A sigaction is more than the kernel's struct of that name, whose first word is
+// the handler.
 type sigaction [8]uintptr
 
 // setDefault gives a signal its default action.

@@ -12,9 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A terminal is the program's own, between it and ours (runner T4). Ours is
-// raw while it is in use, so that every key reaches the program's, which makes signals of
-// those that are.
+// A terminal is the program's own, between it and ours (runner T4). Ours is raw
+// while it is in use, so that every key reaches the program's, which makes signals
+// of those that are.
 type terminal struct {
 	in, out *os.File // our terminal
 	slave   *os.File // the program's side
@@ -66,8 +66,8 @@ func (t *terminal) foreground() bool {
 	return err == nil && group == unix.Getpgrp()
 }
 
-// enter makes our terminal raw and passes keys on from then. It returns false if our
-// group is in the background, where it may not.
+// enter makes our terminal raw and passes keys on from then. It returns false if
+// our group is in the background, where it may not.
 func (t *terminal) enter() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -151,7 +151,8 @@ func startKeyboard(t *terminal) *keyboard {
 	if pipe(&k.wake) != nil {
 		return nil
 	}
-	// A description of our own can be made non-blocking without doing that to everybody else.
+	// A description of our own can be made non-blocking without doing that to
+	// everybody else.
 	var err error
 	if t.job {
 		k.from, err = unix.Open("/dev/tty", unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)

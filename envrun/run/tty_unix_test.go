@@ -19,7 +19,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ttyModes are those of modes, and a run that is masked through a terminal of its own.
+// ttyModes are those of modes, and a run that is masked through a terminal of its
+// own.
 func ttyModes() []mode {
 	return append(modes(), mode{"masked", &options{Mask: "always", Set: map[string]string{"TOKEN": "hunter2-hunter2"}}})
 }
@@ -124,7 +125,8 @@ func (s *screen) modes() unix.Termios {
 
 const prompt = "@@ "
 
-// A desk is a shell with job control on a screen, where "w" runs a program in a mode.
+// A desk is a shell with job control on a screen, where "w" runs a program in a
+// mode.
 type desk struct {
 	*screen
 	dir   string
@@ -302,7 +304,8 @@ func TestTerminalStopsItself(t *testing.T) {
 	}
 }
 
-// An editor-like program that handles Ctrl-Z itself, and puts the terminal in order before it stops.
+// An editor-like program that handles Ctrl-Z itself, and puts the terminal in order
+// before it stops.
 func TestTerminalStopByHandler(t *testing.T) {
 	t.Parallel()
 	each(t, ttyModes(), func(t *testing.T, m mode) {
@@ -758,8 +761,8 @@ func TestTerminalStopWithoutShell(t *testing.T) {
 	})
 }
 
-// The program may have left our group, where the terminal does not interrupt it: the second time it
-// is passed on (runner S4).
+// The program may have left our group, where the terminal does not interrupt it:
+// the second time it is passed on (runner S4).
 func TestTerminalOwnGroup(t *testing.T) {
 	t.Parallel()
 	d := atDesk(t, mode{"supervise", &options{Supervise: true}})

@@ -5,10 +5,11 @@ import (
 	"strings"
 )
 
-// The rules of Windows that need no Windows: kept apart so that every system tests them.
+// The rules of Windows that need no Windows: kept apart so that every system tests
+// them.
 
-// lookWindows finds the file of a program as cmd.exe would (runner W4), but never in the
-// current directory unless name says so. path and pathext are the variables;
+// lookWindows finds the file of a program as cmd.exe would (runner W4), but never
+// in the current directory unless name says so. path and pathext are the variables;
 // isFile says whether there is a file.
 func lookWindows(name, path, pathext string, isFile func(string) bool) (string, *Error) {
 	exts := strings.FieldsFunc(strings.ToLower(pathext), func(r rune) bool { return r == ';' })
@@ -87,7 +88,8 @@ func batchLine(cmd, program, file string, args []string) (string, *Error) {
 		if i > 0 {
 			b.WriteByte(' ')
 		}
-		// A program that the batch file hands "C:\" on to would take \" for a quote.
+		// A program that the batch file hands "C:\" on to would take \" for a
+		// quote.
 		tail := arg[len(strings.TrimRight(arg, `\`)):]
 		b.WriteString(`"` + arg + tail + `"`)
 	}
