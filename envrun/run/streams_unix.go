@@ -326,7 +326,9 @@ func (p *pump) move(buf []byte) (n int, end bool, err error) {
 
 // settled says whether nothing is left to be carried now.
 func (p *pump) settled() bool {
-	p.mu.Lock()
+	if !p.mu.TryLock() {
+		return false
+	}
 	defer p.mu.Unlock()
 	select {
 	case <-p.done:

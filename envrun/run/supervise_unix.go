@@ -245,6 +245,7 @@ func (s *supervisor) loop(ctx context.Context, signals <-chan os.Signal) error {
 		case <-s.streams.winch:
 			s.streams.resize(s.child)
 		case <-s.streams.gone:
+			s.streams.gone = nil // it is closed, and would be ready for ever
 			s.term.hangUp()
 		}
 	}

@@ -466,6 +466,28 @@ func TestTerminalHangUp(t *testing.T) {
 	})
 }
 
+// A program that ignores the hang-up goes on without a terminal, and is waited for.
+func TestTerminalHangUpIgnored(t *testing.T) {
+	t.Parallel()
+	each(t, ttyModes(), func(t *testing.T, m mode) {
+		d := atDesk(t, m)
+		d.send("w sh -c 'trap \"\" HUP; echo on-$((1+1)); until [ -e go ]; do sleep 0.02; echo x; done; echo >done'\n")
+		d.expect("on-2")
+		wrapper := d.wrapper()
+		d.master.Close()
+		eventually(t, "the shell to end", func() bool { return d.cmd.Wait() == nil || d.cmd.ProcessState != nil })
+		if unix.Kill(wrapper, 0) != nil { // it would have ended before the shell
+			t.Error("the program has ended")
+		}
+		writeFile(t, d.dir, "go", "", 0o600)
+		eventually(t, "the program to end by itself", func() bool {
+			_, err := os.Stat(filepath.Join(d.dir, "done"))
+			return err == nil
+		})
+		eventually(t, "the wrapper to end", func() bool { return unix.Kill(wrapper, 0) == unix.ESRCH })
+	})
+}
+
 // The terminal is for the program as it would be without us.
 func TestTerminalSeen(t *testing.T) {
 	t.Parallel()
