@@ -10,7 +10,7 @@
 #   make dist      release archives with their SHA-256 sums, in dist/
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-LDFLAGS  = -s -w -X main.version=$(VERSION)
+LDFLAGS  = $(shell .ci/ldflags $(shell go env GOOS) $(VERSION))
 GO       = CGO_ENABLED=0 go
 PLATFORMS = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 

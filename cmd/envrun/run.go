@@ -120,7 +120,7 @@ func (t *tool) runStatus(err error) error {
 		exit = e.Code
 	}
 	if errors.Is(err, cli.ErrInterrupted) || errors.Is(err, context.Canceled) {
-		exit = 130
+		exit = t.explain(err).Exit
 	}
 	err = &cli.StatusError{Exit: exit, Err: err}
 	t.writeStatus(map[string]any{"started": false, "exit": exit, "code": t.explain(err).Code})

@@ -198,6 +198,10 @@ func (x Explainer) explain(err error, r *Report) {
 		return
 	case errors.Is(err, ErrInterrupted), errors.Is(err, context.Canceled):
 		r.Message, r.Exit = "interrupted", 130
+		var by *signalled
+		if errors.As(err, &by) {
+			r.Exit = 128 + int(by.signal)
+		}
 		return
 	case errors.Is(err, ErrLines):
 		r.Code = CodeUsage

@@ -103,13 +103,19 @@ func (s Streams) Sayf(format string, args ...any) {
 // ErrInterrupted is what a question answers to Ctrl-C or Ctrl-D.
 var ErrInterrupted = errors.New("interrupted")
 
+// signalled is an ErrInterrupted by a signal.
+type signalled struct{ signal syscall.Signal }
+
+func (e *signalled) Error() string { return ErrInterrupted.Error() }
+func (e *signalled) Unwrap() error { return ErrInterrupted }
+
 // AskHidden reads a line that is not shown as it is typed, of any length a
 // value may have. need is what to type instead when nobody can be asked.
 func (s Streams) AskHidden(ctx context.Context, question, need string) ([]byte, error) {
 	if !s.Interactive() {
 		return nil, &NeedsAnswer{Question: question, Need: need}
 	}
-	ctx, stop := interruptible(ctx)
+	signals, stop := interrupts()
 	defer stop()
 	fd := int(s.In.Fd())
 	// Raw, since a terminal that edits lines cuts them off at 4,096 bytes
@@ -134,6 +140,8 @@ func (s Streams) AskHidden(ctx context.Context, question, need string) ([]byte, 
 		got <- answer{line, err}
 	}()
 	select {
+	case sig := <-signals:
+		return nil, interruptedBy(sig)
 	case <-ctx.Done(): // the read cannot be called off, but we are about to end
 		return nil, ErrInterrupted
 	case a := <-got:
@@ -186,10 +194,19 @@ func readHidden(in *os.File) ([]byte, error) {
 	}
 }
 
-// interruptible ends a question at a polite kill, and one that is typed in the
-// open at Ctrl-C, so that the terminal is put right before we go.
-func interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
-	return signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+// interrupts are the signals that end a question: a polite kill, and Ctrl-C where
+// the answer is typed in the open. The terminal is put right before we go.
+func interrupts() (<-chan os.Signal, func()) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	return signals, func() { signal.Stop(signals) }
+}
+
+func interruptedBy(s os.Signal) error {
+	if sig, ok := s.(syscall.Signal); ok {
+		return &signalled{sig}
+	}
+	return ErrInterrupted
 }
 
 // Ask reads a line.
@@ -197,7 +214,7 @@ func (s Streams) Ask(ctx context.Context, question, need string) (string, error)
 	if !s.Interactive() {
 		return "", &NeedsAnswer{Question: question, Need: need}
 	}
-	ctx, stop := interruptible(ctx)
+	signals, stop := interrupts()
 	defer stop()
 	fmt.Fprint(s.Err, Printable(question))
 	type answer struct {
@@ -210,6 +227,9 @@ func (s Streams) Ask(ctx context.Context, question, need string) (string, error)
 		got <- answer{line, err}
 	}()
 	select {
+	case sig := <-signals:
+		fmt.Fprintln(s.Err)
+		return "", interruptedBy(sig)
 	case <-ctx.Done():
 		fmt.Fprintln(s.Err)
 		return "", ErrInterrupted
