@@ -43,9 +43,11 @@ func runMain(args []string) int {
 
 		releaseSignals: func() {},
 	}
-	ctx, stop := context.WithCancelCause(context.Background())
-	defer stop(nil)
+	ctx := context.Background()
 	if commandOf(args) != "run" {
+		var stop context.CancelCauseFunc
+		ctx, stop = context.WithCancelCause(ctx)
+		defer stop(nil)
 		t.catchInterrupts(stop)
 	}
 
