@@ -29,7 +29,7 @@ const tempPrefix = ".tmp-"
 
 // A disk is the folder of a vault and the only code that touches it. Names are
 // relative to it, with slashes. Nothing outside of the folder can be reached,
-// and nothing in it that is not a plain file or folder is followed or opened.
+// and nothing in it that is not a plain file or folder is followed or read.
 type disk struct {
 	dir   string // as an absolute path
 	shown string // what messages call it
@@ -124,13 +124,14 @@ func (d *disk) refuse(name, why string) error {
 	return &vault.Error{Kind: vault.KindInsecure, Op: "reading", File: d.file(name), Detail: why}
 }
 
-// open opens the vault's folder, which must be a folder itself and nobody else's.
+// open opens the vault's folder, which must be a folder itself and nobody
+// else's, to write in it.
 func (d *disk) open() (*os.Root, error) {
 	fi, err := os.Lstat(d.dir)
 	if err != nil {
 		return nil, d.fail("reading", "", err)
 	}
-	if why := notPlain(fi, true); why != "" {
+	if why := notPlain(fi.Mode(), true); why != "" {
 		return nil, d.refuse("", why)
 	}
 	if why := foreign(fi); why != "" {
@@ -144,8 +145,7 @@ func (d *disk) open() (*os.Root, error) {
 }
 
 // notPlain says why a thing is neither a plain file nor, with dir, a folder; "" if it is.
-func notPlain(fi fs.FileInfo, dir bool) string {
-	mode := fi.Mode()
+func notPlain(mode fs.FileMode, dir bool) string {
 	switch {
 	case dir && mode.IsDir(), !dir && mode.IsRegular():
 		return ""
@@ -163,9 +163,12 @@ func notPlain(fi fs.FileInfo, dir bool) string {
 // top, looks at each before it goes in, and keeps those it is in open, so that
 // reading neighbours costs no second way down. It is for one goroutine and one
 // operation: a checkout may replace every folder between two operations.
+//
+// How it reads is each system's own (reading); it writes through an os.Root.
 type view struct {
-	d     *disk
-	stack []place
+	d       *disk
+	reading reading
+	stack   []place // the folders open to write in; none before the first need
 
 	// plain are the folders that were found to be there and plain, so that a
 	// write of thousands asks once about each.
@@ -177,23 +180,40 @@ type place struct {
 	root *os.Root
 }
 
+// view opens the vault's folder, which must be a folder itself and nobody else's.
 func (d *disk) view() (*view, error) {
-	root, err := d.open()
-	if err != nil {
+	v := &view{d: d, plain: map[string]bool{"": true}}
+	if err := v.start(); err != nil {
 		return nil, err
 	}
-	return &view{d: d, stack: []place{{"", root}}, plain: map[string]bool{"": true}}, nil
+	return v, nil
 }
 
 func (v *view) Close() {
+	v.reading.leave("")
 	for _, p := range v.stack {
 		p.root.Close()
 	}
 	v.stack = nil
 }
 
-// enter returns the folder dir, "" for the top, opened.
+// top returns the vault's folder, opened to write in.
+func (v *view) top() (*os.Root, error) {
+	if len(v.stack) == 0 {
+		root, err := v.d.open()
+		if err != nil {
+			return nil, err
+		}
+		v.stack = append(v.stack, place{"", root})
+	}
+	return v.stack[0].root, nil
+}
+
+// enter returns the folder dir, "" for the top, opened to write in.
 func (v *view) enter(dir string) (*os.Root, error) {
+	if _, err := v.top(); err != nil {
+		return nil, err
+	}
 	for {
 		top := v.stack[len(v.stack)-1]
 		if top.name == dir {
@@ -214,7 +234,7 @@ func (v *view) enter(dir string) (*os.Root, error) {
 		if err != nil {
 			return nil, v.d.fail("reading", name, err)
 		}
-		if why := notPlain(fi, true); why != "" {
+		if why := notPlain(fi.Mode(), true); why != "" {
 			return nil, v.d.refuse(name, why)
 		}
 		sub, err := top.root.OpenRoot(seg)
@@ -226,48 +246,27 @@ func (v *view) enter(dir string) (*os.Root, error) {
 	}
 }
 
-// read returns the whole of a plain file of at most max bytes. KindNotFound if
-// there is none.
+// read returns the whole of a plain file of at most max bytes that only its
+// owner and group can write. KindNotFound if there is none.
 func (v *view) read(name string, max int64) ([]byte, error) {
-	f, err := v.openFile(name)
+	f, size, err := v.openFile(name)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	raw, why, err := readPlain(f, max)
-	if why != "" {
-		return nil, v.d.refuse(name, why)
-	}
+	raw, err := readWhole(f, size, max)
 	return raw, v.d.fail("reading", name, err)
 }
 
-// begin returns what a file begins with, at most n bytes.
+// begin returns what such a file begins with, at most n bytes.
 func (v *view) begin(name string, n int64) ([]byte, error) {
-	f, err := v.openFile(name)
+	f, _, err := v.openFile(name)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
 	raw, err := io.ReadAll(io.LimitReader(f, n))
 	return raw, v.d.fail("reading", name, err)
-}
-
-func (v *view) openFile(name string) (*os.File, error) {
-	dir, base := path.Split(name)
-	root, err := v.enter(strings.TrimSuffix(dir, "/"))
-	if err != nil {
-		return nil, err
-	}
-	// Looked at before it is opened: opening a pipe would wait for a writer.
-	fi, err := root.Lstat(base)
-	if err != nil {
-		return nil, v.d.fail("reading", name, err)
-	}
-	if why := notPlain(fi, false); why != "" {
-		return nil, v.d.refuse(name, why)
-	}
-	f, err := root.Open(base)
-	return f, v.d.fail("reading", name, err)
 }
 
 // readPlain reads f whole, if it is a plain file that only its owner and group
@@ -277,25 +276,33 @@ func readPlain(f *os.File, max int64) (raw []byte, why string, err error) {
 	if err != nil {
 		return nil, "", err
 	}
-	if why := notPlain(fi, false); why != "" {
+	if why := notPlain(fi.Mode(), false); why != "" {
 		return nil, why, nil
 	}
 	if why := foreign(fi); why != "" {
 		return nil, why, nil
 	}
-	tooLarge := &vault.Error{Kind: vault.KindMalformed, Op: "reading", Detail: fmt.Sprintf("is larger than the %d bytes that it may have", max)}
-	if fi.Size() > max {
-		return nil, "", tooLarge
+	raw, err = readWhole(f, fi.Size(), max)
+	return raw, "", err
+}
+
+// readWhole reads a file that had size bytes when it was opened.
+func readWhole(f io.Reader, size, max int64) ([]byte, error) {
+	tooLarge := func() error {
+		return &vault.Error{Kind: vault.KindMalformed, Op: "reading", Detail: fmt.Sprintf("is larger than the %d bytes that it may have", max)}
 	}
-	buf := make([]byte, fi.Size()+1)
+	if size > max {
+		return nil, tooLarge()
+	}
+	buf := make([]byte, size+1)
 	n, err := io.ReadFull(f, buf)
 	switch {
 	case err == nil: // it has grown since
-		return nil, "", tooLarge
+		return nil, tooLarge()
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
-		return buf[:n], "", nil
+		return buf[:n], nil
 	}
-	return nil, "", err
+	return nil, err
 }
 
 // entries are the names in a folder with their types, unsorted. A folder that
@@ -304,20 +311,16 @@ func (v *view) entries(dir string) ([]fs.DirEntry, error) {
 	return listFolder(v, dir, func(f *os.File) ([]fs.DirEntry, error) { return f.ReadDir(-1) })
 }
 
-// names is entries without the types, which cost a system call each.
+// names is entries without the types, which cost a system call each on some systems.
 func (v *view) names(dir string) ([]string, error) {
 	return listFolder(v, dir, func(f *os.File) ([]string, error) { return f.Readdirnames(-1) })
 }
 
 func listFolder[T any](v *view, dir string, list func(*os.File) ([]T, error)) ([]T, error) {
 	all, err := func() ([]T, error) {
-		root, err := v.enter(dir)
+		f, err := v.openFolder(dir)
 		if err != nil {
 			return nil, err
-		}
-		f, err := root.Open(".")
-		if err != nil {
-			return nil, v.d.fail("reading", dir, err)
 		}
 		defer f.Close()
 		all, err := list(f)
@@ -329,27 +332,17 @@ func listFolder[T any](v *view, dir string, list func(*os.File) ([]T, error)) ([
 	return all, err
 }
 
-// lstat looks at what is at name, links not followed.
-func (v *view) lstat(name string) (fs.FileInfo, error) {
-	root, err := v.enter(dirOf(name))
-	if err != nil {
-		return nil, err
-	}
-	fi, err := root.Lstat(path.Base(name))
-	return fi, v.d.fail("reading", name, err)
-}
-
 // is reports whether there is a plain folder (dir) or file at name; it refuses
 // what is neither.
 func (v *view) is(name string, dir bool) (bool, error) {
-	fi, err := v.lstat(name)
+	mode, err := v.mode(name)
 	if vault.KindOf(err) == vault.KindNotFound {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	if why := notPlain(fi, dir); why != "" {
+	if why := notPlain(mode, dir); why != "" {
 		return false, v.d.refuse(name, why)
 	}
 	return true, nil
@@ -357,7 +350,7 @@ func (v *view) is(name string, dir bool) (bool, error) {
 
 // exists reports whether anything at all is at name.
 func (v *view) exists(name string) (bool, error) {
-	_, err := v.lstat(name)
+	_, err := v.mode(name)
 	if vault.KindOf(err) == vault.KindNotFound {
 		return false, nil
 	}
@@ -473,12 +466,17 @@ func (v *view) rename(from, to string) error {
 			}
 		}
 	}
-	err := patiently(func() error { return v.stack[0].root.Rename(from, to) })
+	top, err := v.top()
+	if err != nil {
+		return err
+	}
+	err = patiently(func() error { return top.Rename(from, to) })
 	return v.d.fail("writing", to, err)
 }
 
 // moved forgets what was known of the folders below name, which are elsewhere now.
 func (v *view) moved(name string) {
+	v.reading.leave(name)
 	for len(v.stack) > 1 && below(v.stack[len(v.stack)-1].name, name) {
 		v.stack[len(v.stack)-1].root.Close()
 		v.stack = v.stack[:len(v.stack)-1]
@@ -490,8 +488,10 @@ func (v *view) moved(name string) {
 	}
 }
 
-// below reports whether dir is name or in it.
-func below(dir, name string) bool { return dir == name || strings.HasPrefix(dir, name+"/") }
+// below reports whether dir is name or in it; everything is in "".
+func below(dir, name string) bool {
+	return name == "" || dir == name || strings.HasPrefix(dir, name+"/")
+}
 
 // remove removes a file or an empty folder.
 func (v *view) remove(name string) error {

@@ -18,12 +18,19 @@ import (
 // can write it, or it belongs to somebody else. Root is not asked for the
 // second: in a container root works on a folder that belongs to the person outside.
 func foreign(fi fs.FileInfo) string {
-	if perm := fi.Mode().Perm(); perm&0o002 != 0 && fi.Mode()&fs.ModeSticky == 0 {
+	owner := os.Geteuid()
+	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
+		owner = int(st.Uid)
+	}
+	return foreignTo(fi.Mode(), owner)
+}
+
+func foreignTo(mode fs.FileMode, owner int) string {
+	if perm := mode.Perm(); perm&0o002 != 0 && mode&fs.ModeSticky == 0 {
 		return fmt.Sprintf("is writable by everybody (mode %04o)", perm)
 	}
-	st, ok := fi.Sys().(*syscall.Stat_t)
-	if me := os.Geteuid(); ok && me != 0 && st.Uid != 0 && int(st.Uid) != me {
-		return fmt.Sprintf("belongs to another user (uid %d)", st.Uid)
+	if me := os.Geteuid(); me != 0 && owner != 0 && owner != me {
+		return fmt.Sprintf("belongs to another user (uid %d)", owner)
 	}
 	return ""
 }

@@ -100,7 +100,7 @@ func (v *view) openLock(top *os.Root) (*os.File, error) {
 	fi, err := top.Lstat(lockName)
 	switch {
 	case err == nil:
-		if why := notPlain(fi, false); why != "" {
+		if why := notPlain(fi.Mode(), false); why != "" {
 			return nil, v.d.refuse(lockName, why)
 		}
 	case !errors.Is(err, fs.ErrNotExist):

@@ -143,7 +143,7 @@ func (s *pinStore) load() (map[vault.Env]pin, error) {
 }
 
 func insecure(name string, fi fs.FileInfo, dir bool) error {
-	why := notPlain(fi, dir)
+	why := notPlain(fi.Mode(), dir)
 	if why == "" {
 		why = private(fi)
 	}

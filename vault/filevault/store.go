@@ -220,14 +220,14 @@ func (v *view) walkDir(env vault.Env, dir string, visit func(vault.Path, error) 
 			}
 			continue
 		}
-		fi, err := v.lstat(base + "/" + string(p))
+		mode, err := v.mode(base + "/" + string(p))
 		switch {
-		case err == nil && fi.IsDir():
+		case err == nil && mode.IsDir():
 			if !v.walkDir(env, string(p), visit) {
 				return false
 			}
-		case err == nil && fi.Mode()&fs.ModeSymlink != 0:
-			if !visit(p, v.d.refuse(base+"/"+string(p), notPlain(fi, true))) {
+		case err == nil && mode&fs.ModeSymlink != 0:
+			if !visit(p, v.d.refuse(base+"/"+string(p), notPlain(mode, true))) {
 				return false
 			}
 		case err != nil && vault.KindOf(err) != vault.KindNotFound:
