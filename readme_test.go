@@ -97,7 +97,7 @@ func TestReadme(t *testing.T) {
 	sh(project, "envrun env add staging && envrun env add prod && envrun copy dev: staging: && envrun copy dev: prod: --yes=prod")
 	sh(project, "envrun set STRIPE_KEY=sk_test_2 && envrun set STRIPE_KEY=sk_test_3 && git add -A && git commit -qm three")
 	expect := map[string]string{
-		"envrun diff dev staging":                 "different",
+		"envrun diff dev staging":              "different",
 		"envrun set STRIPE_KEY":                "",
 		"envrun edit":                          "nobody is at a terminal",
 		"envrun list":                          "billing-api/STRIPE_KEY",
