@@ -56,6 +56,10 @@ func runMain(args []string) int {
 	if slices.Contains(args, "--error-format=json") || slices.Contains(args, "json") && slices.Contains(args, "--error-format") {
 		t.flags.errorFormat = "json"
 	}
+	// Not cobra's own flag: its template would link text/template, a fifth more to load.
+	if len(args) == 1 && args[0] == "--version" {
+		args = []string{"version"}
+	}
 	root := newRoot(t, args)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
@@ -184,8 +188,6 @@ and for every other command of envrun: 0 done, 1 failed, 2 wrong usage.`,
 		}
 		return err
 	})
-	root.Version = version
-	root.SetVersionTemplate("envrun {{.Version}}\n")
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return t.begin(cmd) }
 	addRunFlags(root, t)
 	_ = root.RegisterFlagCompletionFunc("env", t.completeEnvs)

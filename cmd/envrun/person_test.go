@@ -233,7 +233,6 @@ type terminal struct {
 	shown []byte
 	seen  int // what expect has gone past
 	late  bool
-	code  int
 	ended bool
 }
 

@@ -42,7 +42,9 @@ func newHistory(d *disk) *history { return &history{d: d, commits: map[slot]stri
 const gitTimeout = 30 * time.Second
 
 // git prepares a run in the vault's folder.
-func (h *history) git(ctx context.Context, args ...string) *exec.Cmd { return Git(ctx, h.d.dir, args...) }
+func (h *history) git(ctx context.Context, args ...string) *exec.Cmd {
+	return Git(ctx, h.d.dir, args...)
+}
 
 // Git prepares a run of git in dir, which may be the work tree of somebody who
 // means harm: their hooks, monitors, pagers and helpers are off, and it gets
