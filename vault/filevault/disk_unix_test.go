@@ -3,9 +3,84 @@
 package filevault_test
 
 import (
+	"net"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"syscall"
+	"testing"
+
+	"envrun/vault"
 )
+
+// TestOddFiles: what can be opened and is no file, what cannot be opened at
+// all, and either in the place of a folder. Nothing waits for it, and no read
+// leaves a descriptor behind, whatever comes of it.
+func TestOddFiles(t *testing.T) {
+	const secret = "envs/dev/secrets/a/b.sec"
+	for _, c := range []struct {
+		what, name string
+		make       func(name string) error
+		words      string
+	}{
+		{"pipe", secret, func(name string) error { return syscall.Mkfifo(name, 0o644) }, "is not a plain file"},
+		{"pipe", "envs/dev/secrets/a", func(name string) error { return syscall.Mkfifo(name, 0o644) }, "is not a plain file"},
+		{"socket", secret, listen, "is not a plain file"},
+		{"socket", "envs/dev", listen, "is not a plain file"},
+		{"file", "envs/dev/secrets", func(name string) error { return os.WriteFile(name, nil, 0o644) }, "is a file where a folder should be"},
+		{"folder", secret, func(name string) error { return os.Mkdir(name, 0o755) }, "is a folder where a file should be"},
+		{"link to nothing", secret, func(name string) error { return os.Symlink("nothing", name) }, "is a symbolic link"},
+		{"link to itself", "envs", func(name string) error { return os.Symlink("envs", name) }, "is a symbolic link"},
+	} {
+		t.Run(c.what+"/"+filepath.Base(c.name), func(t *testing.T) {
+			_, o := project(t, "dev")
+			v := open(t, o)
+			set(t, v, "dev", "a/b", "A=1")
+			if err := os.RemoveAll(file(o, c.name)); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.make(file(o, c.name)); err != nil {
+				t.Skip("it cannot be made here:", err)
+			}
+			before := descriptors()
+			for range 3 {
+				_, err := v.Get(t.Context(), "dev", "a/b")
+				wantError(t, err, vault.KindInsecure, ".envrun/vault/"+c.name, c.words)
+				findings(t, v, "dev")
+			}
+			if after := descriptors(); after > before {
+				t.Errorf("%d descriptors are open, and were %d", after, before)
+			}
+		})
+	}
+}
+
+// listen makes a socket of a name that may be too long for one.
+func listen(name string) error {
+	dir, err := os.MkdirTemp("", "s")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, "s"), Net: "unix"})
+	if err != nil {
+		return err
+	}
+	l.SetUnlinkOnClose(false)
+	l.Close()
+	return os.Rename(filepath.Join(dir, "s"), name)
+}
+
+// descriptors is how many of the first thousand are open.
+func descriptors() (n int) {
+	for fd := range 1000 {
+		var st syscall.Stat_t
+		if syscall.Fstat(fd, &st) == nil {
+			n++
+		}
+	}
+	return n
+}
 
 // becomeUser has a command run as another user.
 func becomeUser(cmd *exec.Cmd, uid uint32) {
