@@ -172,18 +172,19 @@ func (k *keyring) Current(ctx context.Context, env vault.Env) (engine.EnvKey, er
 	if err != nil {
 		return engine.EnvKey{}, err
 	}
+	var p *pin // as trust has found or left it
 	if o == nil {
 		opened, err := k.open(ctx, env, gen, v)
 		if err != nil {
 			return engine.EnvKey{}, err
 		}
-		if err := k.trust(ctx, env, opened, v); err != nil {
+		if p, err = k.trust(ctx, env, opened, v); err != nil {
 			return engine.EnvKey{}, err
 		}
 		k.opened[slot{env, gen}] = opened
 		o = &opened
 	}
-	return o.EnvKey, k.compareSeal(ctx, env, o, v)
+	return o.EnvKey, k.compareSeal(ctx, env, o, v, p)
 }
 
 // cached returns the key that was opened before, if its gen file is still the same.
@@ -424,19 +425,20 @@ func (v *Vault) Mine(ctx context.Context, env vault.Env) (string, error) {
 }
 
 // trust decides whether an opened current key is the right one, by the pin of
-// this machine, and moves the pin.
-func (k *keyring) trust(ctx context.Context, env vault.Env, o openKey, from files) error {
+// this machine, and moves the pin. It returns the pin as it is then, nil for a
+// CI key, which needs none.
+func (k *keyring) trust(ctx context.Context, env vault.Env, o openKey, from files) (*pin, error) {
 	file := from.file(env, engine.GenBlob(o.Gen))
 	if k.o.CI != nil {
 		if fp := k.o.CI.Fingerprint; fp != o.fingerprint.String() && fp != o.fingerprint.Hex() {
-			return &vault.Error{Kind: vault.KindDenied, Env: env, File: file,
+			return nil, &vault.Error{Kind: vault.KindDenied, Env: env, File: file,
 				Detail: fmt.Sprintf("the CI key trusts the %s key %s, and the key is %s now", env, fp, o.fingerprint)}
 		}
-		return nil
+		return nil, nil
 	}
 	all, err := k.pins.load()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	p, known := all[env]
 	switch {
@@ -444,9 +446,9 @@ func (k *keyring) trust(ctx context.Context, env vault.Env, o openKey, from file
 		return k.contact(ctx, env, o, file, nil)
 	case p.gen == o.Gen:
 		if p.fingerprint != o.fingerprint {
-			return replaced(env, o, file)
+			return nil, replaced(env, o, file)
 		}
-		return nil
+		return &p, nil
 	case p.gen > o.Gen:
 		return k.older(ctx, env, o, file, p)
 	}
@@ -454,7 +456,7 @@ func (k *keyring) trust(ctx context.Context, env vault.Env, o openKey, from file
 }
 
 // contact asks about a key that this machine cannot derive from one it knows.
-func (k *keyring) contact(ctx context.Context, env vault.Env, o openKey, file string, p *pin) error {
+func (k *keyring) contact(ctx context.Context, env vault.Env, o openKey, file string, p *pin) (*pin, error) {
 	c := Contact{Vault: k.vault, Env: env, Gen: o.Gen, Fingerprint: o.fingerprint.String(), File: file}
 	if p != nil {
 		c.Known, c.KnownFingerprint = p.gen, p.fingerprint.String()
@@ -466,24 +468,26 @@ func (k *keyring) contact(ctx context.Context, env vault.Env, o openKey, file st
 	if err != nil {
 		var ve *vault.Error
 		if errors.As(err, &ve) || ctx.Err() != nil {
-			return err
+			return nil, err
 		}
-		return &vault.Error{Kind: vault.KindDenied, Env: env, File: file, Err: err}
+		return nil, &vault.Error{Kind: vault.KindDenied, Env: env, File: file, Err: err}
 	}
 	return k.pins.update(ctx, k.o.LockWait, env, func(q *pin) { q.learn(o) })
 }
 
 // older: an old commit is checked out, as people do, or put in the way, as an
 // attacker would. It must be a key that this machine has known.
-func (k *keyring) older(ctx context.Context, env vault.Env, o openKey, file string, p pin) error {
+func (k *keyring) older(ctx context.Context, env vault.Env, o openKey, file string, p pin) (*pin, error) {
+	now := &p
 	if former, ok := p.former[o.Gen]; !ok {
-		if err := k.contact(ctx, env, o, file, &p); err != nil {
-			return err
+		var err error
+		if now, err = k.contact(ctx, env, o, file, &p); err != nil {
+			return nil, err
 		}
 	} else if former != o.fingerprint {
-		return replaced(env, o, file)
+		return nil, replaced(env, o, file)
 	}
-	return k.stale(env, file, fmt.Sprintf("%s is at key %d, and this machine has seen key %d: an older state is checked out", env, o.Gen, p.gen))
+	return now, k.stale(env, file, fmt.Sprintf("%s is at key %d, and this machine has seen key %d: an older state is checked out", env, o.Gen, p.gen))
 }
 
 // stale refuses with Fresh, and else tells.
@@ -498,7 +502,7 @@ func (k *keyring) stale(env vault.Env, file, what string) error {
 // newer follows the chain from the pinned key to this one: each generation
 // bears a MAC that only a holder of the one before it can make. The key of
 // each step comes from the caller's own grant, as long as it is there.
-func (k *keyring) newer(ctx context.Context, env vault.Env, o openKey, file string, p pin, from files) error {
+func (k *keyring) newer(ctx context.Context, env vault.Env, o openKey, file string, p pin, from files) (*pin, error) {
 	chain := p.chain
 	var path []openKey
 	for gen := p.gen + 1; ; gen++ {
@@ -510,11 +514,11 @@ func (k *keyring) newer(ctx context.Context, env vault.Env, o openKey, file stri
 					// Retired keys are pruned, and members come back: ask.
 					return k.contact(ctx, env, o, file, &p)
 				}
-				return err
+				return nil, err
 			}
 		}
 		if err := checkChain(chain, step); err != nil {
-			return replaced(env, o, from.file(env, engine.GenBlob(gen)))
+			return nil, replaced(env, o, from.file(env, engine.GenBlob(gen)))
 		}
 		path = append(path, step)
 		chain = step.chain
@@ -546,8 +550,9 @@ func checkChain(chain seal.ChainKey, step openKey) error {
 }
 
 // compareSeal compares the number of the seal with the pin. A lower one is an
-// older state; a higher one moves the pin, once its MAC is found right.
-func (k *keyring) compareSeal(ctx context.Context, env vault.Env, o *openKey, v *view) error {
+// older state; a higher one moves the pin, once its MAC is found right. p is
+// the pin if it has just been read, else nil.
+func (k *keyring) compareSeal(ctx context.Context, env vault.Env, o *openKey, v *view, p *pin) error {
 	if k.pins == nil {
 		return nil
 	}
@@ -555,11 +560,14 @@ func (k *keyring) compareSeal(ctx context.Context, env vault.Env, o *openKey, v 
 	if !ok || k.seen[env] == seq {
 		return nil // the engine says what is wrong with it
 	}
-	all, err := k.pins.load()
-	if err != nil {
-		return err
+	if p == nil {
+		all, err := k.pins.load()
+		if err != nil {
+			return err
+		}
+		known := all[env]
+		p = &known
 	}
-	p := all[env]
 	switch {
 	case seq < p.seal && o.Gen == p.gen: // with an older key, that has been said
 		if err := k.stale(env, v.file(env, engine.SealBlob),
@@ -570,7 +578,7 @@ func (k *keyring) compareSeal(ctx context.Context, env vault.Env, o *openKey, v 
 		if !genuineSeal(v, env, seq, o) {
 			return nil // the engine refuses it
 		}
-		if err := k.pins.update(ctx, k.o.LockWait, env, func(q *pin) { q.seal = max(q.seal, seq) }); err != nil {
+		if _, err := k.pins.update(ctx, k.o.LockWait, env, func(q *pin) { q.seal = max(q.seal, seq) }); err != nil {
 			// The key is trusted, and the pin only lags behind.
 			k.o.Notice(fmt.Sprintf("the pin of %s could not be moved to seal %d: %v", env, seq, err))
 		}
@@ -688,7 +696,7 @@ func (k *keyring) adopt(ctx context.Context, env vault.Env) error {
 	if err != nil {
 		return err
 	}
-	err = k.pins.update(ctx, k.o.LockWait, env, func(q *pin) {
+	_, err = k.pins.update(ctx, k.o.LockWait, env, func(q *pin) {
 		*q = pin{}
 		q.learn(o)
 		q.seal = 1

@@ -153,11 +153,13 @@ func insecure(name string, fi fs.FileInfo, dir bool) error {
 	return &vault.Error{Kind: vault.KindInsecure, Op: "reading pins", File: name, Detail: why}
 }
 
-// update changes the pin of one environment, and writes nothing if that leaves it as it was.
-func (s *pinStore) update(ctx context.Context, wait time.Duration, env vault.Env, f func(*pin)) error {
-	return s.change(ctx, wait, func(pins map[vault.Env]pin) bool {
-		p, ok := pins[env]
-		was := p
+// update changes the pin of one environment, and writes nothing if that leaves
+// it as it was. It returns the pin.
+func (s *pinStore) update(ctx context.Context, wait time.Duration, env vault.Env, f func(*pin)) (*pin, error) {
+	var p pin
+	err := s.change(ctx, wait, func(pins map[vault.Env]pin) bool {
+		was, ok := pins[env]
+		p = was
 		f(&p)
 		if ok && p.equal(was) {
 			return false
@@ -165,6 +167,10 @@ func (s *pinStore) update(ctx context.Context, wait time.Duration, env vault.Env
 		pins[env] = p
 		return true
 	})
+	if err != nil {
+		return nil, err
+	}
+	return &p, nil
 }
 
 func (s *pinStore) remove(ctx context.Context, wait time.Duration, env vault.Env) error {
