@@ -99,7 +99,7 @@ func (s *ageSealer) Seal(ctx context.Context, key Key, context []byte) ([]byte, 
 		return nil, err
 	}
 	defer clear(blob)
-	return waited(ctx, s.id, func() ([]byte, error) {
+	return waited(ctx, s.id, inMemory(s.to), func() ([]byte, error) {
 		var out bytes.Buffer
 		a := armor.NewWriter(&out)
 		w, err := age.Encrypt(a, s.to)
@@ -129,7 +129,8 @@ func (s *ageSealer) Open(ctx context.Context, blob, context []byte) (Key, error)
 	if len(blob) > maxWrapped {
 		return Key{}, badBlob(fmt.Sprintf("the wrapped key has more than %d bytes", maxWrapped), nil)
 	}
-	return waited(ctx, s.id, func() (Key, error) { return s.open(blob, context) })
+	quick := !slices.ContainsFunc(s.from(), func(id age.Identity) bool { return !inMemory(id) })
+	return waited(ctx, s.id, quick, func() (Key, error) { return s.open(blob, context) })
 }
 
 func (s *ageSealer) open(blob, context []byte) (Key, error) {
@@ -169,18 +170,28 @@ type watched struct {
 func (w watched) Unwrap(stanzas []*age.Stanza) ([]byte, error) {
 	key, err := w.Identity.Unwrap(stanzas)
 	if err != nil && !errors.Is(err, age.ErrIncorrectIdentity) {
-		switch w.Identity.(type) {
-		case *age.X25519Identity, *age.HybridIdentity:
-		default:
+		if !inMemory(w.Identity) {
 			*w.outer = err
 		}
 	}
 	return key, err
 }
 
+// inMemory reports whether an identity or a recipient is one of age's own,
+// which calculate and ask nobody.
+func inMemory(party any) bool {
+	switch party.(type) {
+	case *age.X25519Identity, *age.HybridIdentity, *age.X25519Recipient, *age.HybridRecipient:
+		return true
+	}
+	return false
+}
+
 // waited runs f, which may wait for a plugin or a touch without a way to stop
-// it, and gives up on it when ctx ends.
-func waited[T any](ctx context.Context, id string, f func() (T, error)) (T, error) {
+// it, and gives up on it when ctx ends. With quick it does not wait, and is run
+// in place: a goroutine for it would begin with a small stack and copy it as it
+// grows.
+func waited[T any](ctx context.Context, id string, quick bool, f func() (T, error)) (T, error) {
 	type result struct {
 		v   T
 		err error
@@ -189,7 +200,7 @@ func waited[T any](ctx context.Context, id string, f func() (T, error)) (T, erro
 		var none T
 		return none, err
 	}
-	if ctx.Done() == nil {
+	if quick || ctx.Done() == nil {
 		return f()
 	}
 	done := make(chan result, 1)
