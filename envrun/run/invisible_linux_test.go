@@ -22,6 +22,14 @@ for s in (signal.SIGPIPE, signal.SIGXFSZ):
     signal.signal(s, signal.SIG_DFL)
 for s in (signal.SIGHUP, signal.SIGINT, signal.SIGTSTP, signal.SIGTTIN):
     signal.signal(s, signal.SIG_IGN)
+# Who starts us through posix_spawn, as make does, leaves the C library's own
+# signals ignored; Python has no name for them.
+import ctypes
+libc = ctypes.CDLL(None)
+class action(ctypes.Structure):
+    _fields_ = [("handler", ctypes.c_void_p), ("flags", ctypes.c_ulong), ("restorer", ctypes.c_void_p), ("mask", ctypes.c_ulong)]
+for s in 32, 33:
+    libc.syscall(13 if os.uname().machine == "x86_64" else 134, s, ctypes.byref(action()), None, 8)
 os.set_inheritable(os.dup2(os.open("/dev/null", os.O_RDONLY), 7), True)
 os.nice(3)
 os.execv(sys.argv[1], sys.argv[1:])
