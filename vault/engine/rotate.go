@@ -127,10 +127,12 @@ func (e *Engine) rewrap(o opened, key EnvKey) (Record, error) {
 }
 
 // Adopt takes over a secret that was written under a retired key, on a branch
-// cut before a rotation: its data key goes under the present key, and the seal
-// still has the last word on its version. It takes somebody who holds both
-// keys, and who knows that whoever wrote it was still welcome then: a former
-// member could have. A secret of the present key is left as it is.
+// cut before a rotation: its values go into a new version under the present
+// key, with a data key that no holder of the retired one has, and the seal
+// still has the last word on the version it comes from. It takes somebody who
+// holds both keys, and who knows that whoever wrote it was still welcome then:
+// a former member could have, and knows the values in any case. A secret of
+// the present key is left as it is.
 func (e *Engine) Adopt(ctx context.Context, env vault.Env, path vault.Path) error {
 	if err := checkPath(env, path); err != nil {
 		return err
@@ -173,9 +175,17 @@ func (v view) adopt(tx Tx, path vault.Path, retired EnvKey) error {
 	if o.Gen == v.key.Gen {
 		return nil
 	}
-	next, err := v.e.rewrap(o, v.key)
+	fields, err := v.e.values(o)
 	if err != nil {
 		return err
 	}
-	return tx.Rewrap(next)
+	defer wipe(fields)
+	next := &record.Record{
+		Version: o.Version + 1, Rotate: o.Rotate, Tags: o.Tags, Note: o.Note, Extra: withoutMerged(o.Extra), Deleted: o.Deleted,
+	}
+	_, entry, err := v.put(tx, present{info: o.Info(), hash: o.hash, stored: o.Version}, next, fields)
+	if err != nil || !v.e.c.SealOnWrite {
+		return err
+	}
+	return v.sealAlso(tx, []record.SealedEntry{*entry})
 }

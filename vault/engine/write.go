@@ -194,7 +194,7 @@ func compare(p present, was uint64) error {
 // change makes the next version of a secret and the values it is to hold, but
 // for what put adds. It returns nil if nothing would be different.
 func (p present) change(c vault.Change) (*record.Record, []vault.Field, error) {
-	next := &record.Record{Version: p.info.Version + 1, Extra: p.extra}
+	next := &record.Record{Version: p.info.Version + 1, Extra: withoutMerged(p.extra)}
 	if next.Version == vault.Any {
 		return nil, nil, &vault.Error{Kind: vault.KindFull, Detail: "has no more version numbers"}
 	}
@@ -310,9 +310,14 @@ func (v view) checkOwn(r *record.Record, fields []vault.Field, raw []byte) (open
 	if err != nil {
 		return opened{}, err
 	}
-	values, err := v.e.values(o)
+	return o, v.e.readsBack(o, r, fields)
+}
+
+// readsBack compares what was opened with what it was made of.
+func (e *Engine) readsBack(o opened, r *record.Record, fields []vault.Field) error {
+	values, err := e.values(o)
 	if err != nil {
-		return opened{}, err
+		return err
 	}
 	same := slices.EqualFunc(values, fields, func(a, b vault.Field) bool {
 		defer a.Value.Wipe()
@@ -320,9 +325,9 @@ func (v view) checkOwn(r *record.Record, fields []vault.Field, raw []byte) (open
 	})
 	if !same || o.Version != r.Version || o.Deleted != r.Deleted || o.Note != r.Note || o.Rotate != r.Rotate ||
 		!slices.Equal(o.Tags, r.Tags) || o.By != r.By || !o.At.Equal(r.At) || o.PrevVersion != r.PrevVersion || o.PrevHash != r.PrevHash {
-		return opened{}, errors.New("it reads back as something else")
+		return errors.New("it reads back as something else")
 	}
-	return o, nil
+	return nil
 }
 
 func invalid(format string, args ...any) error {

@@ -641,6 +641,19 @@ func (t *tx) Rewrap(r engine.Record) error {
 	return nil
 }
 
+// Replace implements engine.Replacer: what stands there may hold git's marks.
+func (t *tx) Replace(r engine.Record) error {
+	if err := t.need(); err != nil {
+		return err
+	}
+	name, err := secretName(t.env, r.Path)
+	if err != nil {
+		return err
+	}
+	t.changes[name] = r.Raw
+	return nil
+}
+
 // Forget implements engine.Tx.
 func (t *tx) Forget(p vault.Path) error {
 	if _, err := t.Head(p); err != nil {

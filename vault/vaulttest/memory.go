@@ -370,6 +370,16 @@ func (t *memTx) Rewrap(r engine.Record) error {
 	return nil
 }
 
+// Replace implements engine.Replacer.
+func (t *memTx) Replace(r engine.Record) error {
+	if err := t.open(Call{Op: "Tx.Replace", Path: r.Path}); err != nil {
+		return err
+	}
+	t.check("Replace", r)
+	t.env.records[r.Path] = append(slices.Clip(t.env.records[r.Path]), r)
+	return nil
+}
+
 func (t *memTx) Forget(path vault.Path) error {
 	if err := t.open(Call{Op: "Tx.Forget", Path: path}); err != nil {
 		return err
