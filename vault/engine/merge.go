@@ -105,7 +105,9 @@ type MergeOptions struct {
 // UndecidedError is a conflict that nobody was there to decide.
 type UndecidedError struct{ Conflict }
 
-func (e *UndecidedError) Error() string { return "two people changed it differently: " + e.Conflict.String() }
+func (e *UndecidedError) Error() string {
+	return "two people changed it differently: " + e.Conflict.String()
+}
 
 // RetiredError is a version under a key that was retired since. Whoever takes
 // it over must know that its author was still welcome then.
@@ -198,8 +200,7 @@ func (e *Engine) Merge(ctx context.Context, env vault.Env, inputs []MergeInput, 
 			return MergeResult{}, err
 		}
 		p, err := m.plan(ctx, in)
-		var stop *stopError
-		if errors.As(err, &stop) {
+		if stop, ok := errors.AsType[*stopError](err); ok {
 			return MergeResult{}, stop.err
 		}
 		p.merged.Path, p.merged.Err = in.Path, e.locate(err, env, in.Path)
@@ -213,6 +214,50 @@ func (e *Engine) Merge(ctx context.Context, env vault.Env, inputs []MergeInput, 
 		return MergeResult{}, e.locate(err, env, "")
 	}
 	return res, nil
+}
+
+// MergeBytes is Merge for one secret, and returns the file instead of writing
+// it: for whoever is asked while the store is not yet what it will be, as git
+// asks a merge driver. What stands in the store in its place is not looked at.
+func (e *Engine) MergeBytes(ctx context.Context, env vault.Env, in MergeInput, o MergeOptions) ([]byte, Merged, error) {
+	m := &merger{e: e, env: env, o: o, blind: true}
+	if err := m.prepare(ctx, nil); err != nil {
+		return nil, Merged{}, e.locate(err, env, "")
+	}
+	p, err := m.plan(ctx, in)
+	p.merged.Path = in.Path
+	if err != nil {
+		return nil, p.merged, e.locate(err, env, in.Path)
+	}
+	raw, _, err := m.seal(&p)
+	return raw, p.merged, e.locate(err, env, in.Path)
+}
+
+// MergeSealBytes returns the one of two seals that knows all that the other
+// does, and whether there is one. Both are checked; what they are over is not.
+func (e *Engine) MergeSealBytes(ctx context.Context, env vault.Env, in SealInput) ([]byte, bool, error) {
+	m := &merger{e: e, env: env}
+	if err := m.prepare(ctx, &in); err != nil {
+		return nil, false, e.locate(err, env, "")
+	}
+	s, ok := m.dominating()
+	return s.raw, ok, nil
+}
+
+// OpenFile opens a version of a secret that stands in some file, under the key
+// that it names. It says that a holder of that key wrote it, and not that it
+// is the present version, or ever was.
+func (e *Engine) OpenFile(ctx context.Context, env vault.Env, path vault.Path, raw []byte) (vault.Secret, EnvKey, error) {
+	key, err := e.currentKey(ctx, env)
+	if err != nil {
+		return vault.Secret{}, EnvKey{}, err
+	}
+	m := &merger{e: e, env: env, key: key}
+	v, err := m.open(ctx, path, raw)
+	if err != nil {
+		return vault.Secret{}, EnvKey{}, e.locate(err, env, path)
+	}
+	return vault.Secret{Info: v.Info(), Values: v.fields}, key, nil
 }
 
 // stopError is an error of Choose.
@@ -229,6 +274,7 @@ type merger struct {
 	keys  map[uint32]EnvKey // retired ones, for adoption
 	seals []sealSide        // one, or both if they are in conflict
 	raw   []byte            // the seal as it stands in the store
+	blind bool              // the records in the store are not looked at
 }
 
 // sealSide is a genuine seal.
@@ -326,7 +372,7 @@ func (v version) is(o version) bool {
 // A plan is what is to be done with one secret.
 type plan struct {
 	merged  Merged
-	present []byte        // what was found in the store, nil if nothing
+	present []byte         // what was found in the store, nil if nothing
 	next    *record.Record // to be sealed and written with fields
 	fields  []vault.Field
 	keep    []byte // or: to be written as it is
@@ -337,11 +383,13 @@ func (m *merger) plan(ctx context.Context, in MergeInput) (p plan, err error) {
 	if err := checkPath(m.env, in.Path); err != nil {
 		return p, err
 	}
-	head, err := m.e.c.Store.Head(ctx, m.env, in.Path)
-	if err != nil && vault.KindOf(err) != vault.KindNotFound {
-		return p, err
+	if !m.blind {
+		head, err := m.e.c.Store.Head(ctx, m.env, in.Path)
+		if err != nil && vault.KindOf(err) != vault.KindNotFound {
+			return p, err
+		}
+		p.present = head.Raw
 	}
-	p.present = head.Raw
 	ours, err := m.open(ctx, in.Path, in.Ours)
 	if err != nil {
 		return p, sideError(err, Ours)
@@ -903,31 +951,36 @@ func (m *merger) view(raw []byte) (view, error) {
 	return view{e: m.e, env: m.env, key: m.key, seal: c}, err
 }
 
-// put writes one plan.
-func (m *merger) put(tx Replacer, p *plan) (record.SealedEntry, error) {
+// seal makes the file of a plan, and opens it again as a reader would.
+func (m *merger) seal(p *plan) ([]byte, opened, error) {
 	raw, fields := p.keep, p.fields
 	if p.next != nil {
 		defer wipe(fields)
 		var err error
 		if raw, err = m.e.encode(m.key, p.next, fields); err != nil {
-			return record.SealedEntry{}, err
+			return nil, opened{}, err
 		}
 	}
 	o, err := m.e.openWith(m.env, m.key, p.merged.Path, raw)
-	if err != nil {
-		return record.SealedEntry{}, err
-	}
-	if p.next != nil {
-		if err := m.e.readsBack(o, p.next, fields); err != nil {
-			return record.SealedEntry{}, fmt.Errorf("checking what was to be written to %s %s: %w", m.env, p.merged.Path, err)
-		}
+	if err == nil && p.next != nil {
+		err = m.e.readsBack(o, p.next, fields)
 	}
 	for _, s := range m.seals {
-		if entry, ok := s.entries[p.merged.Path]; ok {
-			if err := dominates(entry, o.Version, o.hash); err != nil {
-				return record.SealedEntry{}, err
-			}
+		if entry, ok := s.entries[p.merged.Path]; ok && err == nil {
+			err = dominates(entry, o.Version, o.hash)
 		}
+	}
+	if err != nil {
+		return nil, opened{}, fmt.Errorf("checking what was to be written to %s %s: %w", m.env, p.merged.Path, err)
+	}
+	return raw, o, nil
+}
+
+// put writes one plan.
+func (m *merger) put(tx Replacer, p *plan) (record.SealedEntry, error) {
+	raw, o, err := m.seal(p)
+	if err != nil {
+		return record.SealedEntry{}, err
 	}
 	if !bytes.Equal(raw, p.present) {
 		if err := tx.Replace(Record{Env: m.env, Path: o.Path, Version: o.Version, Gen: o.Gen, At: o.At, Raw: raw}); err != nil {

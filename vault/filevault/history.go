@@ -207,7 +207,7 @@ func (h *history) versions(ctx context.Context, env vault.Env, p vault.Path, nam
 	r, err := h.repo(ctx)
 	var list []version
 	if err == nil {
-		list, err = h.blobs(ctx, r.prefix+name)
+		list, err = h.blobs(ctx, r.prefix+name, "HEAD")
 	}
 	if err != nil {
 		yield(here, err)
@@ -285,10 +285,12 @@ func (h *history) distinct(env vault.Env, name string, list []version) []version
 // maxCommits bounds the history of one file that is looked through.
 const maxCommits = 100_000
 
-// blobs are the contents that a file has had, in the order of git, each once.
-func (h *history) blobs(ctx context.Context, name string) ([]version, error) {
+// blobs are the contents that a file has had on the way to some commits, in the
+// order of git, each once.
+func (h *history) blobs(ctx context.Context, name string, from ...string) ([]version, error) {
 	// All sides of a merge count, also where one of them was taken whole.
-	out, err := h.output(ctx, maxCommits*65, "", "rev-list", "--ignore-missing", "--full-history", "--end-of-options", "HEAD", "--", ":(top,literal)"+name)
+	args := append([]string{"rev-list", "--ignore-missing", "--full-history", "--end-of-options"}, from...)
+	out, err := h.output(ctx, maxCommits*65, "", append(args, "--", ":(top,literal)"+name)...)
 	if err != nil {
 		return nil, h.unsupported(err)
 	}

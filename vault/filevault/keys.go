@@ -595,6 +595,9 @@ func sealSeq(v *view, env vault.Env) (uint64, bool) {
 		return 0, false
 	}
 	for line := range bytes.Lines(raw) {
+		if bytes.HasPrefix(line, []byte("<<<<<<<")) {
+			return 0, false // of two branches; which number it will have is not known yet
+		}
 		if rest, ok := bytes.CutPrefix(line, []byte("seq ")); ok {
 			seq, err := strconv.ParseUint(string(bytes.TrimRight(rest, "\r\n")), 10, 63)
 			return seq, err == nil

@@ -134,6 +134,16 @@ func CheckCode(request []byte) string {
 	return code(sum[:8])[:14]
 }
 
+// ValuePrint is a short name of a value, to tell in a diff whether it changed:
+// 40 bits, "7QMX-2K4D". Without the key nothing can be tried against it, and
+// one value has another print in every field. It panics on the zero Key.
+func (k Key) ValuePrint(vaultID string, env vault.Env, path vault.Path, name vault.FieldName, v vault.Value) string {
+	key := derive(k.k(), string(lp(nil).text(labelPrint).text(vaultID).text(string(env))), KeySize)
+	in := lp(nil).text(string(path)).text(string(name)).text(string(v.Reveal()))
+	defer clear(in)
+	return code(hmacSHA256(key, in)[:5])
+}
+
 // code writes b, five bits a letter, in the alphabet of Crockford, which has
 // no I, L, O and U, with a dash after every fourth letter. Bits that do not fill a letter are left out.
 func code(b []byte) string {

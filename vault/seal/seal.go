@@ -58,6 +58,7 @@ const (
 	labelFingerprint = "envrun/v1/fingerprint"
 	labelEnvKey      = "envrun/v1/envkey"
 	labelRequest     = "envrun/v1/request"
+	labelPrint       = "envrun/v1/print"
 )
 
 // lp is the length-prefixed joining of parts, which no other list of parts gives.
