@@ -130,9 +130,10 @@ type MergeInput struct {
 	// there is none. Base is a claim of git's: it counts if it is genuine.
 	Base, Ours, Theirs []byte
 
-	// Past are other versions of the secret that are known, in any order.
-	// Nothing in them is trusted but what the hashes in genuine versions name.
-	Past [][]byte
+	// The versions that stood in the history of each side, in any order; not
+	// all that ever were, since not everything that is written is committed.
+	PastOurs, PastTheirs [][]byte
+	Shallow              bool // the history that is here is not all there is
 
 	// Sealed says that nothing is in conflict in git: Ours is the version that
 	// the seal has, found in history, and Theirs what stands in its place.
@@ -506,8 +507,10 @@ func dominatesEither(entries map[vault.Path]record.SealedEntry, path vault.Path,
 }
 
 // whole reports whose version is to be taken whole, 0 if neither. That is so
-// where one was made from the other, as both say who can be believed: each
-// names the hash of the one before it.
+// where one side has left the other's version behind: it was made from it, by
+// the hash that each version names of the one before it, or it stood there
+// before, by git's history. A side that went back to a version which the other
+// has left would else bring its values up again, in a version above any seal.
 func (m *merger) whole(in MergeInput, past lineage, ours, theirs version) (Side, string, error) {
 	if ours.Record == nil || theirs.Record == nil {
 		return 0, "", nil
@@ -519,33 +522,43 @@ func (m *merger) whole(in MergeInput, past lineage, ours, theirs version) (Side,
 		}
 		return Ours, "", nil
 	}
-	ourPast, ourGap := past.before(ours)
-	theirPast, theirGap := past.before(theirs)
+	left := func(old, by version, history [][]byte) bool {
+		chain, _ := past.before(by)
+		return chain[old.hash] || slices.ContainsFunc(history, func(raw []byte) bool {
+			hash, err := record.BodyHash(raw)
+			return err == nil && hash == old.hash
+		})
+	}
 	older := func(old, by version) string {
-		return fmt.Sprintf("version %d is one that version %d was made from", old.Version, by.Version)
+		return fmt.Sprintf("version %d is one that came before version %d", old.Version, by.Version)
+	}
+	oursLeft, theirsLeft := left(theirs, ours, in.PastOurs), left(ours, theirs, in.PastTheirs)
+	if oursLeft && theirsLeft { // one of them went back and forth
+		oursLeft, theirsLeft = ours.Version >= theirs.Version, ours.Version < theirs.Version
 	}
 	switch {
-	case in.Sealed && ourPast[theirs.hash]:
+	case oursLeft && in.Sealed:
 		return 0, "", tampered(fmt.Sprintf("was set back to version %d; the seal has version %d", theirs.Version, ours.Version))
-	case ourPast[theirs.hash]:
+	case oursLeft:
 		return Ours, older(theirs, ours), nil
-	case theirPast[ours.hash]:
-		return Theirs, older(ours, theirs), nil
-	}
-	// What a clone without its whole history cannot know, it must not guess
-	// about versions below the seal.
-	for _, c := range []struct {
-		v   version
-		gap uint64
-	}{{theirs, ourGap}, {ours, theirGap}} {
-		for _, s := range m.seals {
-			if entry, ok := s.entries[in.Path]; ok && c.v.Version < entry.Version && c.v.Version <= c.gap {
-				return 0, "", &vault.Error{Kind: vault.KindUnsupported, Detail: fmt.Sprintf(
-					"whether version %d was set back or written on a branch is not known: version %d is not in the history that is here", c.v.Version, c.gap)}
-			}
+	case theirsLeft && !in.Sealed:
+		// Of a cherry-pick only its own change is wanted, and git says by the base
+		// what that is; but ours must not be one that was set back.
+		hash, err := record.BodyHash(in.Base)
+		if err != nil || hash == ours.hash || m.belowSeal(ours) {
+			return Theirs, older(ours, theirs), nil
 		}
 	}
+	if in.Shallow && m.belowSeal(theirs) {
+		return 0, "", &vault.Error{Kind: vault.KindUnsupported, Detail: fmt.Sprintf(
+			"this clone is shallow: whether version %d was set back or written on a branch cannot be known", theirs.Version)}
+	}
 	return 0, "", nil
+}
+
+// belowSeal reports whether a seal has a later version.
+func (m *merger) belowSeal(v version) bool {
+	return slices.ContainsFunc(m.seals, func(s sealSide) bool { return v.Version < s.entries[v.Path].Version })
 }
 
 // keep takes one side's version as it is. Under a retired key that is not
@@ -694,7 +707,7 @@ func (m *merger) bases(ctx context.Context, in MergeInput, past lineage, ours, t
 			return nil, false, ctx.Err()
 		}
 	}
-	hashes, complete := past.common(ours, theirs)
+	hashes, known := past.common(ours, theirs)
 	var bases []version
 	for _, h := range hashes {
 		b, err := m.open(ctx, in.Path, past[h].raw)
@@ -707,9 +720,9 @@ func (m *merger) bases(ctx context.Context, in MergeInput, past lineage, ours, t
 		bases = append(bases, b)
 	}
 	if len(bases) > 0 {
-		return bases, true, nil
+		return bases, known, nil
 	}
-	return nil, complete && in.Base == nil && ours.Record != nil && theirs.Record != nil, nil
+	return nil, in.Base == nil && ours.Record != nil && theirs.Record != nil, nil
 }
 
 // mergedKey is the header of a version that was merged from two: "merged 7
@@ -759,7 +772,7 @@ type parent struct {
 
 func newLineage(in MergeInput) lineage {
 	l := lineage{}
-	for _, raw := range append([][]byte{in.Base, in.Ours, in.Theirs}, in.Past...) {
+	for _, raw := range slices.Concat([][]byte{in.Base, in.Ours, in.Theirs}, in.PastOurs, in.PastTheirs) {
 		r, err := record.ParseRecord(raw)
 		if err != nil {
 			continue
@@ -811,8 +824,8 @@ func (l lineage) before(v version) (seen map[record.Hash]bool, gap uint64) {
 	return seen, gap
 }
 
-// common are the latest versions that both come from, and whether all that
-// could be one is known.
+// common are the latest versions that both come from, and whether there can be
+// no later one, in what is not here.
 func (l lineage) common(a, b version) ([]record.Hash, bool) {
 	pastA, gapA := l.before(a)
 	pastB, gapB := l.before(b)
@@ -834,7 +847,11 @@ func (l lineage) common(a, b version) ([]record.Hash, bool) {
 	}
 	both = slices.DeleteFunc(both, func(h record.Hash) bool { return inner[h] })
 	slices.SortFunc(both, func(x, y record.Hash) int { return bytes.Compare(x[:], y[:]) })
-	return both, gapA == 0 && gapB == 0
+	known := true
+	for _, h := range both {
+		known = known && l[h].version > max(gapA, gapB)
+	}
+	return both, known
 }
 
 // retiredKeys fetches the keys of what is to be adopted besides the plans:

@@ -3,6 +3,7 @@ package filevault_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -44,6 +45,18 @@ func TestMain(m *testing.M) {
 		var o order
 		if err := json.Unmarshal([]byte(text), &o); err != nil {
 			panic(err)
+		}
+		if o.Do == "textconv" { // prints nothing but its answer
+			v, err := filevault.Open(context.Background(), o.options())
+			if err == nil {
+				var text []byte
+				text, err = v.Textconv(context.Background(), os.Args[1], false)
+				os.Stdout.Write(text)
+			}
+			if err != nil {
+				os.Exit(1)
+			}
+			os.Exit(0)
 		}
 		if err := o.obey(); err != nil {
 			fmt.Println("error:", err)
@@ -116,6 +129,16 @@ func (o order) obey() error {
 			changes = append(changes, change(manyPath(i), "A=new", "B=new"))
 		}
 		_, err = v.Apply(ctx, "dev", changes)
+	case "merge":
+		var r filevault.MergeReport
+		if r, err = v.Merge(ctx, engine.MergeOptions{}); err == nil && !r.Done() {
+			err = errors.New("it is not done")
+		}
+	case "driver":
+		a := os.Args[1:]
+		if clean, why := v.DriverMerge(ctx, a[0], a[1], a[2], a[3]); !clean {
+			err = why
+		}
 	case "seal":
 		err = v.Seal(ctx, "dev")
 	case "addenv":
@@ -179,13 +202,20 @@ func increment(ctx context.Context, v *filevault.Vault) error {
 	}
 }
 
-// command prepares a child.
-func (o order) command(t testing.TB) *exec.Cmd {
+// text is an order as a child reads it.
+func (o order) text(t testing.TB) []byte {
 	t.Helper()
 	text, err := json.Marshal(o)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return text
+}
+
+// command prepares a child.
+func (o order) command(t testing.TB) *exec.Cmd {
+	t.Helper()
+	text := o.text(t)
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

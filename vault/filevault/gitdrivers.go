@@ -116,9 +116,6 @@ func (h *history) config(ctx context.Context) (map[string][]string, error) {
 	return now, nil
 }
 
-// errAsk ends a merge that would have to ask somebody.
-var errAsk = errors.New("somebody must decide")
-
 // DriverMerge is a git merge driver: base, ours and theirs are the files that
 // git names %O, %A and %B, and path is %P. It merges what needs nobody's
 // decision, into ours, and reports whether it did. Else ours gets git's marks,
@@ -163,14 +160,14 @@ func (v *Vault) driverMerge(ctx context.Context, base, ours, theirs, path string
 	if !ok {
 		return nil, &vault.Error{Kind: vault.KindInvalid, Op: "merging", File: v.store.d.file(name), Detail: "is neither a secret nor a seal"}
 	}
-	past, err := v.past(ctx, env, repo, p)
+	past, others, err := v.past(ctx, env, repo, p)
 	if err != nil {
 		return nil, err
 	}
 	if len(raw[0]) == 0 {
 		raw[0] = nil // git has no base, and an empty file says so
 	}
-	one, _, err := v.MergeBytes(ctx, env, engine.MergeInput{Path: p, Base: raw[0], Ours: raw[1], Theirs: raw[2], Past: past}, engine.MergeOptions{})
+	one, _, err := v.MergeBytes(ctx, env, engine.MergeInput{Path: p, Base: raw[0], Ours: raw[1], Theirs: raw[2], PastOurs: past, PastTheirs: others, Shallow: repo.shallow}, engine.MergeOptions{})
 	return one, err
 }
 

@@ -90,6 +90,10 @@ func (k KeySide) String() string {
 func (v *Vault) Merge(ctx context.Context, o engine.MergeOptions) (MergeReport, error) {
 	var report MergeReport
 	h := v.store.history
+	// What was interrupted is finished first: it may be a merge.
+	if err := v.store.Settle(ctx, ""); err != nil {
+		return report, err
+	}
 	repo, err := h.repo(ctx)
 	if err != nil {
 		return report, err
@@ -262,14 +266,15 @@ func grantAdvice(member string, f unmergedFile) string {
 // mergeEnv merges one environment.
 func (v *Vault) mergeEnv(ctx context.Context, repo repo, w *envMerge, o engine.MergeOptions) (engine.MergeResult, error) {
 	for i := range w.inputs {
-		if w.inputs[i].Past != nil {
+		in := &w.inputs[i]
+		if in.Sealed {
 			continue
 		}
-		past, err := v.past(ctx, w.env, repo, w.inputs[i].Path)
-		if err != nil {
+		var err error
+		if in.PastOurs, in.PastTheirs, err = v.past(ctx, w.env, repo, in.Path); err != nil {
 			return engine.MergeResult{}, err
 		}
-		w.inputs[i].Past = past
+		in.Shallow = repo.shallow
 	}
 	slices.SortFunc(w.inputs, func(a, b engine.MergeInput) int { return strings.Compare(string(a.Path), string(b.Path)) })
 	old, err := v.NeedAdoption(ctx, w.env)
@@ -283,27 +288,36 @@ func (v *Vault) mergeEnv(ctx context.Context, repo repo, w *envMerge, o engine.M
 	return res, v.exposeAdopted(ctx, w.env, old, res.Adopted)
 }
 
-// heads are the commits that a merge, a rebase or the like brings together.
-var heads = []string{"HEAD", "MERGE_HEAD", "CHERRY_PICK_HEAD", "REBASE_HEAD", "REVERT_HEAD"}
+// past are the versions of a secret in the history of HEAD, and in that of what
+// a merge, a rebase or the like brings to it.
+func (v *Vault) past(ctx context.Context, env vault.Env, repo repo, p vault.Path) (ours, theirs [][]byte, err error) {
+	if ours, err = v.pastOf(ctx, env, repo, p, "HEAD"); err != nil {
+		return nil, nil, err
+	}
+	theirs, err = v.pastOf(ctx, env, repo, p, "MERGE_HEAD", "CHERRY_PICK_HEAD", "REBASE_HEAD", "REVERT_HEAD")
+	return ours, theirs, err
+}
 
-// past are all versions of a secret in history.
-func (v *Vault) past(ctx context.Context, env vault.Env, repo repo, p vault.Path) ([][]byte, error) {
+func (v *Vault) pastOf(ctx context.Context, env vault.Env, repo repo, p vault.Path, from ...string) ([][]byte, error) {
+	list, err := v.versionsOf(ctx, env, repo, p, from...)
+	past := make([][]byte, 0, len(list))
+	for _, one := range list {
+		past = append(past, one.raw)
+	}
+	return past, err
+}
+
+func (v *Vault) versionsOf(ctx context.Context, env vault.Env, repo repo, p vault.Path, from ...string) ([]version, error) {
 	name, err := secretName(env, p)
 	if err != nil {
 		return nil, err
 	}
 	h := v.store.history
-	list, err := h.blobs(ctx, repo.prefix+name, heads...)
+	list, err := h.blobs(ctx, repo.prefix+name, from...)
 	if err != nil {
 		return nil, err
 	}
-	past := [][]byte{}
-	for _, one := range h.distinct(env, name, list) {
-		if one.err == nil {
-			past = append(past, one.raw)
-		}
-	}
-	return past, nil
+	return slices.DeleteFunc(h.distinct(env, name, list), func(one version) bool { return one.err != nil }), nil
 }
 
 // overtaken are the secrets that are behind the seal without being in conflict
@@ -350,16 +364,22 @@ func (v *Vault) overtaken(ctx context.Context, env vault.Env, repo repo, w *envM
 		if err != nil || hash == e.Hash {
 			continue
 		}
-		past, err := v.past(ctx, env, repo, r.Path)
+		all, err := v.versionsOf(ctx, env, repo, r.Path, "HEAD")
 		if err != nil {
 			return nil, err
 		}
-		for _, raw := range past {
-			if h, err := record.BodyHash(raw); err == nil && h == e.Hash {
-				inputs = append(inputs, engine.MergeInput{Path: r.Path, Ours: raw, Theirs: r.Raw, Past: past, Sealed: true})
-				break
-			}
+		i := slices.IndexFunc(all, func(one version) bool { return one.hash == e.Hash })
+		if i < 0 {
+			continue
 		}
+		in := engine.MergeInput{Path: r.Path, Ours: all[i].raw, Theirs: r.Raw, Shallow: repo.shallow, Sealed: true}
+		if in.PastOurs, err = v.pastOf(ctx, env, repo, r.Path, all[i].commit); err != nil {
+			return nil, err
+		}
+		for _, one := range all {
+			in.PastTheirs = append(in.PastTheirs, one.raw)
+		}
+		inputs = append(inputs, in)
 	}
 	return inputs, nil
 }
@@ -464,7 +484,14 @@ func (h *history) unmerged(ctx context.Context) ([]unmergedFile, error) {
 // addExactly puts files into git's index as they are on disk. "git add" would
 // run them through the filters of the repository, which are not ours to trust.
 func (h *history) addExactly(ctx context.Context, r repo, names []string) error {
-	out, err := h.output(ctx, int64(len(names))*65, strings.Join(names, "\n")+"\n", "hash-object", "-w", "--no-filters", "--stdin-paths")
+	if strings.Contains(r.prefix, "\n") {
+		return fmt.Errorf("the vault's folder has a line break in its name")
+	}
+	var paths strings.Builder
+	for _, name := range names {
+		paths.WriteString(r.prefix + name + "\n")
+	}
+	out, err := h.output(ctx, int64(len(names))*65, paths.String(), "hash-object", "-w", "--no-filters", "--stdin-paths")
 	if err != nil {
 		return err
 	}
