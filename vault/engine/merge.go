@@ -495,6 +495,9 @@ func dominatesEither(entries map[vault.Path]record.SealedEntry, path vault.Path,
 	var bad error
 	for _, v := range []version{ours, theirs} {
 		if v.Record == nil {
+			if sealed.Deleted {
+				return nil
+			}
 			continue
 		}
 		err := dominates(sealed, v.Version, v.hash)
@@ -512,8 +515,11 @@ func dominatesEither(entries map[vault.Path]record.SealedEntry, path vault.Path,
 // before, by git's history. A side that went back to a version which the other
 // has left would else bring its values up again, in a version above any seal.
 func (m *merger) whole(in MergeInput, past lineage, ours, theirs version) (Side, string, error) {
-	if ours.Record == nil || theirs.Record == nil {
-		return 0, "", nil
+	if ours.Record == nil {
+		return 0, "", m.putBack(in, theirs, in.PastOurs)
+	}
+	if theirs.Record == nil {
+		return 0, "", m.putBack(in, ours, in.PastTheirs)
 	}
 	if ours.is(theirs) {
 		// They differ below the MAC: one was wrapped anew by a rotation.
@@ -523,11 +529,8 @@ func (m *merger) whole(in MergeInput, past lineage, ours, theirs version) (Side,
 		return Ours, "", nil
 	}
 	left := func(old, by version, history [][]byte) bool {
-		chain, _ := past.before(by)
-		return chain[old.hash] || slices.ContainsFunc(history, func(raw []byte) bool {
-			hash, err := record.BodyHash(raw)
-			return err == nil && hash == old.hash
-		})
+		chain, _ := past.before(parents(by.Record))
+		return chain[old.hash] || old.among(history)
 	}
 	older := func(old, by version) string {
 		return fmt.Sprintf("version %d is one that came before version %d", old.Version, by.Version)
@@ -550,10 +553,40 @@ func (m *merger) whole(in MergeInput, past lineage, ours, theirs version) (Side,
 		}
 	}
 	if in.Shallow && m.belowSeal(theirs) {
-		return 0, "", &vault.Error{Kind: vault.KindUnsupported, Detail: fmt.Sprintf(
-			"this clone is shallow: whether version %d was set back or written on a branch cannot be known", theirs.Version)}
+		return 0, "", m.shallow(theirs)
 	}
 	return 0, "", nil
+}
+
+func (v version) among(history [][]byte) bool {
+	return slices.ContainsFunc(history, func(raw []byte) bool {
+		hash, err := record.BodyHash(raw)
+		return err == nil && hash == v.hash
+	})
+}
+
+// putBack is the same for a side that has no file any more: a rotation forgot
+// its tombstone, and the seal remembers it. What the history of that side has,
+// it has deleted since.
+func (m *merger) putBack(in MergeInput, v version, history [][]byte) error {
+	for _, s := range m.seals {
+		entry, ok := s.entries[in.Path]
+		if !ok || !entry.Deleted || v.Version > entry.Version {
+			continue
+		}
+		if v.among(history) {
+			return dominates(entry, v.Version, v.hash)
+		}
+		if in.Shallow {
+			return m.shallow(v)
+		}
+	}
+	return nil
+}
+
+func (m *merger) shallow(v version) error {
+	return &vault.Error{Kind: vault.KindUnsupported, Detail: fmt.Sprintf(
+		"this clone is shallow: whether version %d was set back or written on a branch cannot be known", v.Version)}
 }
 
 // belowSeal reports whether a seal has a later version.
@@ -561,26 +594,34 @@ func (m *merger) belowSeal(v version) bool {
 	return slices.ContainsFunc(m.seals, func(s sealSide) bool { return v.Version < s.entries[v.Path].Version })
 }
 
-// keep takes one side's version as it is. Under a retired key that is not
-// enough: whoever held it could write another of the same number.
+// keep takes one side's version as it is, where that is enough: a later seal of
+// the other side must not stand above it, and under a retired key whoever held
+// that could write another of the same number. Else its content goes into a
+// version above both.
 func (m *merger) keep(p plan, side Side, ours, theirs version) (plan, error) {
 	v, other := ours, theirs
 	if side == Theirs {
 		v, other = theirs, ours
 	}
-	p.merged.Version, p.merged.Deleted = v.Version, v.Deleted
-	if v.Gen == m.key.Gen {
-		p.keep = v.raw
-		return p, nil
-	}
 	if v.is(other) && other.Gen == m.key.Gen {
-		p.keep = other.raw
+		v = other
+	}
+	above := v.is(other) || other.Record == nil || v.Version > other.Version
+	for _, s := range m.seals {
+		if entry, ok := s.entries[v.Path]; ok && dominates(entry, v.Version, v.hash) != nil {
+			above = false
+		}
+	}
+	if above && v.Gen == m.key.Gen {
+		p.merged.Version, p.merged.Deleted, p.keep = v.Version, v.Deleted, v.raw
 		return p, nil
 	}
 	if err := m.mayAdopt(v); err != nil {
 		return p, err
 	}
-	return m.next(p, v, version{}, contentOf(v), nil)
+	p, err := m.next(p, v, other, contentOf(v), nil)
+	p.merged.Adopted = v.Gen != m.key.Gen
+	return p, err
 }
 
 func (m *merger) mayAdopt(v version) error {
@@ -757,12 +798,13 @@ func withoutMerged(extra []record.Header) []record.Header {
 
 // A lineage has versions of one secret by hash. That one is in it says nothing;
 // that a genuine one names its hash does.
-type lineage map[record.Hash]ancestor
+type lineage map[record.Hash]*ancestor
 
 type ancestor struct {
 	raw     []byte
 	version uint64
 	from    []parent
+	read    bool // version and from are set
 }
 
 type parent struct {
@@ -772,20 +814,30 @@ type parent struct {
 
 func newLineage(in MergeInput) lineage {
 	l := lineage{}
-	for _, raw := range slices.Concat([][]byte{in.Base, in.Ours, in.Theirs}, in.PastOurs, in.PastTheirs) {
-		r, err := record.ParseRecord(raw)
-		if err != nil {
-			continue
-		}
-		hash, err := record.BodyHash(raw)
-		if err != nil {
-			continue
-		}
-		if _, ok := l[hash]; !ok {
-			l[hash] = ancestor{raw, r.Version, parents(r)}
+	for _, list := range [][][]byte{{in.Base, in.Ours, in.Theirs}, in.PastOurs, in.PastTheirs} {
+		for _, raw := range list {
+			hash, err := record.BodyHash(raw)
+			if _, ok := l[hash]; !ok && err == nil {
+				l[hash] = &ancestor{raw: raw}
+			}
 		}
 	}
 	return l
+}
+
+// get reads a version at the first need; nil if there is none that can be read.
+func (l lineage) get(h record.Hash) *ancestor {
+	a := l[h]
+	if a == nil || a.read {
+		return a
+	}
+	r, err := record.ParseRecord(a.raw)
+	if err != nil {
+		delete(l, h)
+		return nil
+	}
+	a.version, a.from, a.read = r.Version, parents(r), true
+	return a
 }
 
 func parents(r *record.Record) []parent {
@@ -801,12 +853,9 @@ func parents(r *record.Record) []parent {
 
 // before is every version that a genuine one came from, and the highest that
 // is named and not there.
-func (l lineage) before(v version) (seen map[record.Hash]bool, gap uint64) {
+func (l lineage) before(from []parent) (seen map[record.Hash]bool, gap uint64) {
 	seen = map[record.Hash]bool{}
-	if v.Record == nil {
-		return seen, 0
-	}
-	todo := parents(v.Record)
+	todo := slices.Clone(from)
 	for len(todo) > 0 {
 		p := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
@@ -814,12 +863,11 @@ func (l lineage) before(v version) (seen map[record.Hash]bool, gap uint64) {
 			continue
 		}
 		seen[p.hash] = true
-		a, ok := l[p.hash]
-		if !ok {
+		if a := l.get(p.hash); a == nil {
 			gap = max(gap, p.version)
-			continue
+		} else {
+			todo = append(todo, a.from...)
 		}
-		todo = append(todo, a.from...)
 	}
 	return seen, gap
 }
@@ -827,27 +875,27 @@ func (l lineage) before(v version) (seen map[record.Hash]bool, gap uint64) {
 // common are the latest versions that both come from, and whether there can be
 // no later one, in what is not here.
 func (l lineage) common(a, b version) ([]record.Hash, bool) {
-	pastA, gapA := l.before(a)
-	pastB, gapB := l.before(b)
+	if a.Record == nil || b.Record == nil {
+		return nil, false
+	}
+	pastA, gapA := l.before(parents(a.Record))
+	pastB, gapB := l.before(parents(b.Record))
 	var both []record.Hash
 	inner := map[record.Hash]bool{} // came before another of both
+	known := true
 	for h := range pastA {
-		if _, here := l[h]; !pastB[h] || !here {
+		one := l.get(h)
+		if !pastB[h] || one == nil {
 			continue
 		}
 		both = append(both, h)
-		r, err := record.ParseRecord(l[h].raw)
-		if err != nil {
-			continue
-		}
-		before, _ := l.before(version{Record: r})
-		for i := range before {
-			inner[i] = true
+		for _, p := range one.from {
+			inner[p.hash] = true
 		}
 	}
+	// What stands before an inner one is the parent of an inner one, so parents do.
 	both = slices.DeleteFunc(both, func(h record.Hash) bool { return inner[h] })
 	slices.SortFunc(both, func(x, y record.Hash) int { return bytes.Compare(x[:], y[:]) })
-	known := true
 	for _, h := range both {
 		known = known && l[h].version > max(gapA, gapB)
 	}
@@ -900,8 +948,13 @@ func (m *merger) write(ctx context.Context, tx Tx, plans []plan, sealed *SealInp
 	if !bytes.Equal(raw, m.raw) {
 		return moved("")
 	}
-	if _, err := tx.Blob(GenBlob(m.key.Gen + 1)); err == nil {
-		return moved("")
+	switch _, err := tx.Blob(GenBlob(m.key.Gen + 1)); vault.KindOf(err) {
+	case vault.KindNotFound:
+	default:
+		if err == nil {
+			err = moved("")
+		}
+		return err
 	}
 	replacer, ok := tx.(Replacer)
 	if !ok {

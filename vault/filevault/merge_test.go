@@ -193,6 +193,7 @@ func TestMergeCommand(t *testing.T) {
 	} {
 		for _, side := range []engine.Side{engine.Ours, engine.Theirs} {
 			t.Run(c.name+"/"+side.String(), func(t *testing.T) {
+				t.Parallel()
 				f := newFork(t)
 				f.branches(func() { f.write(c.ours...) }, func() { f.write(c.theirs...); f.write(change("z", "A=z")) })
 				f.conflict()
