@@ -185,7 +185,7 @@ func (v view) sealGrants(tx Tx, last *record.Seal) ([]record.SealedGrant, error)
 	for _, g := range states {
 		if g.Err == nil {
 			grants = append(grants, record.SealedGrant{Member: g.Member, Hash: g.hash})
-		} else if g.listed {
+		} else if g.Listed {
 			return nil, g.Err
 		}
 	}

@@ -16,6 +16,10 @@ type GrantTo struct {
 	Member    string      // "alice@laptop", "ci-github"
 	Recipient string      // the age recipient that Sealer wraps for; empty for other sealers, whose ID is written instead
 	Sealer    seal.Sealer // needs to Seal only
+
+	// Extra are headers of the grant beside those of the format: under its MAC,
+	// and passed over by a reader that does not know them.
+	Extra []record.Header
 }
 
 // CreateEnv makes an environment with a new key, a grant for each member and an
@@ -62,8 +66,8 @@ type generation struct {
 }
 
 // newGeneration makes the files of a key. before is the key it follows, the
-// zero EnvKey for the first.
-func (e *Engine) newGeneration(ctx context.Context, env vault.Env, key, before EnvKey, why string, to []GrantTo) (generation, error) {
+// zero EnvKey for the first; extra are headers of the gen file.
+func (e *Engine) newGeneration(ctx context.Context, env vault.Env, key, before EnvKey, why string, to []GrantTo, extra ...record.Header) (generation, error) {
 	g := generation{key: key, blobs: map[string][]byte{}}
 	if len(to) == 0 {
 		return g, e.locate(invalid("would have nobody who can open it"), env, "")
@@ -73,7 +77,7 @@ func (e *Engine) newGeneration(ctx context.Context, env vault.Env, key, before E
 	}
 	f := record.Gen{
 		Vault: e.c.Vault, Env: env, Gen: key.Gen, After: before.Gen, By: e.c.Member, At: e.now(), Why: why,
-		Fingerprint: key.Key.Fingerprint(e.c.Vault, env, key.Gen).String(),
+		Fingerprint: key.Key.Fingerprint(e.c.Vault, env, key.Gen).String(), Extra: extra,
 	}
 	if before.Gen > 0 {
 		f.Chain = before.Key.ChainMAC(f.ChainInput())
@@ -124,7 +128,7 @@ func (e *Engine) makeGrant(ctx context.Context, env vault.Env, key EnvKey, to Gr
 	}
 	g := record.Grant{
 		Vault: e.c.Vault, Env: env, Gen: key.Gen, Member: to.Member, Recipient: to.Recipient,
-		By: e.c.Member, At: e.now(), Wrapped: wrapped,
+		By: e.c.Member, At: e.now(), Extra: to.Extra, Wrapped: wrapped,
 	}
 	if g.Recipient == "" {
 		g.Sealer = to.Sealer.ID()

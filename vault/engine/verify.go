@@ -157,7 +157,7 @@ func (e *Engine) checkKeys(ctx context.Context, env vault.Env, gen uint32, key *
 		switch {
 		case g.Err != nil:
 			bad = append(bad, g.Err)
-		case g.listed && !g.Sealed:
+		case g.Listed && !g.Sealed:
 			bad = append(bad, e.locateBlob(tampered("the grant of "+g.Member+" is not the one in the seal"), env, GrantBlob(gen, g.Member)))
 		}
 	}
@@ -197,11 +197,22 @@ type GrantState struct {
 	Sealer    string // what else wraps the key
 	By        string
 	At        time.Time
+	Extra     []record.Header
+	Listed    bool  // the seal has a grant of this member
 	Sealed    bool  // the seal has it, in this form
 	Err       error // why it does not count; nil if a holder of the key made it
 
-	listed bool // the seal has one of this member
-	hash   record.ShortHash
+	hash record.ShortHash
+}
+
+// Header is the value of a header beside those of the format; "" if there is none.
+func (g GrantState) Header(key string) string {
+	for _, h := range g.Extra {
+		if h.Key == key {
+			return h.Value
+		}
+	}
+	return ""
 }
 
 // Grants lists the grants of the present key, sorted by member: those that
@@ -262,14 +273,14 @@ func (e *Engine) grants(env vault.Env, gen uint32, key *EnvKey, sealed []record.
 		g := GrantState{Gen: gen, Member: member}
 		g.Err = e.locateBlob(e.checkGrant(env, &g, key, raw), env, name)
 		hash, listed := hashes[member]
-		g.listed, g.Sealed = listed, listed && g.Err == nil && g.hash == hash
+		g.Listed, g.Sealed = listed, listed && g.Err == nil && g.hash == hash
 		delete(hashes, member)
 		states = append(states, g)
 	}
 	for _, s := range sealed {
 		if _, missing := hashes[s.Member]; missing {
 			err := tampered("the grant of " + s.Member + " is missing; the seal has it")
-			states = append(states, GrantState{Gen: gen, Member: s.Member, listed: true, Err: e.locateBlob(err, env, GrantBlob(gen, s.Member))})
+			states = append(states, GrantState{Gen: gen, Member: s.Member, Listed: true, Err: e.locateBlob(err, env, GrantBlob(gen, s.Member))})
 		}
 	}
 	slices.SortFunc(states, func(a, b GrantState) int { return strings.Compare(a.Member, b.Member) })
@@ -282,7 +293,7 @@ func (e *Engine) checkGrant(env vault.Env, g *GrantState, key *EnvKey, raw []byt
 	if err != nil {
 		return err
 	}
-	g.Recipient, g.Sealer, g.By, g.At = r.Recipient, r.Sealer, r.By, r.At
+	g.Recipient, g.Sealer, g.By, g.At, g.Extra = r.Recipient, r.Sealer, r.By, r.At, r.Extra
 	switch {
 	case r.Vault != e.c.Vault || r.Env != env || r.Gen != g.Gen || r.Member != g.Member:
 		return tampered(fmt.Sprintf("is the grant of key %d of %s in vault %s for %s, put in this place", r.Gen, r.Env, r.Vault, r.Member))

@@ -40,8 +40,9 @@ func (e *Engine) Apply(ctx context.Context, env vault.Env, changes []vault.Chang
 	return infos, nil
 }
 
-// errMoved: the key that was fetched before a batch is not the present one any more.
-var errMoved = errors.New("the key of the environment changed meanwhile")
+// errMoved: the key that was fetched before a batch is not the present one any
+// more, or who holds it is not who did.
+var errMoved = &vault.Error{Kind: vault.KindConflict, Detail: "the key of the environment, or who holds it, keeps changing meanwhile"}
 
 // batch runs f in a batch of the store, with a view of the state that the batch
 // works on. The key is fetched before, since that may mean to ask a person; so
@@ -73,7 +74,7 @@ func (e *Engine) batch(ctx context.Context, env vault.Env, prepare func(view) er
 			}
 			return f(v, tx)
 		})
-		if !errors.Is(err, errMoved) {
+		if !errors.Is(err, errMoved) || attempt == attempts {
 			return err
 		}
 	}
