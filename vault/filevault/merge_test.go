@@ -28,7 +28,7 @@ type fork struct {
 
 var (
 	basePaths = []vault.Path{"a", "m", "n", "z"}
-	asked     = errors.New("nobody is there to ask")
+	errAsked  = errors.New("nobody is there to ask")
 )
 
 // newFork is a vault with secrets, sealed and committed.
@@ -157,7 +157,7 @@ func say(r filevault.MergeReport) string {
 	return b.String()
 }
 
-func nobody(engine.Conflict) (engine.Side, error) { return 0, asked }
+func nobody(engine.Conflict) (engine.Side, error) { return 0, errAsked }
 
 func always(s engine.Side) func(engine.Conflict) (engine.Side, error) {
 	return func(engine.Conflict) (engine.Side, error) { return s, nil }
@@ -175,7 +175,7 @@ func TestMergeCommand(t *testing.T) {
 	for _, c := range []struct {
 		name         string
 		ours, theirs []vault.Change
-		asks         engine.What // "": nothing is asked
+		asks         engine.What // "": nothing is errAsked
 		want, other  string      // with ours chosen, and with theirs
 	}{
 		{"other field", []vault.Change{change("m", "A=ours")}, []vault.Change{change("m", "B=theirs")}, "", "m: A=ours B=theirs", ""},
@@ -203,7 +203,7 @@ func TestMergeCommand(t *testing.T) {
 					return side, nil
 				}, false)
 				if c.asks == "" && len(conflicts) > 0 || c.asks != "" && (len(conflicts) != 1 || conflicts[0].What != c.asks) {
-					t.Errorf("asked %v", conflicts)
+					t.Errorf("errAsked %v", conflicts)
 				}
 				for _, one := range conflicts {
 					if text := fmt.Sprintf("%v %+v %s", one, one, one.String()); strings.Contains(text, "A=ours") || strings.Contains(text, "[111") {
@@ -257,10 +257,10 @@ func TestMergeUndecided(t *testing.T) {
 		t.Error(got)
 	}
 	before := tree(t, f.o.Dir)
-	if _, err := f.vault().Merge(t.Context(), engine.MergeOptions{Choose: nobody}); !errors.Is(err, asked) {
+	if _, err := f.vault().Merge(t.Context(), engine.MergeOptions{Choose: nobody}); !errors.Is(err, errAsked) {
 		// the error of one environment is in the report
 		r, _ := f.vault().Merge(t.Context(), engine.MergeOptions{Choose: nobody})
-		if !errors.Is(r.Envs[0].Err, asked) {
+		if !errors.Is(r.Envs[0].Err, errAsked) {
 			t.Errorf("%s", say(r))
 		}
 	}
