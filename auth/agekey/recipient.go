@@ -12,8 +12,9 @@ import (
 
 // RecipientError says why a recipient cannot be sealed to.
 type RecipientError struct {
-	Plugin string // the plugin that it would need, without "age-plugin-"; "" if that is not why
-	Reason string // lower case, without a full stop
+	Plugin  string // the plugin that it would need, without "age-plugin-"; "" if that is not why
+	Missing bool   // that plugin was looked for, and is not on this machine
+	Reason  string // lower case, without a full stop
 }
 
 func (e *RecipientError) Error() string { return e.Reason }
