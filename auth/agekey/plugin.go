@@ -22,9 +22,13 @@ func FindPlugin(name string) (string, error) {
 		return "", missing
 	}
 	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
-		file, err := exec.LookPath(filepath.Join(dir, program))
+		if dir == "" {
+			dir = "." // as Unix reads it
+		}
+		// Not filepath.Join, which would take the "./" away and have it looked for in PATH.
+		file, err := exec.LookPath(dir + string(filepath.Separator) + program)
 		switch {
-		case dir == "" || err != nil:
+		case err != nil:
 		case filepath.IsAbs(dir):
 			return file, nil
 		default:
