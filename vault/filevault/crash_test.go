@@ -88,9 +88,9 @@ func (o order) options() filevault.Options {
 }
 
 // step counts steps, and kills the process at the one it is told to.
-func (o order) step() (f func(op, name string) error, count *int) {
+func (o order) step() (f func(filevault.Step) error, count *int) {
 	n := 0
-	return func(string, string) error {
+	return func(filevault.Step) error {
 		if n++; n == o.DieAt {
 			p, err := os.FindProcess(os.Getpid())
 			if err != nil {
@@ -167,8 +167,8 @@ func (o order) obey() error {
 			}
 		}
 	case "hold":
-		filevault.SetStep(v, func(op, name string) error {
-			if op != "create" {
+		filevault.SetStep(v, func(s filevault.Step) error {
+			if s.Op != "create" {
 				return nil
 			}
 			fmt.Println("holding")

@@ -34,9 +34,37 @@ type disk struct {
 	dir   string // as an absolute path
 	shown string // what messages call it
 
-	// step, if set, is called before each operation that changes the disk,
-	// and an error from it is that operation's. Tests end the process there.
-	step func(op, name string) error
+	// step, if set, is called before each step, and an error from it is the
+	// step's. Tests record them there, fail them, and end the process.
+	step func(step) error
+}
+
+// A step is one operation that changes the vault or makes a change last. The
+// lock file is no part of a vault: what is written in it is not a step.
+type step struct {
+	Op   string // "create", "write", "sync", "mkdir", "syncdir", "rename", "remove", "syncfs", "lock"
+	Dir  string // of the vault
+	Name string // in it; of a rename, the new one
+	From string // of a rename, the old one
+	Data []byte // of a write
+}
+
+// do does a step, and again what a signal interrupts: on network file systems
+// that can be any. So what is done must do no harm when it is done twice.
+func (d *disk) do(s step, f func() error) error {
+	s.Dir = d.dir
+	for {
+		var err error
+		if d.step != nil {
+			err = d.step(s)
+		}
+		if err == nil {
+			err = f()
+		}
+		if !errors.Is(err, syscall.EINTR) {
+			return err
+		}
+	}
 }
 
 func newDisk(dir string) (*disk, error) {
@@ -359,13 +387,6 @@ func (v *view) exists(name string) (bool, error) {
 
 // What follows changes the disk. The caller holds the lock.
 
-func (d *disk) at(op, name string) error {
-	if d.step == nil {
-		return nil
-	}
-	return d.step(op, name)
-}
-
 // create makes a new file with all of data in it, which lasts once it is synced
 // or sync is set. Nothing is left of a file that could not be written whole.
 func (v *view) create(name string, data []byte, sync bool) error {
@@ -374,21 +395,20 @@ func (v *view) create(name string, data []byte, sync bool) error {
 	if err != nil {
 		return err
 	}
-	if err := v.d.at("create", name); err != nil {
-		return v.d.fail("writing", name, err)
-	}
-	f, err := root.OpenFile(base, os.O_WRONLY|os.O_CREATE|os.O_EXCL, filePerm)
+	var f *os.File
+	err = v.d.do(step{Op: "create", Name: name}, func() (err error) {
+		f, err = root.OpenFile(base, os.O_WRONLY|os.O_CREATE|os.O_EXCL, filePerm)
+		return err
+	})
 	if err != nil {
 		return v.d.fail("writing", name, err)
 	}
-	err = v.d.at("write", name)
-	if err == nil {
-		_, err = f.Write(data)
-	}
+	err = v.d.do(step{Op: "write", Name: name, Data: data}, func() error {
+		_, err := f.WriteAt(data, 0)
+		return err
+	})
 	if err == nil && sync {
-		if err = v.d.at("sync", name); err == nil {
-			err = f.Sync()
-		}
+		err = v.d.do(step{Op: "sync", Name: name}, f.Sync)
 	}
 	if cerr := f.Close(); err == nil {
 		err = cerr
@@ -425,10 +445,8 @@ func (v *view) mkdirs(dir string) (changed []string, err error) {
 		if err != nil {
 			return changed, err
 		}
-		if err := v.d.at("mkdir", name); err != nil {
-			return changed, v.d.fail("writing", name, err)
-		}
-		if err := root.Mkdir(base, dirPerm); err != nil {
+		err = v.d.do(step{Op: "mkdir", Name: name}, func() error { return root.Mkdir(base, dirPerm) })
+		if err != nil {
 			return changed, v.d.fail("writing", name, err)
 		}
 		changed = append(changed, parent)
@@ -454,9 +472,6 @@ func (v *view) writable(dir string) error {
 // rename moves a file or folder into its place, over a file that is there. It
 // is KindNotFound if there is nothing at from.
 func (v *view) rename(from, to string) error {
-	if err := v.d.at("rename", to); err != nil {
-		return v.d.fail("writing", to, err)
-	}
 	// Both ways down are looked at first, for links; the names are then
 	// resolved from the top, which cannot leave the vault.
 	for _, name := range []string{from, to} {
@@ -470,7 +485,9 @@ func (v *view) rename(from, to string) error {
 	if err != nil {
 		return err
 	}
-	err = patiently(func() error { return top.Rename(from, to) })
+	err = v.d.do(step{Op: "rename", Name: to, From: from}, func() error {
+		return patiently(func() error { return top.Rename(from, to) })
+	})
 	return v.d.fail("writing", to, err)
 }
 
@@ -495,28 +512,28 @@ func below(dir, name string) bool {
 
 // remove removes a file or an empty folder.
 func (v *view) remove(name string) error {
-	if err := v.d.at("remove", name); err != nil {
-		return v.d.fail("removing", name, err)
-	}
 	dir, base := path.Split(name)
 	root, err := v.enter(strings.TrimSuffix(dir, "/"))
 	if err != nil {
 		return err
 	}
-	return v.d.fail("removing", name, patiently(func() error { return root.Remove(base) }))
+	err = v.d.do(step{Op: "remove", Name: name}, func() error {
+		return patiently(func() error { return root.Remove(base) })
+	})
+	return v.d.fail("removing", name, err)
 }
 
 // removeAll removes a file or folder with all that is in it.
 func (v *view) removeAll(name string) error {
-	if err := v.d.at("remove", name); err != nil {
-		return v.d.fail("removing", name, err)
-	}
 	v.moved(name)
 	root, err := v.enter(dirOf(name))
 	if err != nil {
 		return err
 	}
-	return v.d.fail("removing", name, patiently(func() error { return root.RemoveAll(path.Base(name)) }))
+	err = v.d.do(step{Op: "remove", Name: name}, func() error {
+		return patiently(func() error { return root.RemoveAll(path.Base(name)) })
+	})
+	return v.d.fail("removing", name, err)
 }
 
 // manyFiles is from how many files on the whole file system is synced instead
@@ -527,12 +544,6 @@ const manyFiles = 128
 
 // syncAll makes files that were created without sync last.
 func (v *view) syncAll(names []string) error {
-	if len(names) == 0 {
-		return nil
-	}
-	if err := v.d.at("sync", names[0]); err != nil {
-		return v.d.fail("writing", names[0], err)
-	}
 	if len(names) >= manyFiles {
 		top, err := v.enter("")
 		if err != nil {
@@ -543,7 +554,12 @@ func (v *view) syncAll(names []string) error {
 			return v.d.fail("writing", "", err)
 		}
 		defer f.Close()
-		if done, err := syncFileSystem(f); done {
+		done := false
+		err = v.d.do(step{Op: "syncfs"}, func() (err error) {
+			done, err = syncFileSystem(f)
+			return err
+		})
+		if done || err != nil {
 			return v.d.fail("writing", "", err)
 		}
 	}
@@ -557,7 +573,7 @@ func (v *view) syncAll(names []string) error {
 		if err != nil {
 			return v.d.fail("writing", name, err)
 		}
-		err = syncOne(f)
+		err = v.d.do(step{Op: "sync", Name: name}, func() error { return syncOne(f) })
 		f.Close()
 		if err != nil {
 			return v.d.fail("writing", name, err)
@@ -569,9 +585,6 @@ func (v *view) syncAll(names []string) error {
 // syncDirs makes new names in folders, and names that are gone, last.
 func (v *view) syncDirs(dirs map[string]bool) error {
 	for dir := range dirs {
-		if err := v.d.at("sync", dir+"/"); err != nil {
-			return v.d.fail("writing", dir, err)
-		}
 		root, err := v.enter(dir)
 		if vault.KindOf(err) == vault.KindNotFound {
 			continue
@@ -583,7 +596,7 @@ func (v *view) syncDirs(dirs map[string]bool) error {
 		if err != nil {
 			return v.d.fail("writing", dir, err)
 		}
-		err = syncDir(f)
+		err = v.d.do(step{Op: "syncdir", Name: dir}, func() error { return syncDir(f) })
 		f.Close()
 		if err != nil {
 			return v.d.fail("writing", dir, err)

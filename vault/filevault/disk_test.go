@@ -409,7 +409,7 @@ func TestErrorAtEveryStep(t *testing.T) {
 					set(t, v, "dev", "s/0", "A=old")
 					set(t, v, "dev", "s/1", "A=old")
 					step, hit := 0, false
-					filevault.SetStep(v, func(string, string) error {
+					filevault.SetStep(v, func(filevault.Step) error {
 						if step++; step >= n { // and it stays broken
 							hit = true
 							return cause
@@ -457,8 +457,8 @@ func TestOrder(t *testing.T) {
 		{change("a/b", "A=3"), change("c", "A=3"), {Path: "d", Was: vault.Any, Set: change("d", "A=1").Set}},
 	} {
 		var log []string
-		filevault.SetStep(v, func(op, name string) error {
-			log = append(log, op+" "+name)
+		filevault.SetStep(v, func(s filevault.Step) error {
+			log = append(log, s.Op+" "+s.Name)
 			return nil
 		})
 		if _, err := v.Apply(t.Context(), "dev", changes); err != nil {
@@ -466,11 +466,11 @@ func TestOrder(t *testing.T) {
 		}
 		synced := false
 		for _, line := range log {
-			op, name, _ := strings.Cut(line, " ")
+			op, _, _ := strings.Cut(line, " ")
 			switch {
 			case op == "write":
 				synced = false
-			case op == "sync" && !strings.HasSuffix(name, "/"):
+			case op == "sync":
 				synced = true
 			case op == "rename" && !synced:
 				t.Errorf("%s before what was written was synced:\n%s", line, strings.Join(log, "\n"))
@@ -478,7 +478,7 @@ func TestOrder(t *testing.T) {
 		}
 		for i, line := range log {
 			name, ok := strings.CutPrefix(line, "rename ")
-			if ok && !strings.HasPrefix(name, ".txn/done-") && !slices.Contains(log[i:], "sync "+filepath.ToSlash(filepath.Dir(name))+"/") {
+			if ok && !strings.HasPrefix(name, ".txn/done-") && !slices.Contains(log[i:], "syncdir "+path.Dir(name)) {
 				t.Errorf("the folder of %s was not synced after:\n%s", name, strings.Join(log, "\n"))
 			}
 		}
@@ -547,11 +547,11 @@ func TestNoLocks(t *testing.T) {
 	_, o := project(t, "dev")
 	for cause, kind := range map[error]vault.Kind{syscall.ENOLCK: vault.KindUnavailable, syscall.ENOTSUP: vault.KindUnsupported, syscall.ENOSYS: vault.KindUnsupported} {
 		v := open(t, o)
-		filevault.SetStep(v, func(op, name string) error {
-			if op == "lock" {
+		filevault.SetStep(v, func(s filevault.Step) error {
+			if s.Op == "lock" {
 				return cause
 			}
-			t.Errorf("%s %s without a lock", op, name)
+			t.Errorf("%s %s without a lock", s.Op, s.Name)
 			return nil
 		})
 		_, err := v.Apply(t.Context(), "dev", []vault.Change{change("a", "A=1")})
@@ -566,8 +566,8 @@ func TestLockRemoved(t *testing.T) {
 	v := open(t, o)
 	set(t, v, "dev", "a", "A=1")
 	for _, changes := range [][]vault.Change{{change("a", "A=2")}, {change("a", "A=2"), change("b", "A=2")}} {
-		filevault.SetStep(v, func(op, name string) error {
-			if op == "create" {
+		filevault.SetStep(v, func(s filevault.Step) error {
+			if s.Op == "create" {
 				os.Remove(file(o, ".lock"))
 			}
 			return nil

@@ -6,11 +6,14 @@ import (
 	"envrun/vault/engine"
 )
 
-// SetStep has f called before each operation of v that changes the disk.
-func SetStep(v *Vault, f func(op, name string) error) { v.store.d.step = f }
+// Step is an operation that changes the disk.
+type Step = step
+
+// SetStep has f called before each step of v.
+func SetStep(v *Vault, f func(Step) error) { v.store.d.step = f }
 
 // InitStep is Init with such an f.
-func InitStep(ctx context.Context, o InitOptions, f func(op, name string) error) (*Vault, error) {
+func InitStep(ctx context.Context, o InitOptions, f func(Step) error) (*Vault, error) {
 	d, err := newDisk(o.Dir)
 	if err != nil {
 		return nil, err

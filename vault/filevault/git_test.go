@@ -487,9 +487,9 @@ func TestIgnored(t *testing.T) {
 	v := open(t, o)
 	set(t, v, "dev", "a", "A=1")
 	commit(t, dir, "a")
-	filevault.SetStep(v, func(op, name string) error {
-		if out := git(t, dir, "status", "--porcelain"); op == "write" && out != "" {
-			t.Errorf("%s %s: git sees %q", op, name, out)
+	filevault.SetStep(v, func(s filevault.Step) error {
+		if out := git(t, dir, "status", "--porcelain"); s.Op == "write" && out != "" {
+			t.Errorf("%s %s: git sees %q", s.Op, s.Name, out)
 		}
 		return nil
 	})

@@ -98,10 +98,8 @@ func initDisk(ctx context.Context, d *disk, o InitOptions) (_ *Vault, err error)
 	}
 
 	temp := &disk{dir: filepath.Join(parent, newVaultPrefix+randomName()), shown: d.shown, step: d.step}
-	if err := temp.at("mkdir", "."); err != nil {
-		return nil, d.fail("writing", "", err)
-	}
-	if err := os.Mkdir(temp.dir, dirPerm); err != nil {
+	err = temp.do(step{Op: "mkdir", Name: "."}, func() error { return os.Mkdir(temp.dir, dirPerm) })
+	if err != nil {
 		return nil, d.fail("writing", "", err)
 	}
 	defer func() {
@@ -120,16 +118,16 @@ func initDisk(ctx context.Context, d *disk, o InitOptions) (_ *Vault, err error)
 	if err != nil {
 		return nil, err
 	}
-	if err := d.at("rename", "."); err != nil {
-		return nil, d.fail("writing", "", err)
-	}
-	if err := os.Rename(temp.dir, d.dir); err != nil {
+	err = d.do(step{Op: "rename", Name: ".", From: "../" + filepath.Base(temp.dir)}, func() error { return os.Rename(temp.dir, d.dir) })
+	if err != nil {
 		if verr := vacant(d); verr != nil {
 			return nil, verr // somebody was quicker
 		}
 		return nil, d.fail("writing", "", err)
 	}
-	if err := syncParents(parent, made); err != nil {
+	err = d.do(step{Op: "syncdir", Name: ".."}, func() error { return syncParents(parent, made) })
+	if err != nil {
+		_ = os.Rename(d.dir, temp.dir) // nobody knows of it yet
 		return nil, d.fail("writing", "", err)
 	}
 	v, err := openDisk(ctx, d, o.Options)

@@ -183,7 +183,7 @@ func TestInitErrorAtEveryStep(t *testing.T) {
 		dir := t.TempDir()
 		o := as(t, filepath.Join(dir, ".envrun", "vault"), "alice@laptop", alice)
 		step := 0
-		_, err := filevault.InitStep(t.Context(), filevault.InitOptions{Options: o, Envs: []vault.Env{"dev"}}, func(string, string) error {
+		_, err := filevault.InitStep(t.Context(), filevault.InitOptions{Options: o, Envs: []vault.Env{"dev"}}, func(filevault.Step) error {
 			if step++; step >= n {
 				return fs.ErrPermission
 			}

@@ -66,10 +66,7 @@ func (v *view) takeLock(ctx context.Context, wait time.Duration, who string) (*h
 		if err != nil {
 			return nil, err
 		}
-		err = v.d.at("lock", lockName)
-		if err == nil {
-			err = waitLock(ctx, f, wait)
-		}
+		err = v.d.do(step{Op: "lock", Name: lockName}, func() error { return waitLock(ctx, f, wait) })
 		if err != nil {
 			defer f.Close()
 			if errors.Is(err, errWaited) {
