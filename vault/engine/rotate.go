@@ -117,6 +117,10 @@ type Rotation struct {
 	// time that the outcome is written.
 	To func(now []GrantState) ([]GrantTo, error)
 
+	// Headers are further headers of the gen file, under its MAC; asked for after
+	// To. nil for none.
+	Headers func() []record.Header
+
 	// Also is called in the batch, once all is put, for what belongs to it
 	// beside keys, records and the seal; nil for nothing. An error undoes all.
 	Also func(tx Tx, r Rotated) error
@@ -167,7 +171,11 @@ func (e *Engine) RotateTo(ctx context.Context, env vault.Env, r Rotation) error 
 		if err != nil {
 			return err
 		}
-		next, err = e.newGeneration(ctx, env, EnvKey{v.key.Gen + 1, key}, v.key, r.Why, to, record.Header{Key: rotatedSeal, Value: name})
+		headers := []record.Header{{Key: rotatedSeal, Value: name}}
+		if r.Headers != nil {
+			headers = append(headers, r.Headers()...)
+		}
+		next, err = e.newGeneration(ctx, env, EnvKey{v.key.Gen + 1, key}, v.key, r.Why, to, headers...)
 		return err
 	}, func(v view, tx Tx) error {
 		if !v.seal.is(from) {
