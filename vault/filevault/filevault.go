@@ -35,6 +35,8 @@ import (
 	"envrun/vault"
 	"envrun/vault/engine"
 	"envrun/vault/record"
+
+	"filippo.io/age/plugin"
 )
 
 // Options say where a vault is and who opens it.
@@ -56,6 +58,12 @@ type Options struct {
 	// derive from one it knows. An error from it refuses the key. nil refuses
 	// with an *UntrustedError. Neither it nor Identity may use the vault.
 	FirstContact func(ctx context.Context, c Contact) error
+
+	// Plugins may be started to wrap a key for a recipient that needs one, by
+	// name without "age-plugin-", beside those that the identity names. Such a
+	// program gets the key.
+	Plugins  []string
+	PluginUI *plugin.ClientUI // how a plugin asks a person; nil: it cannot
 
 	Fresh       bool             // refuse a state older than one this machine has seen, instead of a notice
 	SealOnWrite bool             // move the checkpoint with every write: for a team of one
@@ -343,7 +351,7 @@ func (v *Vault) ownGrants(ctx context.Context) ([]engine.GrantTo, error) {
 	if id.Recipient() == "" {
 		return nil, &vault.Error{Kind: vault.KindInvalid, Op: "granting a key", Detail: "the recipient of this identity is not known; a plugin's identity file names it in a comment, \"# recipient: age1…\""}
 	}
-	g, err := grantTo(v.options.Member, id.Recipient())
+	g, err := v.grantTo(v.options.Member, id.Recipient())
 	if err != nil {
 		return nil, err
 	}
@@ -361,7 +369,7 @@ func (v *Vault) recoveryGrant(ctx context.Context, envs []vault.Env) (*engine.Gr
 		}
 		for _, s := range states {
 			if s.Member == RecoveryMember && s.Err == nil && s.Recipient != "" {
-				g, err := grantTo(s.Member, s.Recipient)
+				g, err := v.grantTo(s.Member, s.Recipient)
 				return &g, err
 			}
 		}

@@ -295,7 +295,7 @@ func build(ctx context.Context, d *disk, o InitOptions) (*Vault, error) {
 		return v, err
 	}
 	if o.Recovery != nil {
-		g, err := grantTo(o.Recovery.member(), o.Recovery.Recipient)
+		g, err := v.grantTo(o.Recovery.member(), o.Recovery.Recipient)
 		if err != nil {
 			return v, err
 		}

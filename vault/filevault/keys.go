@@ -262,7 +262,7 @@ func (k *keyring) unwrap(ctx context.Context, env vault.Env, gen uint32, from fi
 		g, err := k.readGrant(env, gen, own, from)
 		if err == nil {
 			key, err := k.openGrant(ctx, id, g, from)
-			if vault.KindOf(err) != vault.KindDenied {
+			if ended := (*EndedError)(nil); vault.KindOf(err) != vault.KindDenied || errors.As(err, &ended) {
 				return key, g.Member, err
 			}
 		} else if vault.KindOf(err) != vault.KindNotFound {
@@ -320,6 +320,9 @@ func (k *keyring) openGrant(ctx context.Context, id *agekey.Identity, g *record.
 	}
 	if !key.CheckMAC(seal.GrantMAC, g.MACInput(), g.MAC) {
 		return seal.Key{}, &vault.Error{Kind: vault.KindTampered, Env: g.Env, File: file, Detail: "the grant was changed by somebody without the key"}
+	}
+	if _, until := terms(engine.GrantState{At: g.At, Extra: g.Extra}); !until.IsZero() && !until.After(k.o.Now()) {
+		return seal.Key{}, &vault.Error{Kind: vault.KindDenied, Env: g.Env, File: file, Err: &EndedError{g.Member, until}}
 	}
 	return key, nil
 }
@@ -430,9 +433,8 @@ func (v *Vault) Mine(ctx context.Context, env vault.Env) (string, error) {
 func (k *keyring) trust(ctx context.Context, env vault.Env, o openKey, from files) (*pin, error) {
 	file := from.file(env, engine.GenBlob(o.Gen))
 	if k.o.CI != nil {
-		if fp := k.o.CI.Fingerprint; fp != o.fingerprint.String() && fp != o.fingerprint.Hex() {
-			return nil, &vault.Error{Kind: vault.KindDenied, Env: env, File: file,
-				Detail: fmt.Sprintf("the CI key trusts the %s key %s, and the key is %s now", env, fp, o.fingerprint)}
+		if err := k.trustCI(ctx, env, o, file, from); err != nil {
+			return nil, err
 		}
 		return nil, nil
 	}
@@ -453,6 +455,41 @@ func (k *keyring) trust(ctx context.Context, env vault.Env, o openKey, from file
 		return k.older(ctx, env, o, file, p)
 	}
 	return k.newer(ctx, env, o, file, p, from)
+}
+
+// trustCI accepts the key that a CI key names, and one that follows from it by
+// a chain which only holders could make, so that a rotation does not stop every
+// pipeline. Each step takes the pipeline's own grant, so one that was removed
+// gets nowhere. Whoever held the named key can forge such a chain, as towards a
+// machine that has not pulled for long: after a removal the string is to be
+// replaced, which the notice says; Fresh refuses until it is.
+func (k *keyring) trustCI(ctx context.Context, env vault.Env, o openKey, file string, from files) error {
+	named := k.o.CI.Fingerprint
+	is := func(o openKey) bool { return named == o.fingerprint.String() || named == o.fingerprint.Hex() }
+	refuse := func() error {
+		return &vault.Error{Kind: vault.KindDenied, Env: env, File: file,
+			Detail: fmt.Sprintf("the CI key trusts the %s key %s, and the key is %s now", env, named, o.fingerprint)}
+	}
+	for step := o; !is(step); {
+		if step.Gen == 1 || k.o.Fresh {
+			return refuse()
+		}
+		before, err := k.open(ctx, env, step.Gen-1, from)
+		if err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return refuse()
+		}
+		if err := checkChain(before.chain, step); err != nil {
+			return replaced(env, o, from.file(env, engine.GenBlob(step.Gen)))
+		}
+		step = before
+	}
+	if !is(o) {
+		k.o.Notice(fmt.Sprintf("the CI key names the %s key %s; the key is %s now, which follows from it: make a new CI key", env, named, o.fingerprint))
+	}
+	return nil
 }
 
 // contact asks about a key that this machine cannot derive from one it knows.
@@ -727,18 +764,6 @@ func (k *keyring) forget(env vault.Env) {
 		}
 	}
 	delete(k.seen, env)
-}
-
-// grantTo makes the grant for one member.
-func grantTo(member, recipient string) (engine.GrantTo, error) {
-	if err := record.CheckMember(member); err != nil {
-		return engine.GrantTo{}, err
-	}
-	to, err := agekey.ParseRecipient(recipient)
-	if err != nil {
-		return engine.GrantTo{}, &vault.Error{Kind: vault.KindInvalid, Op: "granting a key", Detail: "the recipient of " + member, Err: err}
-	}
-	return engine.GrantTo{Member: member, Recipient: recipient, Sealer: seal.AgeSealer("age:"+member, to, nil)}, nil
 }
 
 // ForgetPin makes this machine forget which key of env it trusts, so that the

@@ -463,9 +463,40 @@ func TestCI(t *testing.T) {
 		_, err := open(t, o).Get(t.Context(), "dev", "a")
 		wantError(t, err, vault.KindDenied, "", name)
 	}
-	rotate(t, m.aliceVault, "dev", m.toAlice, grant(t, "ci-github", ciID))
+	// A rotation that keeps it does not stop it, but is said, and refused with Fresh.
+	var notices []string
+	ci.Notice = func(s string) { notices = append(notices, s) }
+	for range 2 {
+		rotate(t, m.aliceVault, "dev", m.toAlice, m.toBob, grant(t, "ci-github", ciID))
+	}
+	if got := get(t, open(t, ci), "dev", "a"); got != "A=1" {
+		t.Error(got)
+	}
+	if len(notices) != 1 || !strings.Contains(notices[0], "names the dev key "+key.Fingerprint) || !strings.Contains(notices[0], "make a new CI key") {
+		t.Errorf("notices: %q", notices)
+	}
+	fresh := ci
+	fresh.Fresh = true
+	_, err = open(t, fresh).Get(t.Context(), "dev", "a")
+	wantError(t, err, vault.KindDenied, "", "trusts the dev key "+key.Fingerprint)
+	// Without what leads from the named key to the present one it is a stranger's.
+	between := file(m.alice, "envs/dev/keys/0002/ci-github.grant")
+	kept := read(t, between)
+	if err := os.Remove(between); err != nil {
+		t.Fatal(err)
+	}
 	_, err = open(t, ci).Get(t.Context(), "dev", "a")
 	wantError(t, err, vault.KindDenied, "", "trusts the dev key "+key.Fingerprint)
+	write(t, between, kept)
+	gen := file(m.alice, "envs/dev/keys/0002/gen")
+	write(t, gen, bytes.Replace(read(t, gen), []byte("\nchain "), []byte("\nchain A"), 1))
+	if _, err := open(t, ci).Get(t.Context(), "dev", "a"); err == nil {
+		t.Error("a changed chain was followed")
+	}
+	// One that leaves it out stops it.
+	rotate(t, m.aliceVault, "dev", m.toAlice)
+	_, err = open(t, ci).Get(t.Context(), "dev", "a")
+	wantError(t, err, vault.KindDenied, "", "no grant for key 4")
 	if _, err := os.Lstat(state); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a CI key left state: %v", err)
 	}

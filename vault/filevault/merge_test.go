@@ -722,13 +722,13 @@ func TestAdoptLate(t *testing.T) {
 	}
 	f.good("new: A=late")
 	s, err := v.Status(t.Context())
-	if err != nil || len(s.Envs[0].Exposures) != 1 || !slices.Equal(s.Envs[0].Exposures[0].Open, []vault.Path{"a", "new"}) {
+	if err != nil || len(s.Envs[0].Exposures) != 1 || !slices.Equal(openPaths(s.Envs[0].Exposures[0]), []vault.Path{"a", "new"}) {
 		t.Errorf("%+v, %v", s.Envs[0].Exposures, err)
 	}
 	if info := set(t, v, "dev", "new", "A=replaced"); info.Version != 3 {
 		t.Errorf("version %d", info.Version)
 	}
-	if s, _ := v.Status(t.Context()); !slices.Equal(s.Envs[0].Exposures[0].Open, []vault.Path{"a"}) {
+	if s, _ := v.Status(t.Context()); !slices.Equal(openPaths(s.Envs[0].Exposures[0]), []vault.Path{"a"}) {
 		t.Errorf("%+v", s.Envs[0].Exposures)
 	}
 	if old, _ := v.NeedAdoption(t.Context(), "dev"); len(old) > 0 {

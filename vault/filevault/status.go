@@ -14,7 +14,6 @@ import (
 	"envrun/vault"
 	"envrun/vault/engine"
 	"envrun/vault/record"
-	"envrun/vault/seal"
 )
 
 // Status is what can be said of a vault without showing a value.
@@ -56,6 +55,7 @@ type EnvStatus struct {
 	OldKey   []vault.Path // records that are still under a former key
 	Damaged  int          // records that cannot be read; Verify says why
 	SealSeq  uint64
+	SealGen  uint32 // the key that the seal is under; below Gen where a rotation came in part
 	SealBy   string
 	SealAt   time.Time
 	Unsealed int // paths that changed since the seal
@@ -70,29 +70,13 @@ type Member struct {
 	Recipient   string // age's text form, or empty with
 	Sealer      string
 	PostQuantum bool
-	By          string // who let them in, and when
+	By          string // who wrapped the key for them, and when
 	At          time.Time
-	Sealed      bool  // the seal has the grant
-	Err         error // why it does not count: "not approved"; not known without a key
-}
-
-// Exposure is what a former member could read and has not been replaced since.
-type Exposure struct {
-	File   string
-	Member string
-	At     time.Time
-	Open   []vault.Path // whose present version is one that they could read
-}
-
-// Request is somebody who asks for access.
-type Request struct {
-	File      string
-	Member    string
-	Recipient string
-	Reason    string
-	At        time.Time
-	Code      string // to compare over another channel: "4F2K-9XQM-7T1D"
-	Err       error  // it cannot be read
+	Since       time.Time // since when they hold a key of this environment; before At if it was rotated
+	Until       time.Time // when their access is to end; zero for no end
+	Sealed      bool      // the seal has the grant
+	Pending     string    // the plugin that is needed to wrap the key for them; such a member holds no key yet
+	Err         error     // why it does not count: "not approved"; not known without a key
 }
 
 // PostQuantum says whether what is sealed here today outlasts quantum
@@ -215,15 +199,26 @@ func (v *Vault) members(ctx context.Context, view *view, s *EnvStatus) error {
 				states = append(states, engine.GrantState{Member: member, Err: err})
 				continue
 			}
-			states = append(states, engine.GrantState{Member: member, Recipient: g.Recipient, Sealer: g.Sealer, By: g.By, At: g.At})
+			states = append(states, engine.GrantState{Member: member, Recipient: g.Recipient, Sealer: g.Sealer, By: g.By, At: g.At, Extra: g.Extra})
 		}
 	}
 	for _, g := range states {
+		since, until := terms(g)
 		s.Members = append(s.Members, Member{
-			Member: g.Member, Recipient: g.Recipient, Sealer: g.Sealer, By: g.By, At: g.At, Sealed: g.Sealed, Err: g.Err,
+			Member: g.Member, Recipient: g.Recipient, Sealer: g.Sealer, By: g.By, At: g.At, Since: since, Until: until, Sealed: g.Sealed, Err: g.Err,
 			// A cloud role's wrapping is as good as the cloud's, which is not known here.
 			PostQuantum: agekey.PostQuantum(g.Recipient),
 		})
+	}
+	waiting, err := pendingOf(view, s.Env, s.Gen)
+	if err != nil {
+		return err
+	}
+	for _, p := range waiting {
+		if slices.ContainsFunc(states, func(g engine.GrantState) bool { return g.Member == p.Member }) {
+			continue
+		}
+		s.Members = append(s.Members, Member{Member: p.Member, Recipient: p.Recipient, Since: p.Since, Until: p.Until, Pending: p.Plugin, PostQuantum: agekey.PostQuantum(p.Recipient)})
 	}
 	if s.Err == nil {
 		s.Mine = v.keys.mine(s.Env, s.Gen)
@@ -236,7 +231,7 @@ func (v *Vault) records(ctx context.Context, view *view, s *EnvStatus) error {
 	sealed := map[vault.Path]record.SealedEntry{}
 	if raw, err := view.blob(s.Env, engine.SealBlob); err == nil {
 		if cp, err := record.ParseSeal(raw); err == nil {
-			s.SealSeq, s.SealBy, s.SealAt = cp.Seq, cp.By, cp.At
+			s.SealSeq, s.SealGen, s.SealBy, s.SealAt = cp.Seq, cp.Gen, cp.By, cp.At
 			for _, e := range cp.Entries {
 				sealed[e.Path] = e
 			}
@@ -283,69 +278,6 @@ func (v *Vault) records(ctx context.Context, view *view, s *EnvStatus) error {
 		}
 	}
 	return v.exposures(view, s, present)
-}
-
-// exposures reads the lists of what former members could read.
-func (v *Vault) exposures(view *view, s *EnvStatus, present map[vault.Path]vault.Info) error {
-	names, err := view.blobs(s.Env, exposedDir+"/")
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		raw, err := view.blob(s.Env, name)
-		if err != nil {
-			continue // among the strays
-		}
-		x, err := record.ParseExposed(raw)
-		if err != nil {
-			continue
-		}
-		latest := map[vault.Path]uint64{}
-		for _, e := range x.Entries {
-			latest[e.Path] = max(latest[e.Path], e.Version)
-		}
-		e := Exposure{File: view.file(s.Env, name), Member: x.Member, At: x.At}
-		for p, version := range latest {
-			if now, ok := present[p]; ok && !now.Deleted && now.Version <= version {
-				e.Open = append(e.Open, p)
-			}
-		}
-		slices.Sort(e.Open)
-		s.Exposures = append(s.Exposures, e)
-	}
-	return nil
-}
-
-// requests lists who asks for access to an environment.
-func (v *view) requests(env vault.Env) []Request {
-	dir := requestsDir + "/" + string(env)
-	list, err := v.entries(dir)
-	if err != nil {
-		return []Request{{File: v.d.file(dir), Err: err}}
-	}
-	var requests []Request
-	for _, e := range list {
-		member, ok := strings.CutSuffix(e.Name(), requestSuffix)
-		if !ok || record.CheckMember(member) != nil {
-			continue
-		}
-		name := dir + "/" + e.Name()
-		r := Request{File: v.d.file(name), Member: member}
-		raw, err := v.read(name, record.MaxRequestSize)
-		if err == nil {
-			var q *record.Request
-			if q, err = record.ParseRequest(raw); err == nil {
-				if q.Env != env || q.Member != member {
-					err = &vault.Error{Kind: vault.KindMalformed, Detail: "is a request of " + q.Member + " for " + string(q.Env) + ", put in this place"}
-				}
-				r.Recipient, r.Reason, r.At, r.Code = q.Recipient, q.Reason, q.At, seal.CheckCode(q.MACInput())
-			}
-		}
-		r.Err = inFile(err, r.File)
-		requests = append(requests, r)
-	}
-	slices.SortFunc(requests, func(a, b Request) int { return strings.Compare(a.Member, b.Member) })
-	return requests
 }
 
 // strays lists what is in the vault's folder, or one environment of it, and is
