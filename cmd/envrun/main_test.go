@@ -52,6 +52,7 @@ func probe() {
 // The scripts are what a user types, one file a behaviour. Each has a home, a
 // config and a state folder of its own, and no keychain but a file.
 func TestScript(t *testing.T) {
+	first := &firstTeam{dir: t.TempDir()}
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		UpdateScripts:       *update,
@@ -69,6 +70,7 @@ func TestScript(t *testing.T) {
 			e.Setenv("GIT_AUTHOR_EMAIL", "alice@example.org")
 			e.Setenv("GIT_COMMITTER_NAME", "alice")
 			e.Setenv("GIT_COMMITTER_EMAIL", "alice@example.org")
+			e.Values[teamKey{}] = first
 			e.Setenv("CANARY", "canary-9f31c07be2")
 			return os.WriteFile(filepath.Join(home, "gitconfig"), []byte("[init]\n\tdefaultBranch = main\n[gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n"), 0o644)
 		},
@@ -79,12 +81,12 @@ func TestScript(t *testing.T) {
 			}
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+		Cmds: hostileCommands(map[string]func(*testscript.TestScript, bool, []string){
 			"setup":    setup,
 			"nowhere":  nowhere,
 			"sub":      sub,
 			"byteflip": byteflip,
-		},
+		}),
 	})
 }
 

@@ -108,7 +108,7 @@ type findingFacts struct {
 
 type verifyFacts struct {
 	Checked  int            `json:"checked"`
-	ByForm   int            `json:"by_form"` // of these, how many by form alone, since you hold no key
+	ByForm   int            `json:"by_form"` // of these, how many by form alone, for want of a key that counts
 	Findings []findingFacts `json:"findings"`
 }
 
@@ -149,7 +149,7 @@ func runVerify(ctx context.Context, t *tool) error {
 		}
 		form := ""
 		if facts.ByForm > 0 {
-			form = fmt.Sprintf(" (%d of them by form alone: you hold no key of theirs)", facts.ByForm)
+			form = fmt.Sprintf(" (%d of them by form alone: there is no key to check them with)", facts.ByForm)
 		}
 		t.Printf("%s right%s, %s\n", cli.Count(facts.Checked, "record"), form, cli.Count(len(facts.Findings), "finding"))
 	}

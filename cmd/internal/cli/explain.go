@@ -302,12 +302,16 @@ func (r *Report) byKind(e *vault.Error) {
 	case vault.KindMalformed:
 		r.Code = CodeTampered
 		r.hint("bring the file back as git has it: git checkout -- %s", file)
+		r.hint("if git has it so: git log -- %s, then git checkout COMMIT -- %s", file, file)
 	case vault.KindUnmerged:
 		r.Code = CodeConflict
 		r.hint("take one side: git checkout --ours -- %s (or --theirs), then set again what the other had", file)
 	case vault.KindVersion:
 		r.Code = CodeConfig
 		r.hint("install a newer envrun: this one cannot read it")
+		if e.File != "" {
+			r.hint("if nobody works with a newer one, look at who wrote it: git log -- %s", file)
+		}
 	case vault.KindInsecure:
 		r.Code = CodePolicy
 		if e.File != "" {
