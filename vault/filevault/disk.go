@@ -201,6 +201,14 @@ type view struct {
 	// plain are the folders that were found to be there and plain, so that a
 	// write of thousands asks once about each.
 	plain map[string]bool
+
+	progress func() // called for each file that a journal has staged, and again when it is in its place; may be nil
+}
+
+func (v *view) advance() {
+	if v.progress != nil {
+		v.progress()
+	}
 }
 
 type place struct {

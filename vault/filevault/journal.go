@@ -177,6 +177,7 @@ func (v *view) apply(id string, actions []action) error {
 			}
 			continue // done before
 		}
+		v.advance()
 		if a.from == "" {
 			v.moved(a.to)
 		}
@@ -441,6 +442,7 @@ func (h *held) stage(dir string, old []string, changes []change, actions *[]acti
 		if err := h.create(dir+"/"+number, c.data, false); err != nil {
 			return err
 		}
+		h.advance()
 		files = append(files, dir+"/"+number)
 		*actions = append(*actions, action{from: number, to: c.name})
 	}

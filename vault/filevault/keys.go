@@ -417,6 +417,15 @@ func (v *Vault) Trust(ctx context.Context, env vault.Env, fingerprint string) er
 	return k.adopt(ctx, env)
 }
 
+// Fingerprint is that of the present key of env, which the caller holds.
+func (v *Vault) Fingerprint(ctx context.Context, env vault.Env) (string, error) {
+	key, err := v.keys.Current(ctx, env)
+	if err != nil {
+		return "", err
+	}
+	return key.Key.Fingerprint(v.id, env, key.Gen).String(), nil
+}
+
 // Mine is the member as whom the caller's identity opens env: the name in the
 // grant, which a holder of the key has approved.
 func (v *Vault) Mine(ctx context.Context, env vault.Env) (string, error) {

@@ -22,7 +22,10 @@ import (
 const (
 	sinceHeader = "since" // when they first held a key of the environment, if that was before this grant
 	untilHeader = "until" // when their access is to end
+	useHeader   = "use"   // useCI: the grant of a pipeline, which has the key in a string
 )
+
+const useCI = "ci"
 
 // pendingHeader is a header of a gen file: those who are to hold the key, and
 // whose grant could not be made since a plugin was missing where it was rotated.
@@ -190,6 +193,8 @@ type NewMember struct {
 	Recipient string    // age's text form; empty for a member whose grant is pending
 	Until     time.Time // when the access is to end; zero for no end
 	Replace   bool      // the grant of another key that this member has
+
+	pipeline bool
 }
 
 // HasGrantError is the cause of a KindExists for a member who holds the key
@@ -290,6 +295,9 @@ func (v *Vault) newGrant(env vault.Env, m NewMember, now []engine.GrantState) (e
 		}
 		extra = append(extra, timeHeader(untilHeader, m.Until))
 	}
+	if m.pipeline {
+		extra = append(extra, record.Header{Key: useHeader, Value: useCI})
+	}
 	return v.grantTo(m.Member, m.Recipient, extra...)
 }
 
@@ -297,9 +305,10 @@ func (v *Vault) newGrant(env vault.Env, m NewMember, now []engine.GrantState) (e
 type Rotation struct {
 	Env         vault.Env
 	From, Gen   uint32
-	Fingerprint string // of the new key; empty if the caller does not hold it
-	Secrets     int    // whose data key was wrapped anew
-	Members     []string
+	Fingerprint string   // of the new key; empty if the caller does not hold it
+	Secrets     int      // whose data key was wrapped anew
+	Members     []string // who holds the new key
+	Pipelines   []string // those of them whose CI key names a former one
 	Removed     []string
 	Pending     []Pending
 	Exposed     []Exposure // what those who were removed could read
@@ -407,6 +416,7 @@ func (v *Vault) rotate(ctx context.Context, env vault.Env, remove []string, o Ro
 		Headers: func() []record.Header { return pendingHeaders(out.Pending) },
 		Also: func(etx engine.Tx, done engine.Rotated) error {
 			t := etx.(*tx)
+			t.h.progress = half(o.Progress, total)
 			out.From, out.Gen = done.From.Gen, done.Key.Gen
 			out.Fingerprint = done.Key.Key.Fingerprint(v.id, env, done.Key.Gen).String()
 			for _, e := range done.Entries {
@@ -418,9 +428,6 @@ func (v *Vault) rotate(ctx context.Context, env vault.Env, remove []string, o Ro
 			return err
 		},
 	}
-	if o.Progress != nil {
-		r.Progress = func(done int) { o.Progress(done, max(total, done)) }
-	}
 	if err := v.RotateTo(ctx, env, r); err != nil {
 		return Rotation{}, err
 	}
@@ -430,6 +437,21 @@ func (v *Vault) rotate(ctx context.Context, env vault.Env, remove []string, o Ro
 	var err error
 	out.Exposed, err = v.exposedOf(ctx, env, out.Removed)
 	return out, err
+}
+
+// half tells of files that are written and then moved as of things done, each
+// move being half of one: wrapping them anew takes no time beside it.
+func half(tell func(done, total int), total int) func() {
+	if tell == nil || total == 0 {
+		return nil
+	}
+	steps := 0
+	return func() {
+		// The keys and the seal are written too, and are none of the secrets.
+		if steps++; steps%2 == 0 && steps/2 <= total {
+			tell(steps/2, total)
+		}
+	}
 }
 
 // stay decides who holds the next key.
@@ -478,6 +500,9 @@ func (v *Vault) stay(env vault.Env, now []engine.GrantState, remove []string, ou
 		}
 		to = append(to, grant)
 		out.Members = append(out.Members, g.Member)
+		if g.Header(useHeader) == useCI {
+			out.Pipelines = append(out.Pipelines, g.Member)
+		}
 	}
 	for _, p := range waiting {
 		switch {
@@ -577,16 +602,9 @@ func (v *Vault) ResumeRotation(ctx context.Context, env vault.Env, o RotateOptio
 			return engine.Resumed{}, err
 		}
 	}
-	var progress func(int)
-	if o.Progress != nil {
-		total, err := v.count(env)
-		if err != nil {
-			return engine.Resumed{}, err
-		}
-		progress = func(done int) { o.Progress(done, max(total, done)) }
-	}
 	return v.Resume(ctx, env, func(etx engine.Tx) error {
 		t := etx.(*tx)
+		t.h.progress = half(o.Progress, len(t.changes))
 		var now []record.SealedEntry
 		for r, err := range t.Heads("") {
 			if err != nil {
@@ -605,7 +623,7 @@ func (v *Vault) ResumeRotation(ctx context.Context, env vault.Env, o RotateOptio
 		missing := slices.DeleteFunc(slices.Clone(gone), func(l leaver) bool { return listed[l.Member] })
 		_, err = v.listExposed(t, missing, key.Gen-1, now, past)
 		return err
-	}, progress)
+	}, nil)
 }
 
 // removedBy are those who held the key before gen and do not hold gen.
@@ -681,7 +699,7 @@ func (v *Vault) NewCIKey(ctx context.Context, env vault.Env, member string, repl
 	if err != nil {
 		return agekey.CIKey{}, err
 	}
-	if err := v.AddMember(ctx, env, NewMember{Member: member, Recipient: id.Recipient(), Replace: replace}); err != nil {
+	if err := v.AddMember(ctx, env, NewMember{Member: member, Recipient: id.Recipient(), Replace: replace, pipeline: true}); err != nil {
 		return agekey.CIKey{}, err
 	}
 	return agekey.CIKey{Vault: v.id, Env: string(env), Fingerprint: key.Key.Fingerprint(v.id, env, key.Gen).String(), Identity: id}, nil

@@ -300,7 +300,7 @@ func TestLeave(t *testing.T) {
 	if r.From != 2 || r.Gen != 3 || r.Secrets != 3 || !slices.Equal(r.Members, []string{"alice@laptop", "carol"}) || !slices.Equal(r.Removed, []string{"bob@desktop"}) {
 		t.Errorf("%+v", r)
 	}
-	if total != 4 || len(done) != 3 || done[2] != 3 {
+	if total != 4 || !slices.Equal(done, []int{1, 2, 3, 4}) {
 		t.Errorf("progress: %v of %d", done, total)
 	}
 	if s := status(t, alice, "dev"); s.Fingerprint != r.Fingerprint || s.Gen != 3 || s.Why != "bob left" {
@@ -501,6 +501,11 @@ func TestCIKeyOfAVault(t *testing.T) {
 	if err != nil || strings.Contains(key.Reveal(), "\n") {
 		t.Fatalf("%v", err)
 	}
+	for _, m := range status(t, alice, "dev").Members {
+		if m.Pipeline != (m.Member == "ci-github") {
+			t.Errorf("%+v", m)
+		}
+	}
 	ci := filevault.Options{Dir: alice.Dir, CI: parsed}
 	if got := get(t, open(t, ci), "dev", "a"); got != "A=1" {
 		t.Error(got)
@@ -520,6 +525,12 @@ func TestCIKeyOfAVault(t *testing.T) {
 		t.Errorf("the replaced one: %v", err)
 	}
 	ci.CI = &next
+	get(t, open(t, ci), "dev", "a")
+	for range 2 {
+		if r, err := a.RotateKey(t.Context(), "dev", filevault.RotateOptions{}); err != nil || !slices.Equal(r.Pipelines, []string{"ci-github"}) {
+			t.Errorf("%+v, %v", r, err)
+		}
+	}
 	get(t, open(t, ci), "dev", "a")
 	if _, err := a.RemoveMembers(t.Context(), "dev", []string{"ci-github"}, filevault.RotateOptions{}); err != nil {
 		t.Fatal(err)

@@ -74,6 +74,7 @@ type Member struct {
 	At          time.Time
 	Since       time.Time // since when they hold a key of this environment; before At if it was rotated
 	Until       time.Time // when their access is to end; zero for no end
+	Pipeline    bool      // it is a pipeline, with a CI key
 	Sealed      bool      // the seal has the grant
 	Pending     string    // the plugin that is needed to wrap the key for them; such a member holds no key yet
 	Err         error     // why it does not count: "not approved"; not known without a key
@@ -205,7 +206,8 @@ func (v *Vault) members(ctx context.Context, view *view, s *EnvStatus) error {
 	for _, g := range states {
 		since, until := terms(g)
 		s.Members = append(s.Members, Member{
-			Member: g.Member, Recipient: g.Recipient, Sealer: g.Sealer, By: g.By, At: g.At, Since: since, Until: until, Sealed: g.Sealed, Err: g.Err,
+			Member: g.Member, Recipient: g.Recipient, Sealer: g.Sealer, By: g.By, At: g.At, Since: since, Until: until,
+			Pipeline: g.Header(useHeader) == useCI, Sealed: g.Sealed, Err: g.Err,
 			// A cloud role's wrapping is as good as the cloud's, which is not known here.
 			PostQuantum: agekey.PostQuantum(g.Recipient),
 		})
