@@ -45,7 +45,23 @@ stays in its history.`,
 		RunE:    func(cmd *cobra.Command, args []string) error { return runEnvRm(cmd.Context(), t, args[0]) },
 	}
 	rm.ValidArgsFunction = t.completeEnvs
-	cmd.AddCommand(list, add, rm)
+	var ro rotateOptions
+	rotate := &cobra.Command{
+		Use: "rotate-key [ENV]", Short: "Give an environment a new key that the same members hold",
+		Long: `Makes a new key, grants it to everybody who holds the present one, wraps every secret
+anew and moves the checkpoint, all or nothing. The values stay as they are: whoever
+knew them still does. To take access away from somebody: envrun member rm.
+
+--resume finishes a rotation of which only a part was committed and came here.`,
+		Example: "  envrun env rotate-key prod --yes=prod",
+		Args:    cli.MaxArgs(1),
+		RunE:    func(cmd *cobra.Command, args []string) error { return runRotateKey(cmd.Context(), t, args, ro) },
+	}
+	rotate.Flags().BoolVar(&ro.resume, "resume", false, "finish a rotation that came here in part")
+	rotate.Flags().StringVar(&ro.why, "why", "", "one line for the others, in clear")
+	rotate.Flags().StringSliceVar(&t.flags.plugins, "plugin", nil, "may be started to wrap the new key: NAME of age-plugin-NAME")
+	rotate.ValidArgsFunction = t.completeEnvs
+	cmd.AddCommand(list, add, rm, rotate)
 	return cmd
 }
 
@@ -235,6 +251,84 @@ func runEnvRm(ctx context.Context, t *tool, name string) error {
 		}
 	}
 	t.Notef("removed %s; what git has of it stays in its history", env)
+	return nil
+}
+
+// rotateOptions are the flags of env rotate-key.
+type rotateOptions struct {
+	resume bool
+	why    string
+}
+
+func runRotateKey(ctx context.Context, t *tool, args []string, o rotateOptions) error {
+	if len(args) == 1 {
+		if t.flags.env != "" && t.flags.env != args[0] {
+			return cli.Usagef("envrun env rotate-key", "the argument names %s and -e %s", args[0], t.flags.env)
+		}
+		t.flags.env = args[0]
+	}
+	s, err := t.openToWrite(ctx)
+	if err != nil {
+		return err
+	}
+	env := s.env.Name
+	if err := t.allow(ctx, s.env, "was rotated"); err != nil {
+		return err
+	}
+	p := cli.NewProgress(t.Streams, "changing the key of "+string(env), t.now)
+	defer p.End()
+	ro := filevault.RotateOptions{Why: o.why, Progress: p.Step}
+	if !o.resume {
+		if err := s.notInPart(ctx); err != nil {
+			return err
+		}
+		r, err := s.vault.RotateKey(ctx, env, ro)
+		p.End()
+		if err != nil {
+			return err
+		}
+		return t.sayRotated(ctx, s, r)
+	}
+	r, err := s.vault.ResumeRotation(ctx, env, ro)
+	p.End()
+	if err != nil {
+		return err
+	}
+	if t.flags.json {
+		if err := cli.WriteJSON(t.Out, struct {
+			Env     vault.Env    `json:"env"`
+			Wrapped []vault.Path `json:"wrapped"`
+			Left    []vault.Path `json:"left"`
+			Sealed  bool         `json:"sealed"`
+		}{env, append([]vault.Path{}, r.Wrapped...), append([]vault.Path{}, r.Left...), r.Sealed}); err != nil {
+			return err
+		}
+	}
+	if len(r.Wrapped) == 0 && !r.Sealed && len(r.Left) == 0 {
+		t.Notef("%s: there is nothing to finish", env)
+		return nil
+	}
+	t.Notef("%s: finished: %s put under the present key", env, cli.Count(len(r.Wrapped), "secret"))
+	if len(r.Left) > 0 {
+		t.Notef("%s: left under a former key, since they are newer than the last seal: %s", env, cli.Join(r.Left))
+		t.Sayf("      to look at them and take them over: envrun vault adopt -e %s", env)
+	}
+	t.sayCommit(s.vault, fmt.Sprintf("%s: finish the new key", env))
+	return nil
+}
+
+// notInPart refuses to begin a rotation where another came only in part.
+func (s selected) notInPart(ctx context.Context) error {
+	st, err := s.vault.Status(ctx)
+	if err != nil {
+		return err
+	}
+	for _, e := range st.Envs {
+		if e.Env == s.env.Name && e.SealGen > 0 && e.SealGen < e.Gen {
+			return &cli.HintError{Err: fmt.Errorf("a rotation of %s came here only in part: %s still at key %d of %d", e.Env, cli.Count(len(e.OldKey), "record"), e.SealGen, e.Gen),
+				Code: cli.CodeConflict, Hint: fmt.Sprintf("pull what is missing of its commit, or finish it: envrun env rotate-key %s --resume", e.Env)}
+		}
+	}
 	return nil
 }
 

@@ -55,14 +55,31 @@ store of this machine: the desktop's keychain, pass, else a file of mode 0600.`,
 		Args: cli.ExactArgs(0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return runKeyShow(t) },
 	}
+	var ci ciOptions
 	export := &cobra.Command{
-		Use: "export", Short: "Print your identity: the secret itself",
+		Use: "export", Short: "Print your identity, or make the key of a pipeline: the secret itself",
 		Long: `Prints your identity as age and envrun read it. Whoever has it can open every
-vault you are a member of.`,
-		Example: "  envrun key export > /media/usb/identity",
-		Args:    cli.ExactArgs(0),
-		RunE:    func(cmd *cobra.Command, _ []string) error { return runKeyExport(cmd.Context(), t) },
+vault you are a member of.
+
+With --ci ENV it makes a new identity for a pipeline instead, grants it that one
+environment, and prints the line that goes into the pipeline's secret variable
+ENVRUN_KEY. The line names the vault, the environment and the fingerprint of its key,
+so that the pipeline trusts no other. It is printed once and kept nowhere; with
+--replace a new one takes its place. envrun member rm takes it away.`,
+		Example: `  envrun key export > /media/usb/identity
+  envrun key export --ci prod --member ci-github --yes=prod`,
+		Args: cli.ExactArgs(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if ci.env != "" {
+				return runKeyExportCI(cmd.Context(), t, ci)
+			}
+			return runKeyExport(cmd.Context(), t)
+		},
 	}
+	export.Flags().StringVar(&ci.env, "ci", "", "make the key of a pipeline for this `ENV`")
+	export.Flags().StringVar(&ci.member, "member", "ci", "with --ci: the pipeline's name among the members")
+	export.Flags().BoolVar(&ci.replace, "replace", false, "with --ci: replace the key that this name has")
+	_ = export.RegisterFlagCompletionFunc("ci", t.completeEnvs)
 	move := &cobra.Command{
 		Use: "move STORE", Short: "Keep your identity elsewhere: " + stores,
 		Long: `Writes your identity to another store, reads it back, and only then deletes it
@@ -232,6 +249,36 @@ func runKeyExport(ctx context.Context, t *tool) error {
 	}
 	_, err = io.WriteString(t.Out, id.ExportText(facts))
 	return err
+}
+
+// ciOptions are the flags of key export for a pipeline.
+type ciOptions struct {
+	env, member string
+	replace     bool
+}
+
+func runKeyExportCI(ctx context.Context, t *tool, o ciOptions) error {
+	if t.flags.env != "" && t.flags.env != o.env {
+		return cli.Usagef("envrun key export", "--ci names %s and -e %s", o.env, t.flags.env)
+	}
+	t.flags.env = o.env
+	s, err := t.openToWrite(ctx)
+	if err != nil {
+		return err
+	}
+	if err := t.allow(ctx, s.env, "was granted"); err != nil {
+		return err
+	}
+	key, err := s.vault.NewCIKey(ctx, s.env.Name, o.member, o.replace)
+	if err != nil {
+		return err
+	}
+	if _, err := io.WriteString(t.Out, key.Reveal()+"\n"); err != nil {
+		return fmt.Errorf("printing the key, which is kept nowhere (again with --replace): %w", err)
+	}
+	t.Notef("%s can open %s now; put the line into the pipeline's secret variable ENVRUN_KEY: it is not shown again", o.member, s.env.Name)
+	t.sayCommit(s.vault, fmt.Sprintf("%s: a key for %s", s.env.Name, o.member))
+	return nil
 }
 
 func runKeyMove(ctx context.Context, t *tool, store string) error {

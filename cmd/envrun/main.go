@@ -115,6 +115,8 @@ type globals struct {
 	noInput     bool
 	errorFormat string
 	verbose     bool
+	fresh       bool
+	plugins     []string // --plugin of the commands that wrap keys
 }
 
 // commands are all commands by name. A start builds only the one it needs:
@@ -143,6 +145,10 @@ var commands = []struct {
 	{"export", "secrets", newExport},
 
 	{"env", "care", newEnv},
+	{"member", "team", newMember},
+	{"request", "team", newRequest},
+	{"access", "team", newAccess},
+
 	{"key", "care", newKey},
 	{"vault", "care", newVault},
 	{"doctor", "care", newDoctor},
@@ -180,6 +186,7 @@ and for every other command of envrun: 0 done, 1 failed, 2 wrong usage.`,
 	flags.Lookup("yes").NoOptDefVal = "*"
 	flags.BoolVar(&t.flags.noInput, "no-input", false, "never ask anything")
 	flags.StringVar(&t.flags.errorFormat, "error-format", "text", "how errors are printed: text or json")
+	flags.BoolVar(&t.flags.fresh, "fresh", false, "refuse a vault that is older than this machine has seen (or ENVRUN_FRESH=1)")
 	flags.BoolVarP(&t.flags.verbose, "verbose", "v", false, "say what is done")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		err = &cli.UsageError{Command: cmd.CommandPath(), Err: err}
@@ -200,7 +207,7 @@ and for every other command of envrun: 0 done, 1 failed, 2 wrong usage.`,
 			root.AddCommand(cmd)
 		}
 	}
-	root.AddGroup(&cobra.Group{ID: "main", Title: "The main job:"}, &cobra.Group{ID: "secrets", Title: "Secrets:"}, &cobra.Group{ID: "care", Title: "Environments, keys and care:"})
+	root.AddGroup(&cobra.Group{ID: "main", Title: "The main job:"}, &cobra.Group{ID: "secrets", Title: "Secrets:"}, &cobra.Group{ID: "team", Title: "Who has access:"}, &cobra.Group{ID: "care", Title: "Environments, keys and care:"})
 	root.SetHelpCommandGroupID("care")
 	return root
 }

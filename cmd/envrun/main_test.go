@@ -82,10 +82,13 @@ func TestScript(t *testing.T) {
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
 		Cmds: hostileCommands(map[string]func(*testscript.TestScript, bool, []string){
-			"setup":    setup,
-			"nowhere":  nowhere,
-			"sub":      sub,
-			"byteflip": byteflip,
+			"setup":     setup,
+			"nowhere":   nowhere,
+			"sub":       sub,
+			"byteflip":  byteflip,
+			"code":      code,
+			"recipient": recipient,
+			"keyed":     keyed,
 		}),
 	})
 }
@@ -144,6 +147,40 @@ func byteflip(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	b[n] ^= 1
 	ts.Check(os.WriteFile(file, b, 0o644))
+}
+
+// code VAR ARGS…: runs envrun ARGS and keeps the check code of what it prints.
+func code(ts *testscript.TestScript, neg bool, args []string) {
+	ts.Check(ts.Exec("envrun", args[1:]...))
+	ts.Setenv(args[0], jsonString(ts, "check_code"))
+}
+
+// recipient VAR: keeps the recipient of whoever types.
+func recipient(ts *testscript.TestScript, neg bool, args []string) {
+	ts.Check(ts.Exec("envrun", "key", "show", "--json"))
+	ts.Setenv(args[0], jsonString(ts, "recipient"))
+}
+
+func jsonString(ts *testscript.TestScript, key string) string {
+	_, rest, ok := strings.Cut(ts.ReadFile("stdout"), `"`+key+`": "`)
+	if !ok {
+		ts.Fatalf("no %s in %s", key, ts.ReadFile("stdout"))
+	}
+	value, _, _ := strings.Cut(rest, `"`)
+	return value
+}
+
+// keyed FILE COMMAND…: runs a command with what is in FILE as ENVRUN_KEY.
+func keyed(ts *testscript.TestScript, neg bool, args []string) {
+	ts.Setenv("ENVRUN_KEY", strings.TrimSpace(ts.ReadFile(args[0])))
+	err := ts.Exec(args[1], args[2:]...)
+	ts.Setenv("ENVRUN_KEY", "")
+	if neg && err == nil {
+		ts.Fatalf("it succeeded")
+	}
+	if !neg {
+		ts.Check(err)
+	}
 }
 
 func whole() *cobra.Command {

@@ -206,10 +206,15 @@ func (t *tool) vaultOptions(place string) (filevault.Options, error) {
 		Identity:     me.identity,
 		CI:           me.ci,
 		FirstContact: t.firstContact,
+		Fresh:        t.flags.fresh || isTrue(t.Getenv("ENVRUN_FRESH")),
+		Plugins:      t.flags.plugins,
 		Now:          t.now,
 		Notice:       func(s string) { t.Notef("%s", cli.Printable(s)) },
 	}, nil
 }
+
+// isTrue reads a switch in the environment.
+func isTrue(s string) bool { return s != "" && s != "0" && s != "false" && s != "no" }
 
 // me is who works here: the machine key in ENVRUN_KEY, else the person's own identity.
 type me struct {

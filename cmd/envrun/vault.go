@@ -219,33 +219,40 @@ type statusFacts struct {
 }
 
 type envStatusFacts struct {
-	Env         vault.Env     `json:"env"`
-	Closed      string        `json:"closed,omitempty"` // why you cannot open it
-	Generation  uint32        `json:"generation"`
-	Fingerprint string        `json:"fingerprint"`
-	By          string        `json:"by"`
-	At          time.Time     `json:"at"`
-	Why         string        `json:"why,omitempty"`
-	Mine        string        `json:"mine,omitempty"`
-	Members     []memberFacts `json:"members"`
-	PostQuantum bool          `json:"post_quantum"` // all members are
-	Secrets     int           `json:"secrets"`
-	Deleted     int           `json:"deleted"`
-	Damaged     int           `json:"damaged"`
-	OldKey      []vault.Path  `json:"under_old_key,omitempty"`
-	SealSeq     uint64        `json:"seal"`
-	SealBy      string        `json:"sealed_by"`
-	SealAt      time.Time     `json:"sealed_at"`
-	Unsealed    int           `json:"unsealed"`
-	Requests    int           `json:"requests"`
+	Env         vault.Env       `json:"env"`
+	Closed      string          `json:"closed,omitempty"` // why you cannot open it
+	Generation  uint32          `json:"generation"`
+	Fingerprint string          `json:"fingerprint"`
+	By          string          `json:"by"`
+	At          time.Time       `json:"at"`
+	Why         string          `json:"why,omitempty"`
+	Mine        string          `json:"mine,omitempty"`
+	Members     []memberFacts   `json:"members"`
+	PostQuantum bool            `json:"post_quantum"` // all members are
+	Secrets     int             `json:"secrets"`
+	Deleted     int             `json:"deleted"`
+	Damaged     int             `json:"damaged"`
+	OldKey      []vault.Path    `json:"under_old_key,omitempty"`
+	SealSeq     uint64          `json:"seal"`
+	SealBy      string          `json:"sealed_by"`
+	SealAt      time.Time       `json:"sealed_at"`
+	SealGen     uint32          `json:"seal_generation"`
+	Unsealed    int             `json:"unsealed"`
+	Requests    []string        `json:"requests"`
+	Exposed     []exposureFacts `json:"exposed,omitempty"` // what former members could read and is in use
 }
 
 type memberFacts struct {
-	Member      string `json:"member"`
-	Recipient   string `json:"recipient,omitempty"`
-	PostQuantum bool   `json:"post_quantum"`
-	By          string `json:"by"`
-	Problem     string `json:"problem,omitempty"`
+	Member      string     `json:"member"`
+	You         bool       `json:"you,omitempty"`
+	Recipient   string     `json:"recipient,omitempty"`
+	Kind        string     `json:"kind"` // of key: "post-quantum", "classic", "ssh-ed25519" …
+	PostQuantum bool       `json:"post_quantum"`
+	By          string     `json:"by"`
+	Since       time.Time  `json:"since"`
+	Until       *time.Time `json:"until,omitempty"`
+	Pending     string     `json:"pending,omitempty"` // the plugin that their grant waits for
+	Problem     string     `json:"problem,omitempty"`
 }
 
 func statusOf(s filevault.Status, envs []project.Env) statusFacts {
@@ -260,13 +267,27 @@ func statusOf(s filevault.Status, envs []project.Env) statusFacts {
 		x := envStatusFacts{
 			Env: e.Env, Generation: e.Gen, Fingerprint: e.Fingerprint, By: e.By, At: e.At, Why: e.Why, Mine: e.Mine,
 			Members: []memberFacts{}, PostQuantum: true, Secrets: e.Secrets, Deleted: e.Deleted, Damaged: e.Damaged, OldKey: e.OldKey,
-			SealSeq: e.SealSeq, SealBy: e.SealBy, SealAt: e.SealAt, Unsealed: e.Unsealed, Requests: len(e.Requests),
+			SealSeq: e.SealSeq, SealGen: e.SealGen, SealBy: e.SealBy, SealAt: e.SealAt, Unsealed: e.Unsealed, Requests: []string{},
+		}
+		for _, r := range e.Requests {
+			x.Requests = append(x.Requests, r.Member)
+		}
+		for _, f := range exposuresOf(e.Exposures) {
+			if len(f.Fields) > 0 {
+				x.Exposed = append(x.Exposed, f)
+			}
 		}
 		if e.Err != nil {
 			x.Closed = e.Err.Error()
 		}
 		for _, m := range e.Members {
-			mf := memberFacts{Member: m.Member, Recipient: m.Recipient, PostQuantum: m.PostQuantum, By: m.By}
+			mf := memberFacts{
+				Member: m.Member, You: m.Member == e.Mine, Recipient: m.Recipient, Kind: kindOfKey(m), PostQuantum: m.PostQuantum,
+				By: m.By, Since: m.Since, Pending: m.Pending,
+			}
+			if !m.Until.IsZero() {
+				mf.Until = &m.Until
+			}
 			if m.Recipient == "" {
 				mf.Recipient = m.Sealer
 			}
@@ -311,7 +332,7 @@ func runVaultStatus(ctx context.Context, t *tool) error {
 		for _, e := range s.Envs {
 			t.Printf("\n%s\n", e.Env)
 			table := cli.NewTable(t.Streams)
-			for _, row := range e.rows() {
+			for _, row := range e.rows(t.now()) {
 				table.Row("  "+row[0], row[1])
 			}
 			if err := table.Flush(); err != nil {
@@ -322,8 +343,28 @@ func runVaultStatus(ctx context.Context, t *tool) error {
 	return nil
 }
 
+// kindOfKey names the kind of key that a member has.
+func kindOfKey(m filevault.Member) string {
+	kind, _, _ := strings.Cut(m.Recipient, " ")
+	switch {
+	case m.Sealer != "":
+		return m.Sealer
+	case m.Recipient == "":
+		return ""
+	case strings.HasPrefix(kind, "ssh-"):
+		return kind
+	case m.PostQuantum:
+		return "post-quantum"
+	case strings.HasPrefix(kind, "age1tag1"):
+		return "classic, hardware"
+	case m.Pending != "":
+		return "age-plugin-" + m.Pending
+	}
+	return "classic"
+}
+
 // rows are the lines of one environment, for a person.
-func (e envStatusFacts) rows() (rows [][2]string) {
+func (e envStatusFacts) rows(now time.Time) (rows [][2]string) {
 	add := func(what, format string, args ...any) {
 		rows = append(rows, [2]string{what, fmt.Sprintf(format, args...)})
 	}
@@ -334,17 +375,16 @@ func (e envStatusFacts) rows() (rows [][2]string) {
 	add("made", "%s by %s", e.At.Format(time.DateOnly), e.By)
 	classic := 0
 	for _, m := range e.Members {
-		name := m.Member
-		if m.Member == e.Mine {
-			name += " (you)"
-		}
-		if m.Problem != "" {
-			name += ": " + m.Problem
-		}
 		if !m.PostQuantum {
 			classic++
 		}
-		add("member", "%s", name)
+		add("member", "%s, %s", m.name(), m.terms(now))
+		switch {
+		case m.Pending != "":
+			add("", "somebody with that plugin: envrun member add %s -e %s --plugin %s", m.Member, e.Env, m.Pending)
+		case m.Until != nil && !m.Until.After(now):
+			add("", "they hold the key until it changes: envrun access sweep -e %s", e.Env)
+		}
 	}
 	if classic == 0 {
 		add("post-quantum", "yes")
@@ -356,15 +396,25 @@ func (e envStatusFacts) rows() (rows [][2]string) {
 		add("damaged", "%d: envrun vault verify -e %s", e.Damaged, e.Env)
 	}
 	if len(e.OldKey) > 0 {
-		add("under an old key", "%s", cli.Join(e.OldKey))
+		if e.SealGen < e.Generation {
+			add("rotation", "came here in part: %s still at key %d; to finish it: envrun env rotate-key %s --resume", cli.Count(len(e.OldKey), "record"), e.SealGen, e.Env)
+		} else {
+			add("under an old key", "%s; to look at them: envrun vault adopt -e %s", cli.Join(e.OldKey), e.Env)
+		}
 	}
 	sealed := "all of it"
 	if e.Unsealed > 0 {
 		sealed = fmt.Sprintf("%s since: envrun vault seal -e %s", cli.Count(e.Unsealed, "change"), e.Env)
 	}
 	add("seal", "%d, %s by %s; %s", e.SealSeq, e.SealAt.Format(time.DateOnly), e.SealBy, sealed)
-	if e.Requests > 0 {
-		add("requests", "%d pending", e.Requests)
+	for _, member := range e.Requests {
+		add("asks for access", "%s: envrun access approve %s -e %s", member, member, e.Env)
+	}
+	for _, x := range e.Exposed {
+		add("exposed", "%s could read %s in use: replace each at its source, then here", x.Member, cli.Count(len(x.Fields), "value"))
+		for _, name := range x.Fields {
+			add("", "envrun set -e %s %s", e.Env, name)
+		}
 	}
 	return rows
 }

@@ -288,6 +288,9 @@ func (r *Report) byKind(e *vault.Error) {
 		r.hint("look at what is there now, then try again: envrun history -e %s %s", env, path)
 	case vault.KindDenied:
 		r.Code = CodeAuth
+		if e.Env != "" {
+			r.hint("to ask for access: envrun request %s", env)
+		}
 		r.hint("who has a key: envrun vault status")
 		r.hint("which identity you use: envrun key show")
 	case vault.KindNoIdentity:
@@ -390,6 +393,11 @@ func MinArgs(n int) cobra.PositionalArgs {
 // MaxArgs takes at most n arguments.
 func MaxArgs(n int) cobra.PositionalArgs {
 	return args(func(got int) bool { return got <= n }, func() string { return fmt.Sprintf("takes at most %d argument", n) })
+}
+
+// RangeArgs takes between least and most arguments.
+func RangeArgs(least, most int) cobra.PositionalArgs {
+	return args(func(got int) bool { return got >= least && got <= most }, func() string { return fmt.Sprintf("takes %d or %d arguments", least, most) })
 }
 
 func args(ok func(int) bool, what func() string) cobra.PositionalArgs {
