@@ -4,8 +4,13 @@
 //
 // New identities are hybrid, ML-KEM-768 with X25519: what is sealed to them
 // lies in public repositories for ever, and must outlast the arrival of
-// quantum computers. Classic ones, and plugin identities that keep the key in
-// hardware, are read as well.
+// quantum computers. Classic ones, plugin identities that keep the key in
+// hardware, and SSH keys of kind ssh-ed25519 are read as well; an SSH key is
+// copied, since ssh-agent signs and cannot decrypt.
+//
+// A plugin is another program, trusted with what it opens. It is run only when
+// an identity names it or a caller allowed it by its name, found in absolute
+// folders of PATH only, and stopped when it does not answer.
 //
 // An Identity prints as a mask and cannot be marshalled; the secret comes out
 // of Reveal and ExportText only. Home is where a person's identity lives.
@@ -33,8 +38,8 @@ import (
 // MaxText is the most that an identity may take up, in bytes.
 const MaxText = 64 << 10
 
-// Identity is one person's or pipeline's key: usually one line of an identity
-// file, sometimes several. It does not change. The zero Identity is of no use.
+// Identity is one person's or pipeline's key: usually one line or one SSH key of
+// an identity file, sometimes several. It does not change. The zero Identity is of no use.
 type Identity struct {
 	// A function, since fmt prints a struct that has an Identity in an
 	// unexported field without asking for its String, and follows pointers
@@ -44,11 +49,12 @@ type Identity struct {
 
 func newIdentity(keys []key) *Identity { return &Identity{func() []key { return keys }} }
 
-// key is one line of an identity file and what the comments above it said.
+// key is one line or SSH key of an identity file and what the comments above
+// it said.
 type key struct {
-	text      string       // AGE-SECRET-KEY-PQ-1…
+	text      string       // AGE-SECRET-KEY-PQ-1…, or the lines of an SSH key
 	identity  age.Identity // nil for a kind that this version does not know
-	recipient string       // from a comment, where it cannot be derived
+	recipient string       // of an SSH key, and from a comment where it cannot be derived
 }
 
 // Generate makes a new hybrid identity.
@@ -62,9 +68,18 @@ func Generate() (*Identity, error) {
 
 // ParseError says which line of an identity text is wrong. It quotes nothing.
 type ParseError struct {
-	Line   int    // from 1; 0 if no line is at fault
-	Reason string // lower case, without a full stop
+	Line   int      // from 1; 0 if no line is at fault
+	Reason string   // lower case, without a full stop
+	SSH    SSHFault // if it is an SSH key that cannot be used: why
 }
+
+// SSHFault is why an SSH key cannot be used, as far as something can be done about it.
+type SSHFault int
+
+const (
+	SSHKind   SSHFault = iota + 1 // another key is needed: ssh-ed25519 in OpenSSH's form
+	SSHCipher                     // this key is needed with another encryption by passphrase
+)
 
 func (e *ParseError) Error() string {
 	if e.Line == 0 {
@@ -73,17 +88,37 @@ func (e *ParseError) Error() string {
 	return fmt.Sprintf("line %d: %s", e.Line, e.Reason)
 }
 
-// ErrProtected is returned by Parse for a text that is encrypted with a passphrase.
+// ErrProtected is returned by Parse for a text that is encrypted with a
+// passphrase, as a whole or the SSH key in it. ParseProtected reads it.
 var ErrProtected = errors.New("the identity is encrypted with a passphrase")
 
 // Parse reads the text of an identity file as age writes it: one identity a
 // line, "#" comments, blank lines. It takes AGE-SECRET-KEY-PQ-1…,
-// AGE-SECRET-KEY-1… and AGE-PLUGIN-…; kinds of identity that it does not know
+// AGE-SECRET-KEY-1…, AGE-PLUGIN-… and, of several lines, the private key of
+// ssh-ed25519 that ssh-keygen writes; kinds of identity that it does not know
 // are kept and counted by Skipped. For a plugin the recipient is taken from the
 // comment above it ("# recipient: age1…" or "# public key: age1…").
 //
 // Errors are ErrProtected and *ParseError, and hold nothing of the text.
-func Parse(text string) (*Identity, error) {
+func Parse(text string) (*Identity, error) { return parse(text, nil) }
+
+// ParseProtected is Parse for a text that it finds to be ErrProtected: an age
+// file encrypted with a passphrase, or an SSH key that has one. The Identity
+// has no passphrase. ErrPassphrase if it is wrong.
+func ParseProtected(text string, passphrase []byte) (*Identity, error) {
+	switch {
+	case len(text) > MaxText:
+		return nil, &ParseError{Reason: fmt.Sprintf("is longer than %d bytes", MaxText)}
+	case len(passphrase) == 0:
+		return nil, ErrPassphrase
+	case isProtected(text):
+		return decrypt([]byte(strings.TrimLeft(text, " \t\r\n")), passphrase)
+	}
+	return parse(text, passphrase)
+}
+
+// parse is Parse with a passphrase for SSH keys; nil: none is known.
+func parse(text string, passphrase []byte) (*Identity, error) {
 	if len(text) > MaxText {
 		return nil, &ParseError{Reason: fmt.Sprintf("is longer than %d bytes", MaxText)}
 	}
@@ -95,10 +130,32 @@ func Parse(text string) (*Identity, error) {
 	}
 	var keys []key
 	known, n, recipient := 0, 0, ""
+	var block []string // the lines of a block that has begun
 	for line := range strings.Lines(text) {
 		n++
 		line = strings.TrimSpace(line)
-		if line == "" {
+		switch {
+		case strings.HasPrefix(line, pemBegin) && block != nil:
+			return nil, &ParseError{Line: n - len(block), Reason: "begins a key that has no end: cut short"}
+		case strings.HasPrefix(line, pemBegin) && (strings.Contains(line, pemEnd) || !strings.HasSuffix(line, "-----")):
+			return nil, &ParseError{Line: n, Reason: "is an SSH key that has lost its line ends: it takes several lines"}
+		case block != nil, strings.HasPrefix(line, pemBegin):
+			block = append(block, line)
+			if !strings.HasPrefix(line, pemEnd) {
+				continue
+			}
+			k, err := parsePEM(strings.Join(block, "\n"), passphrase)
+			if bad := (*ParseError)(nil); errors.As(err, &bad) {
+				bad.Line = n - len(block) + 1
+			}
+			if err != nil {
+				return nil, err
+			}
+			known++
+			keys = append(keys, k)
+			block, recipient = nil, ""
+			continue
+		case line == "":
 			continue
 		}
 		if comment, ok := strings.CutPrefix(line, "#"); ok {
@@ -119,6 +176,8 @@ func Parse(text string) (*Identity, error) {
 		recipient = ""
 	}
 	switch {
+	case block != nil:
+		return nil, &ParseError{Line: n - len(block) + 1, Reason: "begins a key that has no end: cut short"}
 	case len(keys) == 0:
 		return nil, &ParseError{Reason: "holds no identity"}
 	case known == 0:
@@ -145,7 +204,7 @@ func parseKey(line, recipient string) (key, *ParseError) {
 		}
 		return key{text: line, identity: id}, nil
 	case strings.HasPrefix(line, "AGE-PLUGIN-"):
-		id, err := plugin.NewIdentity(line, &plugin.ClientUI{})
+		id, err := newPluginIdentity(line, nil)
 		if err != nil {
 			return bad("not a valid AGE-PLUGIN- identity: mistyped or cut short")
 		}
@@ -154,8 +213,10 @@ func parseKey(line, recipient string) (key, *ParseError) {
 		return bad("an identity is written in capital letters")
 	case strings.HasPrefix(line, "age1"):
 		return bad("is a recipient, which is public; an identity starts with AGE-SECRET-KEY- or AGE-PLUGIN-")
-	case strings.HasPrefix(line, "ssh-"), strings.HasPrefix(line, "-----BEGIN"):
-		return bad("is an SSH or PEM key; an identity starts with AGE-SECRET-KEY- or AGE-PLUGIN-")
+	case strings.HasPrefix(line, "ssh-"), strings.HasPrefix(line, "ecdsa-"), strings.HasPrefix(line, "sk-"):
+		return bad("is an SSH public key; the identity is the private one, in the file of that name without .pub")
+	case strings.HasPrefix(line, "PuTTY-User-Key-File-"):
+		return key{}, &ParseError{SSH: SSHKind, Reason: "is a key in PuTTY's form; of SSH keys only ssh-ed25519, as ssh-keygen writes it, can open anything"}
 	case unknownKind(line):
 		return key{text: line, recipient: recipient}, nil
 	}
@@ -198,14 +259,14 @@ func recipientIn(comment string) string {
 
 // Reveal returns the secret: the identity lines, as they were read, without a
 // newline at the end. A plugin's recipient, which nothing else knows, stands
-// as a comment above its line.
+// as a comment above its line. An SSH key that had a passphrase has none.
 func (id *Identity) Reveal() string {
 	var b strings.Builder
 	for i, k := range id.keys() {
 		if i > 0 {
 			b.WriteByte('\n')
 		}
-		if k.recipient != "" {
+		if k.recipient != "" && !k.isSSH() {
 			b.WriteString("# recipient: " + k.recipient + "\n")
 		}
 		b.WriteString(k.text)
@@ -214,8 +275,8 @@ func (id *Identity) Reveal() string {
 }
 
 // Recipient is the public half of the first identity that has one, as text:
-// "age1pq1…", "age1…". It is "" for a plugin identity without a comment that
-// names its recipient.
+// "age1pq1…", "age1…", "ssh-ed25519 AAAA…". It is "" for a plugin identity
+// without a comment that names its recipient.
 func (id *Identity) Recipient() string {
 	for _, k := range id.keys() {
 		if r := k.public(); r != "" {
@@ -247,8 +308,8 @@ func PostQuantum(recipient string) bool {
 func (id *Identity) Plugins() []string {
 	var names []string
 	for _, k := range id.keys() {
-		if p, ok := k.identity.(*plugin.Identity); ok {
-			names = append(names, p.Name())
+		if p, ok := k.identity.(*pluginIdentity); ok && !slices.Contains(names, p.name) {
+			names = append(names, p.name)
 		}
 	}
 	return names
@@ -267,7 +328,8 @@ func (id *Identity) Skipped() int {
 
 // Unwrap returns what age.Decrypt takes. A plugin's program is started only
 // when something is decrypted, and asks nobody anything unless WithPluginUI
-// says how.
+// says how; it is stopped as that of a PluginRecipient is, and its identity has
+// a WithContext as well.
 func (id *Identity) Unwrap() []age.Identity {
 	ids := make([]age.Identity, 0, len(id.keys()))
 	for _, k := range id.keys() {
@@ -283,18 +345,18 @@ func (id *Identity) Unwrap() []age.Identity {
 func (id *Identity) WithPluginUI(ui *plugin.ClientUI) *Identity {
 	keys := slices.Clone(id.keys())
 	for i := range keys {
-		if _, ok := keys[i].identity.(*plugin.Identity); ok {
-			// The same text was accepted before.
-			if p, err := plugin.NewIdentity(keys[i].text, ui); err == nil {
-				keys[i].identity = p
-			}
+		if p, ok := keys[i].identity.(*pluginIdentity); ok {
+			asking := p.pluginParty
+			asking.ui = ui
+			keys[i].identity = &pluginIdentity{asking}
 		}
 	}
 	return newIdentity(keys)
 }
 
-// ExportText is the text of an identity file, as age and envrun read it:
-// the facts as comments, then the secret.
+// ExportText is the text of an identity file, as age and envrun read it: the
+// facts as comments, then the secret. After an SSH key the comments come last,
+// since ssh-keygen and age read it only if it comes first.
 func (id *Identity) ExportText(f Facts) string {
 	var b strings.Builder
 	if !f.Created.IsZero() {
@@ -303,7 +365,11 @@ func (id *Identity) ExportText(f Facts) string {
 	if f.Member != "" {
 		b.WriteString("# member: " + f.Member + "\n")
 	}
-	if first := id.keys()[0]; first.recipient == "" && first.public() != "" {
+	first := id.keys()[0]
+	if first.isSSH() {
+		return id.Reveal() + "\n" + b.String()
+	}
+	if first.recipient == "" && first.public() != "" {
 		b.WriteString("# public key: " + first.public() + "\n")
 	}
 	b.WriteString(id.Reveal())

@@ -11,8 +11,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -56,20 +54,26 @@ func seal(t testing.TB, recipient, text string) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return sealTo(t, r, text)
+}
+
+func sealing(r age.Recipient, text string) ([]byte, error) {
 	var b bytes.Buffer
 	w, err := age.Encrypt(&b, r)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	_, _ = io.WriteString(w, text)
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
+	err = w.Close()
+	return b.Bytes(), err
 }
 
 func open(id *agekey.Identity, sealed []byte) (string, error) {
-	r, err := age.Decrypt(bytes.NewReader(sealed), id.Unwrap()...)
+	return decryptWith(id.Unwrap()[0], sealed, id.Unwrap()[1:]...)
+}
+
+func decryptWith(id age.Identity, sealed []byte, more ...age.Identity) (string, error) {
+	r, err := age.Decrypt(bytes.NewReader(sealed), append([]age.Identity{id}, more...)...)
 	if err != nil {
 		return "", err
 	}
@@ -160,8 +164,8 @@ func TestParseRefuses(t *testing.T) {
 		{"mistyped", strings.Replace(classic, "JMZ", "JMX", 1), 1, "mistyped"},
 		{"small letters", strings.ToLower(classic), 1, "capital letters"},
 		{"a recipient", "# x\n" + classicRecipient, 2, "public"},
-		{"SSH", "ssh-ed25519 AAAA", 1, "SSH"},
-		{"PEM", "-----BEGIN OPENSSH PRIVATE KEY-----\nabc", 1, "SSH"},
+		{"SSH", "# x\nssh-ed25519 AAAA", 2, "SSH public key"},
+		{"a key without an end", "\n-----BEGIN OPENSSH PRIVATE KEY-----\nabc\n", 2, "cut short"},
 		{"a bad plugin", "AGE-PLUGIN-X-1QQ", 1, "AGE-PLUGIN-"},
 		{"words", classic + "\nhello", 2, "neither"},
 		{"two on one line", classic + " " + classic, 1, "cut short"},
@@ -330,72 +334,11 @@ func TestParseRecipient(t *testing.T) {
 	}
 }
 
-// A plugin in its own process: this test binary under the plugin's name. Its
-// key is the classic identity, and it asks for a PIN first.
-func TestPlugin(t *testing.T) {
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	if err := os.Symlink(self, filepath.Join(dir, "age-plugin-envruntest")); err != nil {
-		t.Skip("no symbolic links here: ", err)
-	}
-	t.Setenv("PATH", dir+string(os.PathListSeparator)+os.Getenv("PATH"))
-	id := parse(t, "# recipient: "+classicRecipient+"\n"+pluginLine)
-	if got := id.Plugins(); len(got) != 1 || got[0] != "envruntest" {
-		t.Errorf("plugins %v", got)
-	}
-	sealed := seal(t, id.Recipient(), "text")
-
-	// Nobody to ask: an error, not a hang.
-	if _, err := open(id, sealed); err == nil {
-		t.Error("opened without the PIN")
-	}
-	asked := ""
-	ui := &plugin.ClientUI{RequestValue: func(name, prompt string, secret bool) (string, error) {
-		asked = fmt.Sprint(name, " ", prompt, " ", secret)
-		return "1234", nil
-	}}
-	if got, err := open(id.WithPluginUI(ui), sealed); err != nil || got != "text" || asked != "envruntest PIN true" {
-		t.Errorf("got %q, %v, asked %q", got, err, asked)
-	}
-	t.Setenv("PATH", "/nowhere")
-	var missing *plugin.NotFoundError
-	if _, err := open(id, sealed); !errors.As(err, &missing) {
-		t.Errorf("without the program: %v", err)
-	}
-}
-
-// pluginMain is age-plugin-envruntest.
-func pluginMain() int {
-	p, err := plugin.New("envruntest")
-	if err != nil {
-		return 1
-	}
-	p.HandleIdentity(func([]byte) (age.Identity, error) {
-		id, err := age.ParseX25519Identity(classic)
-		return asking{p, id}, err
-	})
-	return p.Main()
-}
-
-type asking struct {
-	p *plugin.Plugin
-	*age.X25519Identity
-}
-
-func (a asking) Unwrap(stanzas []*age.Stanza) ([]byte, error) {
-	pin, err := a.p.RequestValue("PIN", true)
-	if err != nil || pin != "1234" {
-		return nil, fmt.Errorf("wrong PIN: %w", err)
-	}
-	return a.X25519Identity.Unwrap(stanzas)
-}
-
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{classic, "# created: x\n" + classic + "\n", unknown + "\n" + classic, "# recipient: age1x\n" + pluginLine + "\r\n",
-		hybrid(f).Reveal(), "AGE-SECRET-KEY-1", "-----BEGIN AGE ENCRYPTED FILE-----", "\xff"} {
+		hybrid(f).Reveal(), "AGE-SECRET-KEY-1", "-----BEGIN AGE ENCRYPTED FILE-----", "\xff",
+		sshKey(f), "# x\r\n" + strings.ReplaceAll(sshKey(f), "\n", "\r\n") + "\r\n" + classic, sshKey(f) + "\n" + sshKey(f), lockedSSHKey(f, "one"),
+		"-----BEGIN OPENSSH PRIVATE KEY-----\n-----END OPENSSH PRIVATE KEY-----", "-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -419,7 +362,7 @@ func FuzzParse(f *testing.F) {
 
 func FuzzParseKey(f *testing.F) {
 	for _, s := range []string{classic, "envrun-ci-1:v_1:prod:7QMX-2K4D-9TRW-XB5N:" + classic, "envrun-ci-1:::", "envrun-ci-9:", " " + classic,
-		"envrun-ci-1:a:b:c:" + pluginLine} {
+		"envrun-ci-1:a:b:c:" + pluginLine, sshKey(f), "envrun-ci-1:a:b:c:" + sshKey(f)} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

@@ -7,12 +7,12 @@ import (
 	"testing"
 )
 
-// The test binary is also the plugin of TestPlugin and the process that dies
-// in TestCrash.
+// The test binary is also every plugin, by the name it is run under, and the
+// process that dies in TestCrash.
 func TestMain(m *testing.M) {
 	switch {
 	case strings.HasPrefix(filepath.Base(os.Args[0]), "age-plugin-"):
-		os.Exit(pluginMain())
+		os.Exit(pluginMain(strings.TrimPrefix(filepath.Base(os.Args[0]), "age-plugin-")))
 	case os.Getenv(childVar) != "":
 		os.Exit(child(os.Getenv(childVar)))
 	}

@@ -29,8 +29,10 @@ func ParseRecipient(s string) (age.Recipient, error) {
 		return &RecipientError{Reason: "not a valid " + kind + " recipient: mistyped or cut short"}
 	}
 	switch {
-	case strings.HasPrefix(s, "AGE-"), strings.HasPrefix(s, "-----BEGIN"):
+	case strings.HasPrefix(s, "AGE-"), strings.HasPrefix(s, pemBegin):
 		return nil, &RecipientError{Reason: "is an identity, which is secret; a recipient starts with age1 or ssh-ed25519"}
+	case strings.ContainsAny(s, "\r\n"):
+		return nil, &RecipientError{Reason: "is more than one line"}
 	case strings.HasPrefix(s, "age1pq1"):
 		r, err := age.ParseHybridRecipient(s)
 		if err != nil {
