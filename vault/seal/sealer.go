@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"filippo.io/age"
+	"filippo.io/age/agessh"
 	"filippo.io/age/armor"
 
 	"envrun/vault"
@@ -99,10 +100,11 @@ func (s *ageSealer) Seal(ctx context.Context, key Key, context []byte) ([]byte, 
 		return nil, err
 	}
 	defer clear(blob)
-	return waited(ctx, s.id, inMemory(s.to), func() ([]byte, error) {
+	to := within(ctx, s.to)
+	return waited(ctx, s.id, inMemory(to), func() ([]byte, error) {
 		var out bytes.Buffer
 		a := armor.NewWriter(&out)
-		w, err := age.Encrypt(a, s.to)
+		w, err := age.Encrypt(a, to)
 		if err != nil {
 			return nil, &vault.Error{Kind: vault.KindUnavailable, Detail: "wrapping the key for " + s.id, Err: err}
 		}
@@ -130,14 +132,14 @@ func (s *ageSealer) Open(ctx context.Context, blob, context []byte) (Key, error)
 		return Key{}, badBlob(fmt.Sprintf("the wrapped key has more than %d bytes", maxWrapped), nil)
 	}
 	quick := !slices.ContainsFunc(s.from(), func(id age.Identity) bool { return !inMemory(id) })
-	return waited(ctx, s.id, quick, func() (Key, error) { return s.open(blob, context) })
+	return waited(ctx, s.id, quick, func() (Key, error) { return s.open(ctx, blob, context) })
 }
 
-func (s *ageSealer) open(blob, context []byte) (Key, error) {
+func (s *ageSealer) open(ctx context.Context, blob, context []byte) (Key, error) {
 	from := slices.Clone(s.from())
 	var outer error
 	for i, id := range from {
-		from[i] = watched{id, &outer}
+		from[i] = watched{within(ctx, id), &outer}
 	}
 	r, err := age.Decrypt(armor.NewReader(bytes.NewReader(blob)), from...)
 	var noMatch *age.NoIdentityMatchError
@@ -181,10 +183,20 @@ func (w watched) Unwrap(stanzas []*age.Stanza) ([]byte, error) {
 // which calculate and ask nobody.
 func inMemory(party any) bool {
 	switch party.(type) {
-	case *age.X25519Identity, *age.HybridIdentity, *age.X25519Recipient, *age.HybridRecipient:
+	case *age.X25519Identity, *age.HybridIdentity, *agessh.Ed25519Identity,
+		*age.X25519Recipient, *age.HybridRecipient, *agessh.Ed25519Recipient:
 		return true
 	}
 	return false
+}
+
+// within is party, an age.Identity or age.Recipient, with what it waits for
+// ending with ctx, if it can: what a plugin stands for can.
+func within[P any](ctx context.Context, party P) P {
+	if p, ok := any(party).(interface{ WithContext(context.Context) P }); ok {
+		return p.WithContext(ctx)
+	}
+	return party
 }
 
 // waited runs f, which may wait for a plugin or a touch without a way to stop

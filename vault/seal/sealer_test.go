@@ -3,6 +3,8 @@ package seal_test
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -11,6 +13,7 @@ import (
 	"testing"
 
 	"filippo.io/age"
+	"filippo.io/age/agessh"
 
 	"envrun/vault"
 	"envrun/vault/seal"
@@ -31,15 +34,23 @@ func identities(t testing.TB) (*age.X25519Identity, *age.HybridIdentity) {
 
 func TestAgeSealer(t *testing.T) {
 	x, pq := identities(t)
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sshKey, err := agessh.NewEd25519Identity(private)
+	if err != nil {
+		t.Fatal(err)
+	}
 	about := seal.KeyContext("v_5f3c1d9a7b20e4c8", "prod", 3, "alice@laptop")
 	for _, c := range []struct {
 		name string
 		to   age.Recipient
 		from age.Identity
-	}{{"x25519", x.Recipient(), x}, {"hybrid", pq.Recipient(), pq}} {
+	}{{"x25519", x.Recipient(), x}, {"hybrid", pq.Recipient(), pq}, {"ssh", sshKey.Recipient(), sshKey}} {
 		t.Run(c.name, func(t *testing.T) {
 			key := newKey(t)
-			s := seal.AgeSealer("age:alice@laptop", c.to, []age.Identity{x, pq})
+			s := seal.AgeSealer("age:alice@laptop", c.to, []age.Identity{x, pq, sshKey})
 			if s.ID() != "age:alice@laptop" {
 				t.Error(s.ID())
 			}
@@ -177,6 +188,66 @@ func TestAgeSealerGivesUp(t *testing.T) {
 	}
 	if _, err = seal.AgeSealer("age:alice", nil, []age.Identity{x}).Open(ctx, blob, about); !errors.Is(err, context.Canceled) {
 		t.Errorf("with a context that has ended: %v", err)
+	}
+}
+
+// What can be stopped is told when the caller gives up, and has stopped by then
+// or soon after.
+type stoppable struct {
+	began, ended chan struct{}
+	ctx          context.Context
+}
+
+func (s stoppable) wait() error {
+	if s.ctx == nil {
+		return errors.New("it was given no context")
+	}
+	close(s.began)
+	<-s.ctx.Done()
+	close(s.ended)
+	return context.Cause(s.ctx)
+}
+
+type stoppableIdentity struct{ stoppable }
+
+func (s stoppableIdentity) Unwrap([]*age.Stanza) ([]byte, error) { return nil, s.wait() }
+func (s stoppableIdentity) WithContext(ctx context.Context) age.Identity {
+	s.ctx = ctx
+	return s
+}
+
+type stoppableRecipient struct{ stoppable }
+
+func (s stoppableRecipient) Wrap([]byte) ([]*age.Stanza, error) { return nil, s.wait() }
+func (s stoppableRecipient) WithContext(ctx context.Context) age.Recipient {
+	s.ctx = ctx
+	return s
+}
+
+func TestAgeSealerStops(t *testing.T) {
+	x, _ := identities(t)
+	about := seal.KeyContext("v_1", "prod", 1, "alice")
+	blob, err := seal.AgeSealer("age:alice", x.Recipient(), nil).Seal(t.Context(), newKey(t), about)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, try := range map[string]func(context.Context, stoppable) error{
+		"open": func(ctx context.Context, s stoppable) error {
+			_, err := seal.AgeSealer("age:alice", nil, []age.Identity{stoppableIdentity{s}}).Open(ctx, blob, about)
+			return err
+		},
+		"seal": func(ctx context.Context, s stoppable) error {
+			_, err := seal.AgeSealer("age:alice", stoppableRecipient{s}, nil).Seal(ctx, newKey(t), about)
+			return err
+		},
+	} {
+		s := stoppable{began: make(chan struct{}), ended: make(chan struct{})}
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { <-s.began; cancel() }()
+		if err := try(ctx, s); vault.KindOf(err) != vault.KindUnavailable || !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v", name, err)
+		}
+		<-s.ended
 	}
 }
 
