@@ -192,11 +192,13 @@ func notPlain(mode fs.FileMode, dir bool) string {
 // reading neighbours costs no second way down. It is for one goroutine and one
 // operation: a checkout may replace every folder between two operations.
 //
-// How it reads is each system's own (reading); it writes through an os.Root.
+// How it reads, makes files and moves them is each system's own (reading); for
+// the rest it has an os.Root.
 type view struct {
 	d       *disk
 	reading reading
-	stack   []place // the folders open to write in; none before the first need
+	moving  reading // to the folder that a rename takes from, while reading is in the one that it puts into
+	stack   []place // the folders open as an os.Root; none before the first need
 
 	// plain are the folders that were found to be there and plain, so that a
 	// write of thousands asks once about each.
@@ -227,6 +229,7 @@ func (d *disk) view() (*view, error) {
 
 func (v *view) Close() {
 	v.reading.leave("")
+	v.moving.leave("")
 	for _, p := range v.stack {
 		p.root.Close()
 	}
@@ -398,16 +401,7 @@ func (v *view) exists(name string) (bool, error) {
 // create makes a new file with all of data in it, which lasts once it is synced
 // or sync is set. Nothing is left of a file that could not be written whole.
 func (v *view) create(name string, data []byte, sync bool) error {
-	dir, base := path.Split(name)
-	root, err := v.enter(strings.TrimSuffix(dir, "/"))
-	if err != nil {
-		return err
-	}
-	var f *os.File
-	err = v.d.do(step{Op: "create", Name: name}, func() (err error) {
-		f, err = root.OpenFile(base, os.O_WRONLY|os.O_CREATE|os.O_EXCL, filePerm)
-		return err
-	})
+	f, err := v.newFile(name)
 	if err != nil {
 		return v.d.fail("writing", name, err)
 	}
@@ -421,8 +415,10 @@ func (v *view) create(name string, data []byte, sync bool) error {
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
-	if err != nil {
-		_ = root.Remove(base) // the first error is the one to report
+	if err != nil { // the first one is the one to report
+		if root, err := v.enter(dirOf(name)); err == nil {
+			_ = root.Remove(path.Base(name))
+		}
 	}
 	return v.d.fail("writing", name, err)
 }
@@ -480,28 +476,13 @@ func (v *view) writable(dir string) error {
 // rename moves a file or folder into its place, over a file that is there. It
 // is KindNotFound if there is nothing at from.
 func (v *view) rename(from, to string) error {
-	// Both ways down are looked at first, for links; the names are then
-	// resolved from the top, which cannot leave the vault.
-	for _, name := range []string{from, to} {
-		if dir := dirOf(name); !v.plain[dir] {
-			if _, err := v.enter(dir); err != nil {
-				return err
-			}
-		}
-	}
-	top, err := v.top()
-	if err != nil {
-		return err
-	}
-	err = v.d.do(step{Op: "rename", Name: to, From: from}, func() error {
-		return patiently(func() error { return top.Rename(from, to) })
-	})
-	return v.d.fail("writing", to, err)
+	return v.d.fail("writing", to, v.move(from, to))
 }
 
 // moved forgets what was known of the folders below name, which are elsewhere now.
 func (v *view) moved(name string) {
 	v.reading.leave(name)
+	v.moving.leave(name)
 	for len(v.stack) > 1 && below(v.stack[len(v.stack)-1].name, name) {
 		v.stack[len(v.stack)-1].root.Close()
 		v.stack = v.stack[:len(v.stack)-1]

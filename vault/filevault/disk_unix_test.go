@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"envrun/vault"
+	"envrun/vault/filevault"
 )
 
 // TestOddFiles: what can be opened and is no file, what cannot be opened at
@@ -52,6 +53,39 @@ func TestOddFiles(t *testing.T) {
 				t.Errorf("%d descriptors are open, and were %d", after, before)
 			}
 		})
+	}
+}
+
+// TestWritingCloses: a write goes down to the folders that it takes files from
+// and puts them into, and leaves none of them open, whether it ends well or not.
+func TestWritingCloses(t *testing.T) {
+	_, o := project(t, "dev")
+	v := open(t, o)
+	write := func(value string) error {
+		var changes []vault.Change
+		for _, p := range []vault.Path{"a/b/c", "a/d", "e"} {
+			changes = append(changes, change(p, "A="+value))
+		}
+		_, err := v.Apply(t.Context(), "dev", changes)
+		return err
+	}
+	if err := write("first"); err != nil {
+		t.Fatal(err)
+	}
+	before := descriptors()
+	for _, broken := range []string{"", "create", "rename", "syncdir"} {
+		filevault.SetStep(v, func(s filevault.Step) error {
+			if s.Op == broken {
+				return syscall.EIO
+			}
+			return nil
+		})
+		if err := write(broken); (err != nil) != (broken != "") {
+			t.Errorf("with %q broken: %v", broken, err)
+		}
+		if after := descriptors(); after > before {
+			t.Errorf("with %q broken, %d descriptors are open, and were %d", broken, after, before)
+		}
 	}
 }
 

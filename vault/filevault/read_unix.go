@@ -13,11 +13,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A reading is the folders that a view has open to read in, each in the one
-// before it, from the vault's own on. It works with descriptors: each name is
-// opened in the folder that it is in, which can be no link, and what counts is
-// what was opened. An os.Root does as much with three times the system calls,
-// since it asks before it opens and shows each file to the poller.
+// A reading is the folders that a view has open, each in the one before it, from
+// the vault's own on. It works with descriptors: each name is opened in the
+// folder that it is in, which can be no link, and what counts is what was
+// opened. An os.Root does as much with three times the system calls, since it
+// asks before it opens and shows each file to the poller.
 type reading struct{ stack []openDir }
 
 type openDir struct {
@@ -56,8 +56,10 @@ func (v *view) start() error {
 }
 
 // in returns the descriptor of the folder dir, "" for the top. It is the view's.
-func (v *view) in(dir string) (int, error) {
-	r := &v.reading
+func (v *view) in(dir string) (int, error) { return v.down(&v.reading, dir) }
+
+// down is in by way of the folders that r has open, of which there is the top.
+func (v *view) down(r *reading, dir string) (int, error) {
 	for {
 		top := r.stack[len(r.stack)-1]
 		if top.name == dir {
@@ -92,13 +94,9 @@ var errOutside = errors.New("the name may lead out of the vault")
 
 // openFile opens a plain file that is nobody else's, and says how large it is.
 func (v *view) openFile(name string) (io.ReadCloser, int64, error) {
-	dir, base := path.Split(name)
-	at, err := v.in(strings.TrimSuffix(dir, "/"))
+	at, base, err := v.folderOf(&v.reading, name)
 	if err != nil {
 		return nil, 0, err
-	}
-	if !isSegment(base) {
-		return nil, 0, v.d.fail("reading", name, errOutside)
 	}
 	fd, why, err := openAt(at, base, false)
 	if why != "" {
@@ -123,6 +121,56 @@ func (v *view) openFile(name string) (io.ReadCloser, int64, error) {
 		return nil, 0, v.d.refuse(name, why)
 	}
 	return f, st.Size, nil
+}
+
+// newFile makes a file to write in, where there is nothing of its name.
+func (v *view) newFile(name string) (*os.File, error) {
+	at, base, err := v.folderOf(&v.reading, name)
+	if err != nil {
+		return nil, err
+	}
+	var fd int
+	err = v.d.do(step{Op: "create", Name: name}, func() (err error) {
+		fd, err = unix.Openat(at, base, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, filePerm)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), v.d.file(name)), nil
+}
+
+// move renames. Both folders stay open: a write of thousands goes down to each
+// once, where an os.Root does so for every name.
+func (v *view) move(from, to string) error {
+	if len(v.moving.stack) == 0 {
+		top, _, err := openAt(v.reading.stack[0].fd, ".", true)
+		if err != nil {
+			return err
+		}
+		v.moving.stack = append(v.moving.stack, openDir{"", top})
+	}
+	out, old, err := v.folderOf(&v.moving, from)
+	if err != nil {
+		return err
+	}
+	in, name, err := v.folderOf(&v.reading, to)
+	if err != nil {
+		return err
+	}
+	return v.d.do(step{Op: "rename", Name: to, From: from}, func() error {
+		return unix.Renameat(out, old, in, name)
+	})
+}
+
+// folderOf opens the folder that name is in, and returns it with what name is called there.
+func (v *view) folderOf(r *reading, name string) (at int, base string, err error) {
+	base = path.Base(name)
+	if !isSegment(base) {
+		return -1, "", v.d.fail("reading", name, errOutside)
+	}
+	at, err = v.down(r, dirOf(name))
+	return at, base, err
 }
 
 // openFolder opens a folder to list it, at its beginning.

@@ -49,6 +49,38 @@ func (v *view) openFile(name string) (io.ReadCloser, int64, error) {
 	return f, fi.Size(), nil
 }
 
+// newFile makes a file to write in, where there is nothing of its name.
+func (v *view) newFile(name string) (f *os.File, err error) {
+	root, err := v.enter(dirOf(name))
+	if err != nil {
+		return nil, err
+	}
+	err = v.d.do(step{Op: "create", Name: name}, func() (err error) {
+		f, err = root.OpenFile(path.Base(name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, filePerm)
+		return err
+	})
+	return f, err
+}
+
+// move renames. Both ways down are looked at first, for links; the names are
+// then resolved from the top, which cannot leave the vault.
+func (v *view) move(from, to string) error {
+	for _, name := range []string{from, to} {
+		if dir := dirOf(name); !v.plain[dir] {
+			if _, err := v.enter(dir); err != nil {
+				return err
+			}
+		}
+	}
+	top, err := v.top()
+	if err != nil {
+		return err
+	}
+	return v.d.do(step{Op: "rename", Name: to, From: from}, func() error {
+		return patiently(func() error { return top.Rename(from, to) })
+	})
+}
+
 // openFolder opens a folder to list it.
 func (v *view) openFolder(dir string) (*os.File, error) {
 	root, err := v.enter(dir)
