@@ -210,6 +210,7 @@ func (v view) same(o view) bool {
 // opened is a record that has passed every check.
 type opened struct {
 	*record.Record
+	raw  []byte // the file
 	hash record.Hash
 	dek  seal.DEK
 }
@@ -267,7 +268,7 @@ func (e *Engine) form(env vault.Env, gen uint32, path vault.Path, raw []byte) (o
 	if err != nil {
 		return opened{}, err
 	}
-	return opened{Record: r, hash: hash}, nil
+	return opened{Record: r, raw: raw, hash: hash}, nil
 }
 
 func (e *Engine) binding(r *record.Record) seal.Binding {

@@ -265,24 +265,24 @@ func (v view) rotate(ctx context.Context, tx Tx, next generation, progress func(
 // rewrap puts the data key of a genuine record under another environment key,
 // and checks that the outcome opens and is the same version.
 func (e *Engine) rewrap(o opened, key EnvKey) (Record, error) {
-	r := *o.Record
-	r.Gen = key.Gen
-	var err error
-	if r.Key, err = key.Key.WrapDEK(e.binding(&r), o.dek); err != nil {
+	b := e.binding(o.Record)
+	b.Gen = key.Gen
+	wrapped, err := key.Key.WrapDEK(b, o.dek)
+	if err != nil {
 		return Record{}, err
 	}
-	if err := r.Check(); err != nil {
+	raw, err := record.WithKey(o.raw, key.Gen, wrapped)
+	if err != nil {
 		return Record{}, err
 	}
-	raw := r.Marshal()
-	again, err := e.openWith(r.Env, key, r.Path, raw)
+	again, err := e.openWith(o.Env, key, o.Path, raw)
 	if err == nil && again.hash != o.hash {
 		err = fmt.Errorf("it is another version")
 	}
 	if err != nil {
-		return Record{}, fmt.Errorf("checking %s %s under its new key: %w", r.Env, r.Path, err)
+		return Record{}, fmt.Errorf("checking %s %s under its new key: %w", o.Env, o.Path, err)
 	}
-	return Record{Env: r.Env, Path: r.Path, Version: r.Version, Gen: r.Gen, At: r.At, Raw: raw}, nil
+	return Record{Env: o.Env, Path: o.Path, Version: o.Version, Gen: key.Gen, At: o.At, Raw: raw}, nil
 }
 
 // Adopt takes over a secret that was written under a retired key, on a branch

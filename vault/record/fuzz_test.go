@@ -57,6 +57,14 @@ func law(f *testing.F, kind string) {
 		if !utf8.Valid(raw) {
 			t.Errorf("%q is read and is not UTF-8", raw)
 		}
+		if r, ok := got.(*record.Record); ok {
+			if v := record.PeekVersion(raw); v != r.Version {
+				t.Errorf("%q is of version %d, and peeking says %d", raw, r.Version, v)
+			}
+			if same, err := record.WithKey(raw, r.Gen, r.Key); err != nil || !bytes.Equal(same, want) {
+				t.Errorf("%q under its own key is %q: %v", raw, same, err)
+			}
+		}
 		m, ok := got.(withMAC)
 		if !ok || kind == "req" {
 			return

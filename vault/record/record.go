@@ -216,11 +216,14 @@ func (r *Record) check(raw []byte) error {
 
 func (r *Record) marshal() []byte {
 	b := r.appendBody(make([]byte, 0, r.size()))
-	b = appendBytes(b, "mac", r.MAC)
+	return appendKey(appendBytes(b, "mac", r.MAC), r.Gen, r.Key)
+}
+
+func appendKey(b []byte, gen uint32, key []byte) []byte {
 	b = append(b, "key "...)
-	b = strconv.AppendUint(b, uint64(r.Gen), 10)
+	b = strconv.AppendUint(b, uint64(gen), 10)
 	b = append(b, ' ')
-	b = b64.AppendEncode(b, r.Key)
+	b = b64.AppendEncode(b, key)
 	return append(b, '\n')
 }
 
@@ -293,6 +296,34 @@ func BodyHash(raw []byte) (Hash, error) {
 	}
 	sum := sha256.Sum256(text[:end])
 	return Hash(sum[:len(Hash{})]), nil
+}
+
+// WithKey is raw, the file of a record, under another environment key: with
+// gen and the wrapped data key in its last line, and every line above as it
+// was, after the CR rule. It looks at nothing but that there is a mac line:
+// that the outcome is right, its reader says.
+func WithKey(raw []byte, gen uint32, key []byte) ([]byte, error) {
+	text, _, end, err := splitMAC(raw)
+	if err != nil {
+		return nil, err
+	}
+	b := make([]byte, 0, end+len("key 4294967295 \n")+b64.EncodedLen(len(key)))
+	return appendKey(append(b, text[:end]...), gen, key), nil
+}
+
+// PeekVersion reads the version of a record without reading the record: 0 if
+// it is not where it must be. It is for who has a reader of the record beside.
+func PeekVersion(raw []byte) uint64 {
+	for line := range bytes.Lines(raw) {
+		if v, ok := bytes.CutPrefix(line, []byte("version ")); ok {
+			n, why := parseNumber(strings.TrimRight(string(v), "\r\n"))
+			if why != "" {
+				return 0
+			}
+			return n
+		}
+	}
+	return 0
 }
 
 // splitMAC finds where the mac line begins and ends in text, which is raw

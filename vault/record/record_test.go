@@ -253,6 +253,40 @@ func TestAboveMACAndBodyHash(t *testing.T) {
 	}
 }
 
+// TestWithKey: another key is another last line, and nothing else.
+func TestWithKey(t *testing.T) {
+	for name, f := range good() {
+		r, ok := f.(*record.Record)
+		if !ok {
+			continue
+		}
+		raw := stored(t, name)
+		want := *r
+		want.Gen, want.Key = 1<<31-1, fill(60, 77)
+		for _, raw := range [][]byte{raw, crlf(raw)} {
+			before := bytes.Clone(raw)
+			got, err := record.WithKey(raw, want.Gen, want.Key)
+			if err != nil || !bytes.Equal(got, want.Marshal()) {
+				t.Errorf("%s: %q under another key is %q: %v", name, raw, got, err)
+			}
+			if !bytes.Equal(raw, before) {
+				t.Errorf("%s: the file that was read was changed", name)
+			}
+			if v := record.PeekVersion(raw); v != r.Version {
+				t.Errorf("%s: is of version %d, and peeking says %d", name, r.Version, v)
+			}
+		}
+	}
+	if _, err := record.WithKey([]byte("envrun-secret v1\nversion 1\n"), 2, fill(60, 77)); vault.KindOf(err) != vault.KindMalformed {
+		t.Errorf("a file without a mac line: %v", err)
+	}
+	for _, raw := range []string{"", "version", "version \n", "version x\n", "version 01\n", "no version 1\n"} {
+		if v := record.PeekVersion([]byte(raw)); v != 0 {
+			t.Errorf("%q has version %d", raw, v)
+		}
+	}
+}
+
 func TestParseHeader(t *testing.T) {
 	for name, f := range good() {
 		r, ok := f.(*record.Record)
