@@ -393,7 +393,7 @@ func (s *store) Batch(ctx context.Context, env vault.Env, f func(engine.Tx) erro
 	if err != nil {
 		return err
 	}
-	t := &tx{ctx: ctx, h: h, env: env, onDisk: there, there: there, changes: map[string][]byte{}}
+	t := &tx{ctx: ctx, h: h, env: env, onDisk: there, there: there, changes: map[string][]byte{}, versions: map[string]uint64{}}
 	if err := f(t); err != nil {
 		return err
 	}
@@ -450,6 +450,17 @@ type tx struct {
 	there   bool // and now
 	fresh   bool // it was removed or made in this batch: nothing of the disk shows through
 	changes map[string][]byte
+
+	// versions are those of the secrets' files that the batch has read. It holds
+	// the lock, so they are good until it changes one itself: to compare them at
+	// a Put or a Rewrap takes no second look at each of thousands.
+	versions map[string]uint64
+}
+
+// change notes what the batch does to a file: nil removes it.
+func (t *tx) change(name string, data []byte) {
+	t.changes[name] = data
+	delete(t.versions, name)
 }
 
 func (t *tx) need() error {
@@ -485,6 +496,9 @@ func (t *tx) Head(p vault.Path) (engine.Record, error) {
 	raw, err := t.read(name, record.MaxRecordSize)
 	if vault.KindOf(err) == vault.KindNotFound {
 		err = &vault.Error{Kind: vault.KindNotFound, Env: t.env, Path: p}
+	}
+	if v := record.PeekVersion(raw); v > 0 {
+		t.versions[name] = v
 	}
 	return engine.Record{Env: t.env, Path: p, Raw: raw}, err
 }
@@ -584,6 +598,13 @@ func (t *tx) blobs(prefix string) ([]string, error) {
 
 // version is that of the head, and whether there is one.
 func (t *tx) version(p vault.Path) (uint64, bool, error) {
+	name, err := secretName(t.env, p)
+	if err != nil {
+		return 0, false, err
+	}
+	if v, ok := t.versions[name]; ok {
+		return v, true, nil
+	}
 	head, err := t.Head(p)
 	if vault.KindOf(err) == vault.KindNotFound {
 		return 0, false, nil
@@ -593,7 +614,6 @@ func (t *tx) version(p vault.Path) (uint64, bool, error) {
 	}
 	info, _, err := record.ParseHeader(head.Raw)
 	if err != nil {
-		name, _ := secretName(t.env, p)
 		return 0, true, t.h.d.fail("reading", name, err)
 	}
 	return info.Version, true, nil
@@ -615,7 +635,7 @@ func (t *tx) Put(r engine.Record, was uint64) error {
 	if now != was {
 		return &vault.Error{Kind: vault.KindConflict, Env: t.env, Path: r.Path}
 	}
-	t.changes[name] = r.Raw
+	t.change(name, r.Raw)
 	return nil
 }
 
@@ -637,7 +657,7 @@ func (t *tx) Rewrap(r engine.Record) error {
 	case now != r.Version:
 		return &vault.Error{Kind: vault.KindConflict, Env: t.env, Path: r.Path}
 	}
-	t.changes[name] = r.Raw
+	t.change(name, r.Raw)
 	return nil
 }
 
@@ -650,7 +670,7 @@ func (t *tx) Replace(r engine.Record) error {
 	if err != nil {
 		return err
 	}
-	t.changes[name] = r.Raw
+	t.change(name, r.Raw)
 	return nil
 }
 
@@ -663,7 +683,7 @@ func (t *tx) Forget(p vault.Path) error {
 	if err != nil {
 		return err
 	}
-	t.changes[name] = nil
+	t.change(name, nil)
 	return nil
 }
 
@@ -679,7 +699,7 @@ func (t *tx) PutBlob(name string, raw []byte) error {
 	if raw == nil {
 		raw = []byte{} // nil is "removed" here
 	}
-	t.changes[file] = raw
+	t.change(file, raw)
 	return nil
 }
 
@@ -692,7 +712,7 @@ func (t *tx) DeleteBlob(name string) error {
 	if err != nil {
 		return err
 	}
-	t.changes[file] = nil
+	t.change(file, nil)
 	return nil
 }
 
@@ -712,6 +732,7 @@ func (t *tx) RemoveEnv() error {
 	}
 	t.there, t.fresh = false, true
 	clear(t.changes)
+	clear(t.versions)
 	return nil
 }
 
