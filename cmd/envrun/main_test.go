@@ -26,6 +26,8 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"envrun": main,
 		"probe":  probe,
+
+		"age-plugin-toy": agePluginToy,
 	})
 }
 
@@ -82,13 +84,13 @@ func TestScript(t *testing.T) {
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
 		Cmds: hostileCommands(map[string]func(*testscript.TestScript, bool, []string){
-			"setup":     setup,
-			"nowhere":   nowhere,
-			"sub":       sub,
-			"byteflip":  byteflip,
-			"code":      code,
-			"recipient": recipient,
-			"keyed":     keyed,
+			"setup":    setup,
+			"nowhere":  nowhere,
+			"sub":      sub,
+			"byteflip": byteflip,
+			"fact":     fact,
+			"keyed":    keyed,
+			"toykey":   toykey,
 		}),
 	})
 }
@@ -149,25 +151,15 @@ func byteflip(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(file, b, 0o644))
 }
 
-// code VAR ARGS…: runs envrun ARGS and keeps the check code of what it prints.
-func code(ts *testscript.TestScript, neg bool, args []string) {
-	ts.Check(ts.Exec("envrun", args[1:]...))
-	ts.Setenv(args[0], jsonString(ts, "check_code"))
-}
-
-// recipient VAR: keeps the recipient of whoever types.
-func recipient(ts *testscript.TestScript, neg bool, args []string) {
-	ts.Check(ts.Exec("envrun", "key", "show", "--json"))
-	ts.Setenv(args[0], jsonString(ts, "recipient"))
-}
-
-func jsonString(ts *testscript.TestScript, key string) string {
-	_, rest, ok := strings.Cut(ts.ReadFile("stdout"), `"`+key+`": "`)
+// fact VAR KEY ARGS…: keeps the first KEY, a string, of the facts that envrun ARGS prints.
+func fact(ts *testscript.TestScript, neg bool, args []string) {
+	ts.Check(ts.Exec("envrun", append(args[2:], "--json")...))
+	_, rest, ok := strings.Cut(ts.ReadFile("stdout"), `"`+args[1]+`": "`)
 	if !ok {
-		ts.Fatalf("no %s in %s", key, ts.ReadFile("stdout"))
+		ts.Fatalf("no %s in %s", args[1], ts.ReadFile("stdout"))
 	}
 	value, _, _ := strings.Cut(rest, `"`)
-	return value
+	ts.Setenv(args[0], value)
 }
 
 // keyed FILE COMMAND…: runs a command with what is in FILE as ENVRUN_KEY.

@@ -175,8 +175,8 @@ func (m memberFacts) terms(now time.Time) string {
 	switch {
 	case m.Problem != "":
 		return m.Problem
-	case m.Pending != "":
-		return "pending: takes age-plugin-" + m.Pending
+	case m.Pending:
+		return "pending: takes age-plugin-" + m.Plugin
 	}
 	text := "since " + m.Since.Format(time.DateOnly)
 	if m.By != "" && m.By != m.Member {

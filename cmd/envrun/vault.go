@@ -251,7 +251,8 @@ type memberFacts struct {
 	By          string     `json:"by"`
 	Since       time.Time  `json:"since"`
 	Until       *time.Time `json:"until,omitempty"`
-	Pending     string     `json:"pending,omitempty"` // the plugin that their grant waits for
+	Plugin      string     `json:"plugin,omitempty"`  // that wrapping a key for them takes
+	Pending     bool       `json:"pending,omitempty"` // their grant waits for somebody who has it
 	Problem     string     `json:"problem,omitempty"`
 }
 
@@ -283,7 +284,7 @@ func statusOf(s filevault.Status, envs []project.Env) statusFacts {
 		for _, m := range e.Members {
 			mf := memberFacts{
 				Member: m.Member, You: m.Member == e.Mine, Recipient: m.Recipient, Kind: kindOfKey(m), PostQuantum: m.PostQuantum,
-				By: m.By, Since: m.Since, Pending: m.Pending,
+				By: m.By, Since: m.Since, Plugin: m.Plugin, Pending: m.Pending,
 			}
 			if !m.Until.IsZero() {
 				mf.Until = &m.Until
@@ -357,8 +358,8 @@ func kindOfKey(m filevault.Member) string {
 		return "post-quantum"
 	case strings.HasPrefix(kind, "age1tag1"):
 		return "classic, hardware"
-	case m.Pending != "":
-		return "age-plugin-" + m.Pending
+	case m.Plugin != "":
+		return "age-plugin-" + m.Plugin
 	}
 	return "classic"
 }
@@ -380,8 +381,8 @@ func (e envStatusFacts) rows(now time.Time) (rows [][2]string) {
 		}
 		add("member", "%s, %s", m.name(), m.terms(now))
 		switch {
-		case m.Pending != "":
-			add("", "somebody with that plugin: envrun member add %s -e %s --plugin %s", m.Member, e.Env, m.Pending)
+		case m.Pending:
+			add("", "somebody with that plugin: envrun member add %s -e %s --plugin %s", m.Member, e.Env, m.Plugin)
 		case m.Until != nil && !m.Until.After(now):
 			add("", "they hold the key until it changes: envrun access sweep -e %s", e.Env)
 		}

@@ -2,6 +2,8 @@ package filevault_test
 
 import (
 	"context"
+	"crypto/ecdh"
+	"crypto/rand"
 	"errors"
 	"os"
 	"path/filepath"
@@ -9,6 +11,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"filippo.io/age"
+	"filippo.io/age/tag"
 
 	"envrun/auth/agekey"
 	"envrun/vault"
@@ -233,7 +238,48 @@ func TestAddMember(t *testing.T) {
 	if _, swept, err := a.Sweep(t.Context(), "dev", filevault.RotateOptions{}); err != nil || swept {
 		t.Errorf("swept twice: %v, %v", swept, err)
 	}
+
+	// Hardware keys and SSH keys are wrapped for with no plugin; they mix with others.
+	for member, recipient := range map[string]string{
+		"x25519": x25519(t),
+		"tag":    tagRecipient(t),
+		"ssh":    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHsKLqeplhpW+uObz5dvMgjz1OxfM/XXUB+VHtZ6isGN",
+	} {
+		if err := add(filevault.NewMember{Member: member, Recipient: recipient}); err != nil {
+			t.Errorf("%s: %v", member, err)
+		}
+	}
+	if s := status(t, alice, "dev"); len(s.Members) != 4 || !strings.HasPrefix(s.PostQuantum(), "no, 3 of 4") {
+		t.Errorf("%s: %+v", s.PostQuantum(), s.Members)
+	}
+	if r, err := a.RotateKey(t.Context(), "dev", filevault.RotateOptions{}); err != nil || !slices.Equal(r.Members, []string{"alice@laptop", "ssh", "tag", "x25519"}) {
+		t.Errorf("%+v, %v", r, err)
+	}
 	clean(t, open(t, alice), "dev")
+}
+
+func x25519(t testing.TB) string {
+	t.Helper()
+	id, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id.Recipient().String()
+}
+
+// tagRecipient is one of a hardware key, which is nowhere.
+func tagRecipient(t testing.TB) string {
+	t.Helper()
+	key, err := ecdh.P256().GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	point := key.PublicKey().Bytes() // 4, x, y; in short the sign of y and x
+	r, err := tag.NewClassicRecipient(append([]byte{2 + point[64]&1}, point[1:33]...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.String()
 }
 
 // a0 is the recipient of whoever opens o.

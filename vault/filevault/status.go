@@ -76,7 +76,8 @@ type Member struct {
 	Until       time.Time // when their access is to end; zero for no end
 	Pipeline    bool      // it is a pipeline, with a CI key
 	Sealed      bool      // the seal has the grant
-	Pending     string    // the plugin that is needed to wrap the key for them; such a member holds no key yet
+	Plugin      string    // "yubikey" of age-plugin-yubikey, if wrapping the key for them takes one
+	Pending     bool      // it could not be wrapped where it was rotated: they hold no key yet
 	Err         error     // why it does not count: "not approved"; not known without a key
 }
 
@@ -207,7 +208,7 @@ func (v *Vault) members(ctx context.Context, view *view, s *EnvStatus) error {
 		since, until := terms(g)
 		s.Members = append(s.Members, Member{
 			Member: g.Member, Recipient: g.Recipient, Sealer: g.Sealer, By: g.By, At: g.At, Since: since, Until: until,
-			Pipeline: g.Header(useHeader) == useCI, Sealed: g.Sealed, Err: g.Err,
+			Plugin: pluginOf(g.Recipient), Pipeline: g.Header(useHeader) == useCI, Sealed: g.Sealed, Err: g.Err,
 			// A cloud role's wrapping is as good as the cloud's, which is not known here.
 			PostQuantum: agekey.PostQuantum(g.Recipient),
 		})
@@ -220,7 +221,7 @@ func (v *Vault) members(ctx context.Context, view *view, s *EnvStatus) error {
 		if slices.ContainsFunc(states, func(g engine.GrantState) bool { return g.Member == p.Member }) {
 			continue
 		}
-		s.Members = append(s.Members, Member{Member: p.Member, Recipient: p.Recipient, Since: p.Since, Until: p.Until, Pending: p.Plugin, PostQuantum: agekey.PostQuantum(p.Recipient)})
+		s.Members = append(s.Members, Member{Member: p.Member, Recipient: p.Recipient, Since: p.Since, Until: p.Until, Plugin: p.Plugin, Pending: true, PostQuantum: agekey.PostQuantum(p.Recipient)})
 	}
 	if s.Err == nil {
 		s.Mine = v.keys.mine(s.Env, s.Gen)
