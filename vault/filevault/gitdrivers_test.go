@@ -163,7 +163,7 @@ func TestTextconv(t *testing.T) {
 	m := file(f.o, "envs/dev/secrets/m.sec")
 	show := func(o filevault.Options, name string, reveal bool) string {
 		t.Helper()
-		text, err := open(t, o).Textconv(t.Context(), name, reveal)
+		text, err := open(t, o).Textconv(t.Context(), name, func(env vault.Env) bool { return reveal && env == "dev" })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -202,7 +202,7 @@ func TestTextconv(t *testing.T) {
 			t.Error(got)
 		}
 	}
-	if _, err := v.Textconv(context.Background(), filepath.Join(t.TempDir(), "none"), false); err == nil {
+	if _, err := v.Textconv(context.Background(), filepath.Join(t.TempDir(), "none"), nil); err == nil {
 		t.Error("a file that is not there")
 	}
 }
