@@ -251,7 +251,11 @@ func explainTrust(err error, r *cli.Report) bool {
 		r.AddHint("compare the fingerprint with somebody who works with %s (envrun vault status), then: envrun vault trust -e %s %s", untrusted.Env, untrusted.Env, untrusted.Fingerprint)
 	case errors.As(err, &replaced):
 		r.Code = cli.CodeTampered
-		r.AddHint("nothing of it was used; look at who replaced it: git log -- .envrun")
+		where := ".envrun"
+		if replaced.Known != "" {
+			where += " envrun.toml"
+		}
+		r.AddHint("nothing of it was used; look at who replaced it: git log -- %s", where)
 		r.AddHint("if a member made it anew and reads you this fingerprint: envrun vault trust -e %s %s", replaced.Env, replaced.Fingerprint)
 	case errors.As(err, &known):
 		r.Code = cli.CodeConflict

@@ -49,6 +49,7 @@ func hostileCommands(cmds map[string]func(*testscript.TestScript, bool, []string
 	cmds["line"] = line
 	cmds["plant"] = plant
 	cmds["cut"] = cut
+	cmds["fingerprint"] = fingerprint
 	cmds["forge"] = forge
 	return cmds
 }
@@ -282,6 +283,16 @@ func everything(ts *testscript.TestScript) string {
 	return b.String()
 }
 
+// fingerprint ENV [FOLDER]: the variable FINGERPRINT becomes that of the key which
+// ENV has now in the project of the present or the given folder.
+func fingerprint(ts *testscript.TestScript, neg bool, args []string) {
+	f := newForger(ts, args[1:]...)
+	env := vault.Env(args[0])
+	g, err := record.ParseGen([]byte(ts.ReadFile(filepath.Join(f.dir, blob(env, engine.GenBlob(f.present(env)))))))
+	ts.Check(err)
+	ts.Setenv("FINGERPRINT", g.Fingerprint)
+}
+
 // line FILE PREFIX FROM: replaces the line of FILE that begins with PREFIX by
 // that of the file FROM.
 func line(ts *testscript.TestScript, neg bool, args []string) {
@@ -340,7 +351,7 @@ func forge(ts *testscript.TestScript, neg bool, args []string) {
 	usage := map[string]string{
 		"record": "FILE ENV PATH VERSION NAME=VALUE…: a secret's file, all of it under the person's own key",
 		"remac":  "FILE: gives a secret's file, changed by hand, a data key and a MAC of the person's own",
-		"keys":   "ENV: an own key in the place of the present one, wrapped for everybody who has a grant",
+		"keys":   "ENV [GEN]: an own key in the place of the present one, or of number GEN, wrapped for everybody who has a grant",
 		"seal":   "ENV: a seal over what is there, under the person's own key",
 		"grant":  "ENV MEMBER RECIPIENT: a grant of the person's own key",
 		"open":   "FILE NAME: prints the value that a secret's file has under the person's own key",
@@ -359,7 +370,7 @@ func forge(ts *testscript.TestScript, neg bool, args []string) {
 	case "remac":
 		f.remac(rest[0])
 	case "keys":
-		f.keys(vault.Env(rest[0]))
+		f.keys(vault.Env(rest[0]), rest[1:]...)
 	case "seal":
 		f.seal(vault.Env(rest[0]))
 	case "grant":
@@ -392,8 +403,8 @@ type forger struct {
 	at    time.Time
 }
 
-func newForger(ts *testscript.TestScript) *forger {
-	f := &forger{ts: ts, dir: ts.MkAbs(".envrun/vault"), by: "alice@laptop", at: time.Now().UTC().Truncate(time.Second)}
+func newForger(ts *testscript.TestScript, project ...string) *forger {
+	f := &forger{ts: ts, dir: ts.MkAbs(filepath.Join(append(project, ".envrun/vault")...)), by: "alice@laptop", at: time.Now().UTC().Truncate(time.Second)}
 	m, err := record.ParseManifest([]byte(ts.ReadFile(filepath.Join(f.dir, "vault.toml"))))
 	ts.Check(err)
 	f.vault = m.Vault
@@ -491,10 +502,15 @@ func (f *forger) remac(file string) {
 	f.sealed(file, f.key(r.Env), r, nil)
 }
 
-func (f *forger) keys(env vault.Env) {
+func (f *forger) keys(env vault.Env, number ...string) {
 	gen := f.present(env)
 	grants := f.grants(env, gen)
 	f.ts.Check(os.RemoveAll(filepath.Join(f.dir, blob(env, "keys"))))
+	if len(number) > 0 {
+		n, err := strconv.ParseUint(number[0], 10, 32)
+		f.ts.Check(err)
+		gen = uint32(n)
+	}
 	key := f.key(env)
 	f.gen(env, gen, key, nil)
 	for _, g := range grants {
