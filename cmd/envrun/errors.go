@@ -245,6 +245,7 @@ func explainTrust(err error, r *cli.Report) bool {
 	var untrusted *filevault.UntrustedError
 	var replaced *filevault.ReplacedError
 	var known *filevault.KnownError
+	var pins *filevault.PinsError
 	switch {
 	case errors.As(err, &untrusted):
 		r.Code = cli.CodeAuth
@@ -257,6 +258,18 @@ func explainTrust(err error, r *cli.Report) bool {
 		}
 		r.AddHint("nothing of it was used; look at who replaced it: git log -- %s", where)
 		r.AddHint("if a member made it anew and reads you this fingerprint: envrun vault trust -e %s %s", replaced.Env, replaced.Fingerprint)
+	case errors.As(err, &pins) && vault.KindOf(err) == vault.KindMalformed:
+		r.Code = cli.CodeTampered
+		r.AddHint("it says which keys this machine knows, and is on no other; bring it back from a copy of yours")
+		r.AddHint("if there is none, put it away (mv %s %s), and compare the fingerprints at the next use: envrun vault status", r.Path(pins.File), r.Path(pins.File+".old"))
+	case errors.Is(err, filevault.ErrStray):
+		r.Code = cli.CodeTampered
+		file := ""
+		if ve := (*vault.Error)(nil); errors.As(err, &ve) {
+			file = r.Path(ve.File)
+		}
+		r.AddHint("look at who put it there: git log -- %s", file)
+		r.AddHint("remove it: git rm -r -- %s", file)
 	case errors.As(err, &known):
 		r.Code = cli.CodeConflict
 		r.AddHint("bring it back: git checkout -- .envrun, or the branch that has it")

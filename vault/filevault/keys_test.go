@@ -646,6 +646,7 @@ func TestPins(t *testing.T) {
 		"key that is not known": "format = 1\n[env.\"dev\"]\ngen = 1\nevil = true\n",
 		"not complete":          "format = 1\n[env.\"dev\"]\ngen = 1\n[env.\"prod\"]\n",
 		"cut off":               "format = 1\n[env.\"dev\"]\ngen = 1\n",
+		"is cut off":            "",
 		"twice":                 "format = 1\n[env.\"dev\"]\ngen = 1\ngen = 2\n",
 	} {
 		write(t, pins[0], []byte(text))

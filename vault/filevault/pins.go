@@ -155,8 +155,22 @@ func (s *pinStore) load() (map[vault.Env]pin, error) {
 		return nil, s.fail("reading", err)
 	}
 	pins, err := parsePins(raw)
-	return pins, s.fail("reading", err)
+	if err != nil {
+		return nil, &PinsError{File: s.file, Err: s.fail("reading", err)}
+	}
+	return pins, nil
 }
+
+// PinsError says that what this machine knows of a vault's keys cannot be read.
+// It is not taken for nothing: without the file every key is new, and the next
+// use of each a first contact.
+type PinsError struct {
+	File string
+	Err  error // a *vault.Error of KindMalformed or KindVersion
+}
+
+func (e *PinsError) Error() string { return e.Err.Error() }
+func (e *PinsError) Unwrap() error { return e.Err }
 
 // other is another vault that env of the project at place is known to have, ""
 // for none. It is asked at the first use of a vault in a place, and no more.
@@ -421,7 +435,7 @@ func parsePins(raw []byte) (map[vault.Env]pin, error) {
 			return bad("has a key that is not known, or a value that is not of its form")
 		}
 	}
-	if !complete() || len(raw) > 0 && !format {
+	if !complete() || !format { // an empty file is none that we write: a disk that was full, or a hand
 		return bad("is cut off")
 	}
 	if env != "" {
