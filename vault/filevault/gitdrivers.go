@@ -196,7 +196,7 @@ func Find(ctx context.Context, dir, file string) (string, error) {
 		return "", none
 	}
 	is := func(at string) bool {
-		d, err := newDisk(at)
+		d, err := newDisk(at, "")
 		if err != nil {
 			return false
 		}
