@@ -360,7 +360,10 @@ func explainTwoKeys(e *filevault.TwoKeysError, r *cli.Report) {
 			r.AddHint("    then write again by hand: %s", cli.Join(other.Changed))
 		}
 		if len(other.Members) > 0 {
-			r.AddHint("    then let in again: %s", cli.Join(other.Members))
+			r.AddHint("    only the other lets in %s; whoever of them is to stay: envrun member add NAME RECIPIENT -e %s", cli.Join(other.Members), e.Env)
+		}
+		if len(side.Members) > 0 {
+			r.AddHint("    the other does not let in %s; whoever was removed there: envrun member rm NAME -e %s", cli.Join(side.Members), e.Env)
 		}
 		r.AddHint("    and on machines that know the other key: envrun vault trust -e %s %s", e.Env, side.Fingerprint)
 	}
