@@ -149,6 +149,10 @@ type MergeInput struct {
 	// Sealed says that nothing is in conflict in git: Ours is the version that
 	// the seal has, found in history, and Theirs what stands in its place.
 	Sealed bool
+
+	// Undo says that somebody has told git to take a change back: Theirs is meant
+	// to be older than Ours, and Base the one whose change is to go.
+	Undo bool
 }
 
 // SealInput is a seal that both sides moved.
@@ -165,6 +169,7 @@ type Merged struct {
 	Authors []string // of both sides
 	Adopted bool     // a side was under a retired key: holders of that know the value
 	Why     string   // why a side was taken whole, where that needs a word
+	SetBack uint64   // the version that the other side went back to, from a later one that both had; it counts for nothing
 }
 
 // SealOutcome is what became of the seal.
@@ -447,6 +452,13 @@ func (m *merger) plan(ctx context.Context, in MergeInput) (p plan, err error) {
 	}
 	if take != 0 {
 		p.merged.Side, p.merged.Why = take, why
+		other := theirs
+		if take == Theirs {
+			other = ours
+		}
+		if base, _, err := record.ParseHeader(in.Base); err == nil && why != "" && other.Version < base.Version {
+			p.merged.SetBack = other.Version
+		}
 		return m.keep(p, take, ours, theirs)
 	}
 	return m.combine(ctx, p, in, past, ours, theirs)
@@ -567,6 +579,8 @@ func (m *merger) whole(in MergeInput, past lineage, ours, theirs version) (Side,
 		oursLeft, theirsLeft = ours.Version >= theirs.Version, ours.Version < theirs.Version
 	}
 	switch {
+	case oursLeft && in.Undo:
+		return 0, "", nil
 	case oursLeft && in.Sealed:
 		return 0, "", &vault.Error{Kind: vault.KindTampered, Err: &BehindSealError{Version: theirs.Version, Sealed: ours.Version}}
 	case oursLeft:

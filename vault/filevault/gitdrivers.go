@@ -167,7 +167,12 @@ func (v *Vault) driverMerge(ctx context.Context, base, ours, theirs, path string
 	if len(raw[0]) == 0 {
 		raw[0] = nil // git has no base, and an empty file says so
 	}
-	one, _, err := v.MergeBytes(ctx, env, engine.MergeInput{Path: p, Base: raw[0], Ours: raw[1], Theirs: raw[2], PastOurs: past, PastTheirs: others, Shallow: repo.shallow}, engine.MergeOptions{})
+	one, merged, err := v.MergeBytes(ctx, env, engine.MergeInput{Path: p, Base: raw[0], Ours: raw[1], Theirs: raw[2], PastOurs: past, PastTheirs: others, Shallow: repo.shallow}, engine.MergeOptions{})
+	if err == nil && merged.SetBack > 0 {
+		// Where it is a revert, Merge will know.
+		err = &vault.Error{Kind: vault.KindConflict, Env: env, Path: p, File: v.store.d.file(name),
+			Detail: fmt.Sprintf("one side went back to version %d: somebody took a change back", merged.SetBack)}
+	}
 	return one, err
 }
 

@@ -296,6 +296,8 @@ func grantAdvice(member string, f unmergedFile) string {
 
 // mergeEnv merges one environment.
 func (v *Vault) mergeEnv(ctx context.Context, repo repo, w *envMerge, o engine.MergeOptions) (engine.MergeResult, error) {
+	// Only who works in this clone can have begun a revert.
+	undo := len(w.inputs) > 0 && v.store.history.has(ctx, "REVERT_HEAD")
 	for i := range w.inputs {
 		in := &w.inputs[i]
 		if in.Sealed {
@@ -305,7 +307,7 @@ func (v *Vault) mergeEnv(ctx context.Context, repo repo, w *envMerge, o engine.M
 		if in.PastOurs, in.PastTheirs, err = v.past(ctx, w.env, repo, in.Path); err != nil {
 			return engine.MergeResult{}, err
 		}
-		in.Shallow = repo.shallow
+		in.Shallow, in.Undo = repo.shallow, undo
 	}
 	slices.SortFunc(w.inputs, func(a, b engine.MergeInput) int { return strings.Compare(string(a.Path), string(b.Path)) })
 	old, err := v.NeedAdoption(ctx, w.env)

@@ -72,7 +72,7 @@ func (v *Vault) otherSide(ctx context.Context) (base, theirs string) {
 		return first
 	}
 	for _, name := range []string{"MERGE_HEAD", "REBASE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD"} {
-		if commit("rev-parse", "--verify", "--quiet", name+"^{commit}") == "" {
+		if !h.has(ctx, name) {
 			continue
 		}
 		switch name {
@@ -84,6 +84,12 @@ func (v *Vault) otherSide(ctx context.Context) (base, theirs string) {
 		return name + "^", name
 	}
 	return "", ""
+}
+
+// has reports whether git has a commit of this name.
+func (h *history) has(ctx context.Context, name string) bool {
+	_, err := h.output(ctx, 1<<10, "", "rev-parse", "--verify", "--quiet", name+"^{commit}")
+	return err == nil
 }
 
 // secretState is a version of a secret; the zero value is none, or a deleted one.
