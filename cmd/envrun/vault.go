@@ -56,7 +56,7 @@ made anew on purpose is accepted, and how an attacker's would be.`,
 		Args:    cli.ExactArgs(1),
 		RunE:    func(cmd *cobra.Command, args []string) error { return runTrust(cmd.Context(), t, args[0]) },
 	}
-	cmd.AddCommand(verify, status, seal, trust, newVaultMerge(t))
+	cmd.AddCommand(verify, status, seal, trust, newVaultMerge(t), newVaultAdopt(t))
 	return cmd
 }
 

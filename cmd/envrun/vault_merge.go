@@ -382,6 +382,8 @@ type mergedFacts struct {
 	Deleted   bool            `json:"deleted,omitempty"`
 	Authors   []string        `json:"authors,omitempty"`
 	Why       string          `json:"why,omitempty"`
+	SetBack   uint64          `json:"set_back,omitempty"` // the version that the other side went back to, which counts for nothing
+	Adopted   bool            `json:"adopted,omitempty"`  // a side was under a retired key
 	Undecided []conflictFacts `json:"undecided,omitempty"`
 }
 
@@ -441,10 +443,10 @@ func (m *merging) collect(r filevault.MergeReport) {
 }
 
 func (m *merging) merged(r engine.Merged) mergedFacts {
-	f := mergedFacts{Path: r.Path, Outcome: "merged", Version: r.Version, Deleted: r.Deleted, Authors: r.Authors, Why: r.Why}
+	f := mergedFacts{Path: r.Path, Outcome: "merged", Version: r.Version, Deleted: r.Deleted, Authors: r.Authors, Why: r.Why, SetBack: r.SetBack, Adopted: r.Adopted}
 	switch {
 	case r.Err != nil:
-		f.Outcome, f.Version = "left", 0
+		f = mergedFacts{Path: r.Path, Outcome: "left", Authors: r.Authors}
 		if un, ok := errors.AsType[*engine.UndecidedError](r.Err); ok {
 			for _, c := range un.Conflicts {
 				f.Undecided = append(f.Undecided, conflictOf(c))
@@ -507,7 +509,7 @@ func (m *merging) print() error {
 		}
 		for _, path := range e.Adopted {
 			if !slices.ContainsFunc(e.Secrets, func(s mergedFacts) bool { return s.Path == path }) {
-				table.Row(fmt.Sprintf("%s %s", e.Env, path), "adopted", "holders of the retired key know its values")
+				table.Row(fmt.Sprintf("%s %s", e.Env, path), "adopted", "holders of a retired key know its values")
 			}
 			nothing = false
 		}
@@ -523,6 +525,13 @@ func (m *merging) print() error {
 	}
 	for _, err := range m.failures {
 		m.fail(err)
+	}
+	for _, e := range m.facts.Envs {
+		for _, s := range e.Secrets {
+			if s.SetBack > 0 {
+				m.Notef("%s %s: the other side took a change back, to version %d, which a merge does not follow; if it was meant: envrun rollback -e %s %s --to %d", e.Env, s.Path, s.SetBack, e.Env, s.Path, s.SetBack)
+			}
+		}
 	}
 	for _, x := range m.takes {
 		if !x.used {
@@ -554,6 +563,9 @@ func (f mergedFacts) say() string {
 	text := strings.Join(parts, " ")
 	if f.Why != "" {
 		text += ": " + f.Why
+	}
+	if f.Adopted {
+		text += "; holders of a retired key know its values"
 	}
 	return text
 }
