@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"time"
 
 	"filippo.io/age"
 	"filippo.io/age/agessh"
@@ -100,8 +101,8 @@ func (s *ageSealer) Seal(ctx context.Context, key Key, context []byte) ([]byte, 
 		return nil, err
 	}
 	defer clear(blob)
-	to := within(ctx, s.to)
-	return waited(ctx, s.id, inMemory(to), func() ([]byte, error) {
+	to, ends := within(ctx, s.to)
+	return waited(ctx, s.id, inMemory(to), ends, func() ([]byte, error) {
 		var out bytes.Buffer
 		a := armor.NewWriter(&out)
 		w, err := age.Encrypt(a, to)
@@ -131,15 +132,21 @@ func (s *ageSealer) Open(ctx context.Context, blob, context []byte) (Key, error)
 	if len(blob) > maxWrapped {
 		return Key{}, badBlob(fmt.Sprintf("the wrapped key has more than %d bytes", maxWrapped), nil)
 	}
-	quick := !slices.ContainsFunc(s.from(), func(id age.Identity) bool { return !inMemory(id) })
-	return waited(ctx, s.id, quick, func() (Key, error) { return s.open(ctx, blob, context) })
+	from := slices.Clone(s.from())
+	quick, ends := true, false
+	for i := range from {
+		quick = quick && inMemory(from[i])
+		var e bool
+		from[i], e = within(ctx, from[i])
+		ends = ends || e
+	}
+	return waited(ctx, s.id, quick, ends, func() (Key, error) { return s.open(from, blob, context) })
 }
 
-func (s *ageSealer) open(ctx context.Context, blob, context []byte) (Key, error) {
-	from := slices.Clone(s.from())
+func (s *ageSealer) open(from []age.Identity, blob, context []byte) (Key, error) {
 	var outer error
 	for i, id := range from {
-		from[i] = watched{within(ctx, id), &outer}
+		from[i] = watched{id, &outer}
 	}
 	r, err := age.Decrypt(armor.NewReader(bytes.NewReader(blob)), from...)
 	var noMatch *age.NoIdentityMatchError
@@ -191,19 +198,23 @@ func inMemory(party any) bool {
 }
 
 // within is party, an age.Identity or age.Recipient, with what it waits for
-// ending with ctx, if it can: what a plugin stands for can.
-func within[P any](ctx context.Context, party P) P {
+// ending with ctx, and whether it can: what a plugin stands for can.
+func within[P any](ctx context.Context, party P) (P, bool) {
 	if p, ok := any(party).(interface{ WithContext(context.Context) P }); ok {
-		return p.WithContext(ctx)
+		return p.WithContext(ctx), true
 	}
-	return party
+	return party, false
 }
 
-// waited runs f, which may wait for a plugin or a touch without a way to stop
-// it, and gives up on it when ctx ends. With quick it does not wait, and is run
-// in place: a goroutine for it would begin with a small stack and copy it as it
-// grows.
-func waited[T any](ctx context.Context, id string, quick bool, f func() (T, error)) (T, error) {
+// ending is how long something may take to end that ends with a context: longer
+// than a plugin is given before it is killed.
+const ending = 4 * time.Second
+
+// waited runs f, which may wait for a plugin or a touch, and gives up on it
+// when ctx ends. With quick it does not wait, and is run in place: a goroutine
+// for it would begin with a small stack and copy it as it grows. With ends it
+// ends with ctx, and is seen off, so that no plugin is left behind when we end.
+func waited[T any](ctx context.Context, id string, quick, ends bool, f func() (T, error)) (T, error) {
 	type result struct {
 		v   T
 		err error
@@ -224,6 +235,12 @@ func waited[T any](ctx context.Context, id string, quick bool, f func() (T, erro
 	case r := <-done:
 		return r.v, r.err
 	case <-ctx.Done():
+		if ends {
+			select {
+			case <-done:
+			case <-time.After(ending):
+			}
+		}
 		var none T
 		return none, &vault.Error{Kind: vault.KindUnavailable, Detail: "waiting for the identity of " + id, Err: ctx.Err()}
 	}
