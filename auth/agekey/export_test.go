@@ -10,11 +10,12 @@ func (h *Home) SetStep(f func(string)) { h.step = f }
 
 var ParseFacts = parseFacts
 
-// SetPatience changes PluginPatience until the test ends.
+// SetPatience changes PluginPatience until the test ends, and lets plugins that
+// are to end have less time for it.
 func SetPatience(t testing.TB, d time.Duration) {
-	was := patience
-	patience = d
-	t.Cleanup(func() { patience = was })
+	was, wasGrace := patience, grace
+	patience, grace = d, 100*time.Millisecond
+	t.Cleanup(func() { patience, grace = was, wasGrace })
 }
 
 // StanzaError is what ReadStanza says of text that is no stanza.

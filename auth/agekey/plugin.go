@@ -17,7 +17,7 @@ type PluginError struct {
 	Plugin  string // its name, without "age-plugin-"
 	Missing bool   // its program was looked for and is not there
 	Reason  string // what goes on after its name; may quote what the plugin says
-	Err     error  // what the system said, or why the context ended; may be nil
+	Err     error  // what the system or ClientUI said, or why the context ended; may be nil
 }
 
 func (e *PluginError) Error() string {

@@ -25,7 +25,7 @@ import (
 const PluginPatience = 2 * time.Minute
 
 const (
-	pluginGrace    = time.Second     // to end by itself, and once more after an interrupt
+	pluginGrace    = time.Second     // for it to end by itself, and once more after an interrupt
 	pluginWaitNote = 5 * time.Second // until ClientUI.WaitTimer, as age does it
 
 	maxStanzas    = 1000     // that a plugin may say before it is done
@@ -50,11 +50,12 @@ type conversation struct {
 	out     io.Closer
 	lines   *bufio.Reader // of out
 	silence *time.Timer
-	words   tail // of its stderr
+	words   tail  // of its stderr
+	refused error // why it got no answer from ui the last time, which it is not told
 }
 
-// patience is PluginPatience but in tests.
-var patience = PluginPatience
+// Of this length but in tests.
+var patience, grace = PluginPatience, pluginGrace
 
 // errSilent is why the context of a conversation ended that took too long.
 var errSilent = errors.New("it says nothing")
@@ -76,7 +77,7 @@ func (p pluginParty) start(protocol string) (*conversation, error) {
 	c.cmd.Dir = filepath.Dir(program)
 	c.cmd.Env = pluginEnv(os.Environ())
 	c.cmd.Cancel = func() error { return c.cmd.Process.Signal(os.Interrupt) }
-	c.cmd.WaitDelay = pluginGrace
+	c.cmd.WaitDelay = grace
 	c.cmd.Stderr = &c.words
 	in, err := c.cmd.StdinPipe()
 	if err != nil {
@@ -175,10 +176,13 @@ func (c *conversation) answer(handle func(*age.Stanza) (known bool, err error)) 
 			return nil
 		case "error":
 			_ = c.send(age.Stanza{Type: "ok"})
-			return c.failed("says: "+quoted(s.Body), nil)
+			return c.failed("says: "+quoted(s.Body), c.refused)
 		}
 		c.silence.Stop() // a person may take as long as they like
-		reply, known := c.ask(s)
+		reply, known, refused := c.ask(s)
+		if refused != nil {
+			c.refused = refused
+		}
 		c.silence.Reset(patience)
 		if !known {
 			if known, err = handle(s); err != nil {
@@ -198,14 +202,13 @@ func (c *conversation) answer(handle func(*age.Stanza) (known bool, err error)) 
 }
 
 // ask hands to ui what a plugin wants of a person. It reports whether the
-// stanza is such a thing at all.
-func (p pluginParty) ask(s *age.Stanza) (reply age.Stanza, known bool) {
+// stanza is such a thing at all, and why the person did not answer.
+func (p pluginParty) ask(s *age.Stanza) (reply age.Stanza, known bool, err error) {
 	ui := p.ui
 	if ui == nil {
 		ui = &plugin.ClientUI{}
 	}
 	reply.Type = "ok"
-	var err error
 	switch {
 	case s.Type == "msg" && ui.DisplayMessage != nil:
 		err = ui.DisplayMessage(p.name, string(s.Body))
@@ -216,7 +219,7 @@ func (p pluginParty) ask(s *age.Stanza) (reply age.Stanza, known bool) {
 	case s.Type == "confirm" && ui.Confirm != nil && (len(s.Args) == 1 || len(s.Args) == 2):
 		var words [2]string // for yes, and for no, which may be left out
 		for i, arg := range s.Args {
-			word, e := stanzaEncoding.DecodeString(arg)
+			word, e := stanzaEncoding().DecodeString(arg)
 			words[i], err = string(word), errors.Join(err, e)
 		}
 		if err != nil {
@@ -229,14 +232,14 @@ func (p pluginParty) ask(s *age.Stanza) (reply age.Stanza, known bool) {
 			reply.Args = []string{"yes"}
 		}
 	case s.Type == "msg", s.Type == "request-public", s.Type == "request-secret", s.Type == "confirm":
-		return age.Stanza{Type: "fail"}, true
+		return age.Stanza{Type: "fail"}, true, nil
 	default:
-		return age.Stanza{Type: "unsupported"}, false
+		return age.Stanza{Type: "unsupported"}, false, nil
 	}
 	if err != nil {
-		return age.Stanza{Type: "fail"}, true
+		return age.Stanza{Type: "fail"}, true, err
 	}
-	return reply, true
+	return reply, true, nil
 }
 
 // end ends the program, by force if it must, and returns what there is to say
@@ -245,7 +248,7 @@ func (c *conversation) end(err error) error {
 	c.silence.Stop()
 	c.in.Close()
 	c.out.Close()
-	stop := time.AfterFunc(pluginGrace, func() { c.cancel(nil) })
+	stop := time.AfterFunc(grace, func() { c.cancel(nil) })
 	_ = c.cmd.Wait() // what it said counts, not how it ended
 	stop.Stop()
 	c.cancel(nil)
@@ -254,7 +257,7 @@ func (c *conversation) end(err error) error {
 		if words := quoted(c.words.bytes()); words != "" {
 			reason += ": " + words
 		}
-		err = c.failed(reason, nil)
+		err = c.failed(reason, c.refused)
 	}
 	return err
 }
@@ -295,7 +298,8 @@ const (
 	stanzaBytes   = stanzaColumns / 4 * 3
 )
 
-var stanzaEncoding = base64.RawStdEncoding.Strict()
+// A function, since a variable would be made at each start.
+func stanzaEncoding() *base64.Encoding { return base64.RawStdEncoding.Strict() }
 
 // stanzaError is text that is no stanza.
 type stanzaError string
@@ -312,7 +316,7 @@ func writeStanza(b *bytes.Buffer, s age.Stanza) error {
 	b.WriteString("-> " + strings.Join(words, " ") + "\n")
 	for body := s.Body; ; body = body[stanzaBytes:] {
 		n := min(len(body), stanzaBytes)
-		b.Write(stanzaEncoding.AppendEncode(b.AvailableBuffer(), body[:n]))
+		b.Write(stanzaEncoding().AppendEncode(b.AvailableBuffer(), body[:n]))
 		b.WriteByte('\n')
 		if n < stanzaBytes {
 			return nil
@@ -336,7 +340,7 @@ func readStanza(r *bufio.Reader) (*age.Stanza, error) {
 		if line, err = readStanzaLine(r); err != nil {
 			return nil, err
 		}
-		b, err := stanzaEncoding.DecodeString(line)
+		b, err := stanzaEncoding().DecodeString(line)
 		if err != nil || len(b) > stanzaBytes || strings.Contains(line, "\r") { // which DecodeString passes over
 			return nil, stanzaError("a line that is no body of a stanza")
 		}

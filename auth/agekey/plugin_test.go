@@ -418,6 +418,8 @@ func TestPluginAsks(t *testing.T) {
 		var bad *agekey.PluginError
 		if _, err := sealing(pluginRecipient(t, "chats", ui), "x"); !errors.As(err, &bad) || bad.Plugin != "chats" || bad.Missing {
 			t.Errorf("%s: got %v", name, err)
+		} else if errors.Is(err, no) == (name == "none" || name == "empty" || name == "no value") {
+			t.Errorf("%s: why nobody answered is lost or made up: %v", name, err)
 		}
 	}
 }

@@ -144,11 +144,11 @@ func sshKindReason(kind string) string {
 }
 
 // CanonicalRecipient is the one text of a recipient, as Identity.Recipient has
-// it: without blanks around it, and without the comment of an SSH key.
+// it: no blanks but one between words, and no comment after an SSH key.
 func CanonicalRecipient(s string) string {
-	s = strings.TrimSpace(s)
-	if words := strings.Fields(s); len(words) > 1 && words[0] == ssh.KeyAlgoED25519 {
-		return words[0] + " " + words[1]
+	words := strings.Fields(s)
+	if len(words) > 2 && strings.HasPrefix(words[0], "ssh-") {
+		words = words[:2]
 	}
-	return s
+	return strings.Join(words, " ")
 }

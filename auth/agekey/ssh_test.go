@@ -456,7 +456,8 @@ func TestCanonicalRecipient(t *testing.T) {
 		"ssh-ed25519 AAAA ":                "ssh-ed25519 AAAA",
 		"ssh-ed25519  AAAA":                "ssh-ed25519 AAAA",
 		"ssh-ed25519 AAAA bob and\tothers": "ssh-ed25519 AAAA",
-		"ssh-rsa AAAA bob":                 "ssh-rsa AAAA bob",
+		"ssh-rsa AAAA bob":                 "ssh-rsa AAAA",
+		"age1x age1y":                      "age1x age1y",
 	} {
 		if got := agekey.CanonicalRecipient(s); got != want {
 			t.Errorf("%q: got %q, want %q", s, got, want)
