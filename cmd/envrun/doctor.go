@@ -24,9 +24,10 @@ func newDoctor(t *tool) *cobra.Command {
 	return &cobra.Command{
 		Use:   "doctor",
 		Short: "Check this machine and project, and say what to do",
-		Long: `Checks the project file, the vault, your identity and its store, the keychains of
-this machine, the memory-backed storage for files, and whether plain .env files
-lie about. It changes nothing, reads no value, and exits 1 if something is wrong.`,
+		Long: `Checks the project file, the vault, your identity, its store and the age plugins
+that it names (with the program that each is), the keychains of this machine, the
+memory-backed storage for files, and whether plain .env files lie about. It changes
+nothing, reads no value, and exits 1 if something is wrong.`,
 		Args: cli.ExactArgs(0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return runDoctor(cmd.Context(), t) },
 	}
@@ -98,7 +99,13 @@ func (d *doctor) identity(ctx context.Context) {
 		return
 	}
 	if d.Getenv("ENVRUN_KEY") != "" {
+		id, err := me.identity(ctx)
+		if err != nil {
+			d.err("identity", err)
+			return
+		}
 		d.say("ok", "identity", "from ENVRUN_KEY", "")
+		d.plugins(id)
 		return
 	}
 	home, err := d.home()
@@ -115,7 +122,8 @@ func (d *doctor) identity(ctx context.Context) {
 		d.say("ok", "identity", me.member+" in "+storeText(facts, home)+", with a passphrase", "")
 		return
 	}
-	if _, err := me.identity(ctx); err != nil {
+	id, err := me.identity(ctx)
+	if err != nil {
 		d.err("identity", err)
 		return
 	}
@@ -124,11 +132,25 @@ func (d *doctor) identity(ctx context.Context) {
 	} else {
 		d.say("ok", "identity", me.member+" in "+storeText(facts, home), "")
 	}
+	d.plugins(id)
 	if !agekey.PostQuantum(facts.Recipient) {
 		d.say("note", "identity", "it is not post-quantum: what you can open today, a quantum computer may open from the git history", "envrun key new on a new machine makes one that is")
 	}
 	if len(facts.Leftover) > 0 {
 		d.say("bad", "identity", "a copy of it may still be in "+strings.Join(facts.Leftover, ", "), "envrun key move "+facts.Store)
+	}
+}
+
+// plugins says which programs open things for the identity: each gets the keys
+// that it unwraps, so it should be the one that was meant.
+func (d *doctor) plugins(id *agekey.Identity) {
+	for _, name := range id.Plugins() {
+		file, err := agekey.FindPlugin(name)
+		if err != nil {
+			d.err("plugin "+name, err)
+			continue
+		}
+		d.say("ok", "plugin "+name, "your identity is opened by "+file, "")
 	}
 }
 
@@ -192,13 +214,6 @@ func (d *doctor) vaults(ctx context.Context, p *project.Project) {
 			seen[env.Vault] = true
 			if d.inRepo(p.Dir) && d.git(p.Dir, "check-ignore", "-q", "--", filepath.Join(env.Vault, "vault.toml")) {
 				d.say("bad", "vault", env.Vault+" is ignored by git, so nobody else gets it", "git check-ignore -v "+env.Vault)
-			}
-			switch merge, textconv, err := v.GitInstalled(ctx); {
-			case err != nil: // in no repository, which was said
-			case merge && textconv:
-				d.say("ok", "git drivers", "git merges secrets by itself where nobody must decide", "")
-			default:
-				d.say("note", "git drivers", "are not installed, and nothing needs them", "envrun git setup")
 			}
 		}
 		envs, err := v.Envs(ctx)

@@ -41,7 +41,16 @@ store of this machine: the desktop's keychain, pass, else a file of mode 0600.`,
 	}
 	imp := &cobra.Command{
 		Use: "import FILE", Short: "Take an identity from a file, - for stdin",
-		Args: cli.ExactArgs(1),
+		Long: `Takes your identity from FILE: the lines AGE-SECRET-KEY-… or AGE-PLUGIN-… of age,
+or an SSH private key of kind ssh-ed25519. If it has a passphrase, you are asked
+for it, or it is read from the file that ENVRUN_PASSPHRASE_FILE names.
+
+What is kept is a copy, without that passphrase: FILE stays as it is. It takes the
+SSH key itself, since ssh-agent signs and cannot decrypt. RSA, ECDSA, keys in
+security tokens (sk-…) and old PEM files cannot be used. An SSH key is not
+post-quantum: whoever may have a key of their own makes it with envrun key new.`,
+		Example: "  envrun key import ~/.ssh/id_ed25519\n  envrun key import /media/usb/identity",
+		Args:    cli.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runKeyImport(cmd.Context(), t, args[0], member, store)
 		},
@@ -181,8 +190,11 @@ func (t *tool) printKey(f keyFacts) error {
 		}
 	}
 	quantum := "yes"
-	if !f.PostQuantum {
-		quantum = "no: envrun key new makes one that is"
+	switch {
+	case f.Recipient == "":
+		quantum = "not known: only its plugin knows its public half"
+	case !f.PostQuantum:
+		quantum = "no, it is classic: if you may have another, envrun key new makes one where there is none yet (ENVRUN_CONFIG_DIR=FOLDER beside this one)"
 	}
 	table := cli.NewTable(t.Streams)
 	if f.Member != "" {
@@ -211,8 +223,17 @@ func runKeyImport(ctx context.Context, t *tool, file, member, store string) erro
 	if err != nil {
 		return err
 	}
+	defer clear(text)
 	id, err := agekey.Parse(string(text))
-	clear(text)
+	locked := errors.Is(err, agekey.ErrProtected)
+	if locked {
+		var passphrase []byte
+		if passphrase, err = t.passphrase(ctx, "Passphrase of "+shown(file)+" (not shown): "); err != nil {
+			return err
+		}
+		id, err = agekey.ParseProtected(string(text), passphrase)
+		clear(passphrase)
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", shown(file), err)
 	}
@@ -228,6 +249,15 @@ func runKeyImport(ctx context.Context, t *tool, file, member, store string) erro
 		return err
 	}
 	t.Notef("took the identity of %s, kept in %s", facts.Member, storeText(facts, home))
+	if file != "-" {
+		t.Sayf("      it is a copy: %s stays as it is", shown(file))
+	}
+	if locked && facts.Store == agekey.StoreFile {
+		t.Sayf("      the copy has no passphrase; to give it one: envrun key protect")
+	}
+	if id.Recipient() != "" && !id.PostQuantum() {
+		t.Sayf("      it is classic, not post-quantum: if you may have another, envrun key new makes one (ENVRUN_CONFIG_DIR=FOLDER beside this one)")
+	}
 	return nil
 }
 

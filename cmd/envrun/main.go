@@ -151,7 +151,6 @@ var commands = []struct {
 
 	{"key", "care", newKey},
 	{"vault", "care", newVault},
-	{"git", "care", newGit},
 	{"doctor", "care", newDoctor},
 	{"completion", "care", newCompletion},
 	{"version", "care", newVersion},

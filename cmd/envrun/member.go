@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"envrun/auth/agekey"
 	"envrun/cmd/internal/cli"
 	"envrun/envrun/project"
 	"envrun/vault"
@@ -206,11 +207,7 @@ func (t *tool) recipientArg(s string) (string, error) {
 			}
 		}
 	}
-	words := strings.Fields(s)
-	if len(words) > 2 && strings.HasPrefix(words[0], "ssh-") {
-		words = words[:2] // the third is a comment
-	}
-	return strings.Join(words, " "), nil
+	return agekey.CanonicalRecipient(s), nil
 }
 
 func runMemberAdd(ctx context.Context, t *tool, args []string, o addOptions) error {

@@ -202,13 +202,13 @@ func (t *tool) vaultOptions(place string) (filevault.Options, error) {
 	return filevault.Options{
 		Dir:          place,
 		StateDir:     state,
-		Place:        t.base,
 		Member:       me.member,
 		Identity:     me.identity,
 		CI:           me.ci,
 		FirstContact: t.firstContact,
 		Fresh:        t.flags.fresh || isTrue(t.Getenv("ENVRUN_FRESH")),
 		Plugins:      t.flags.plugins,
+		PluginUI:     t.pluginUI(),
 		Now:          t.now,
 		Notice:       func(s string) { t.Notef("%s", cli.Printable(s)) },
 	}, nil
@@ -228,8 +228,9 @@ func (t *tool) me() (me, error) {
 	if text := t.Getenv("ENVRUN_KEY"); text != "" {
 		id, ci, err := agekey.ParseKey(text)
 		if err != nil {
-			return me{}, &cli.HintError{Err: fmt.Errorf("ENVRUN_KEY: %w", err), Code: cli.CodeAuth, Hint: "set ENVRUN_KEY to an age identity (AGE-SECRET-KEY-…) or a CI key string (envrun-ci-1:…)"}
+			return me{}, &cli.HintError{Err: fmt.Errorf("ENVRUN_KEY: %w", err), Code: cli.CodeAuth, Hint: "set ENVRUN_KEY to an age identity (AGE-SECRET-KEY-…), an ssh-ed25519 key without a passphrase, all lines of it, or a CI key string (envrun-ci-1:…)"}
 		}
+		id = id.WithPluginUI(t.pluginUI())
 		return me{member: t.Getenv("ENVRUN_MEMBER"), identity: func(context.Context) (*agekey.Identity, error) { return id, nil }, ci: ci}, nil
 	}
 	var facts agekey.Facts
@@ -256,7 +257,8 @@ func (t *tool) home() (*agekey.Home, error) {
 		Passphrase: func(ctx context.Context, prompt string) ([]byte, error) {
 			return t.passphrase(ctx, prompt)
 		},
-		Now: t.now,
+		PluginUI: t.pluginUI(),
+		Now:      t.now,
 	}, nil
 }
 

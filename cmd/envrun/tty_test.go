@@ -3,14 +3,22 @@
 package main_test
 
 import (
+	"crypto/ed25519"
+	"crypto/rand"
 	"encoding/json"
+	"encoding/pem"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"filippo.io/age"
+	"filippo.io/age/plugin"
+	"golang.org/x/crypto/ssh"
 )
 
 // A value that is typed is never shown; what ends the question without an
@@ -132,6 +140,124 @@ func TestTerminalPassphrase(t *testing.T) {
 			s.wants(0, "value", "!"+passphrase)
 			p.must("", "key", "lock")
 		})
+	}
+}
+
+// The passphrase of an SSH key is asked for when it is imported.
+func TestTerminalImportSSH(t *testing.T) {
+	p := newPerson(t)
+	const passphrase = "a long passphrase"
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, err := ssh.MarshalPrivateKeyWithPassphrase(key, "bob@laptop", []byte(passphrase))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.write("id_ed25519", string(pem.EncodeToMemory(block)))
+	const question = "Passphrase of id_ed25519 (not shown): "
+	for name, keys := range map[string]string{"Ctrl-C": "\x03", "Ctrl-D": "\x04"} {
+		t.Run(name, func(t *testing.T) {
+			s := p.in(t).run("key", "import", "id_ed25519", "--store", "file")
+			s.expectHidden(question)
+			s.typed(keys)
+			s.wants(130)
+		})
+	}
+	s := p.run("key", "import", "id_ed25519", "--store", "file")
+	s.expectHidden(question)
+	s.typed("wrong words\n")
+	s.wants(1, "the passphrase is wrong", "!wrong words")
+	s = p.run("key", "import", "id_ed25519", "--store", "file")
+	s.expectHidden(question)
+	s.typed(passphrase + "\n")
+	s.wants(0, "it is a copy: id_ed25519 stays as it is", "!"+passphrase)
+	p.must("", "init", "--project", "app", "--env", "dev", "--no-recovery")
+	p.must("value", "set", "A")
+	if got := p.must("", "get", "A"); got != "value" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// toyPerson is a person whose identity needs the plugin age-plugin-toy, with a secret.
+func toyPerson(t *testing.T) *person {
+	p := newPerson(t)
+	key, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	recipient := plugin.EncodeRecipient("toy", []byte(key.Recipient().String()))
+	p.must("# recipient: "+recipient+"\n"+plugin.EncodeIdentity("toy", []byte(key.String()))+"\n", "key", "import", "-", "--store", "file")
+	p.must("", "init", "--project", "app", "--env", "dev", "--no-recovery")
+	p.must("value", "set", "A")
+	return p
+}
+
+// What a plugin asks is asked on the terminal, and a PIN is not shown.
+func TestTerminalPlugin(t *testing.T) {
+	p := toyPerson(t).as("TOY_DOES=ask")
+	const pin = "314159"
+	for _, args := range [][]string{{"get", "A"}, {"--", "sh", "-c", "echo $A"}} {
+		t.Run(args[0], func(t *testing.T) {
+			s := p.in(t).run(args...)
+			s.expect(`age-plugin-toy: insert \u{1b}[2J envrun: the token`)
+			s.expectHidden("age-plugin-toy: PIN of the token (not shown): ")
+			s.typed(pin + "\n")
+			s.expect("age-plugin-toy: its owner: ")
+			s.typed("bob\n")
+			s.expect("age-plugin-toy: use slot 1 (1: this one, 2: another) ")
+			s.typed("1\n")
+			s.expect("age-plugin-toy: touch it (Enter: done) ")
+			s.typed("\n")
+			s.wants(0, "value", "!"+pin, "!\x1b")
+		})
+	}
+	t.Run("declined", func(t *testing.T) {
+		s := p.in(t).run("get", "A")
+		s.expectHidden("PIN of the token (not shown): ")
+		s.typed(pin + "\n")
+		s.expect("its owner: ")
+		s.typed("bob\n")
+		s.expect("use slot 1")
+		s.typed("2\n")
+		s.wants(1, "age-plugin-toy says: no slot", "!value")
+	})
+	t.Run("nonsense", func(t *testing.T) {
+		s := p.in(t).run("get", "A")
+		s.expectHidden("PIN of the token (not shown): ")
+		s.typed(pin + "\n")
+		s.expect("its owner: ")
+		s.typed("bob\n")
+		s.expect("use slot 1")
+		s.typed("yes\n")
+		s.wants(1, "the answer was neither 1 nor 2", "!value")
+	})
+	t.Run("Ctrl-C", func(t *testing.T) {
+		s := p.in(t).run("get", "A")
+		s.expectHidden("PIN of the token (not shown): ")
+		s.typed("\x03")
+		s.wants(130, "interrupted", "!value")
+	})
+}
+
+// Ctrl-C ends a plugin that hangs, even one that does not listen to it.
+func TestTerminalPluginHangs(t *testing.T) {
+	p := toyPerson(t)
+	file := filepath.Join(p.tmp, "pid")
+	s := p.as("TOY_DOES=hang", "TOY_PID="+file).run("get", "A")
+	var pid int
+	for deadline := time.Now().Add(patience); pid == 0; time.Sleep(10 * time.Millisecond) {
+		text, _ := os.ReadFile(file)
+		pid, _ = strconv.Atoi(string(text))
+		if time.Now().After(deadline) {
+			t.Fatal("the plugin is not started")
+		}
+	}
+	s.typed("\x03")
+	s.wants(130, "!value")
+	if err := syscall.Kill(pid, 0); err == nil {
+		t.Error("the plugin is still there")
 	}
 }
 
