@@ -110,8 +110,11 @@ func TestReadme(t *testing.T) {
 		"envrun set shared/gcp/key < key.json": "version 1",
 	}
 	seen := 0
-	row := regexp.MustCompile("(?m)^\\| .* \\| (`envrun.*`) \\|$")
-	for _, m := range row.FindAllStringSubmatch(string(text), -1) {
+	alone, _, ok := strings.Cut(string(text), "\n## Share it\n")
+	if !ok {
+		t.Error("the README says nothing on sharing")
+	}
+	for _, m := range tableRow.FindAllStringSubmatch(alone, -1) {
 		for _, quoted := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(m[1], -1) {
 			command := quoted[1]
 			want, known := expect[command]
@@ -138,6 +141,159 @@ func TestReadme(t *testing.T) {
 		t.Errorf("%d of %d commands are in the README's table", seen, len(expect))
 	}
 }
+
+// tableRow is a row of a table of what you want to do.
+var tableRow = regexp.MustCompile("(?m)^\\| .* \\| (`envrun.*`) \\|$")
+
+// What the section on sharing shows is typed by two people, each with a home
+// and a clone of their own, and prints what it says there.
+func TestReadmeShare(t *testing.T) {
+	if _, err := exec.LookPath("git"); err != nil {
+		t.Skip("suite README sharing skipped: no git here")
+	}
+	text, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, share, _ := strings.Cut(string(text), "\n## Share it\n")
+	share, _, _ = strings.Cut(share, "\n## ")
+	dir := t.TempDir()
+	if out, err := exec.Command("go", "build", "-o", filepath.Join(dir, "bin", "envrun"), "./cmd/envrun").CombinedOutput(); err != nil {
+		t.Fatalf("building: %v\n%s", err, out)
+	}
+	hub := filepath.Join(dir, "billing-api")
+	at := map[string]string{} // where each of them stands
+	run := func(who, line string) (string, error) {
+		cmd := exec.Command("sh", "-c", line)
+		cmd.Dir = at[who]
+		home := filepath.Join(dir, who)
+		cmd.Env = []string{
+			"HOME=" + home, "PATH=" + filepath.Join(dir, "bin") + ":" + os.Getenv("PATH"), "TMPDIR=" + dir, "GIT_CONFIG_NOSYSTEM=1", "GIT_EDITOR=true",
+			"GIT_AUTHOR_NAME=" + who, "GIT_AUTHOR_EMAIL=" + who + "@example.org", "GIT_COMMITTER_NAME=" + who, "GIT_COMMITTER_EMAIL=" + who + "@example.org",
+		}
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	must := func(who, line string) string {
+		t.Helper()
+		out, err := run(who, line)
+		if err != nil {
+			t.Fatalf("%s$ %s\n%s%v", who, line, out, err)
+		}
+		return out
+	}
+	for _, who := range []string{"alice", "bob"} {
+		at[who] = filepath.Join(dir, who)
+		if err := os.Mkdir(at[who], 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	must("alice", "git init -q --bare -b main "+hub+" && git clone -q "+hub)
+	at["alice"] = filepath.Join(dir, "alice", "billing-api")
+	must("alice", "envrun init --project billing-api --env dev,prod --store file --no-recovery --member alice@laptop && "+
+		"envrun set DATABASE_URL=postgres://localhost STRIPE_KEY=sk_test_1 && envrun vault seal -e dev && "+
+		`echo '{"scripts": {"start": "echo the key is $STRIPE_KEY"}}' > package.json && git add -A && git commit -qm one && git push -q origin main`)
+
+	_, npmErr := exec.LookPath("npm")
+	code, ciKey := "", ""
+	for {
+		_, rest, ok := strings.Cut(share, "```console\n")
+		if !ok {
+			break
+		}
+		block, rest, _ := strings.Cut(rest, "```")
+		share = rest
+		printed := ""
+		for line := range strings.Lines(block) {
+			line = strings.TrimSuffix(line, "\n")
+			who, command, typed := strings.Cut(line, "$ ")
+			if at[who] == "" || !typed {
+				want := strings.ReplaceAll(line, readmeCode, code)
+				if want = strings.TrimSpace(want); want != "…" && !strings.Contains(printed, want) {
+					t.Errorf("the README shows %q, and there is\n%s", line, printed)
+				}
+				continue
+			}
+			command, comment, _ := strings.Cut(command, "   #")
+			command = strings.ReplaceAll(command, "git@git.example.dev:billing-api", hub)
+			command = strings.ReplaceAll(command, readmeCode, code)
+			if strings.Contains(command, "npm") && npmErr != nil {
+				t.Log("suite README npm start skipped: no npm here")
+				continue
+			}
+			out, err := run(who, command)
+			printed = out
+			if strings.Contains(comment, "CONFLICT") {
+				if err == nil || !strings.Contains(out, "CONFLICT") {
+					t.Errorf("%s$ %s\n%sdoes not stop", who, command, out)
+				}
+				continue
+			}
+			if err != nil {
+				t.Fatalf("%s$ %s\n%s%v", who, command, out, err)
+			}
+			if strings.Contains(command, "git clone") {
+				at[who] = filepath.Join(dir, who, "billing-api")
+			}
+			if m := regexp.MustCompile(`check code: (\S+)`).FindStringSubmatch(out); m != nil {
+				code = m[1]
+			}
+			if m := regexp.MustCompile(`envrun-ci-1:\S+`).FindString(out); m != "" {
+				ciKey = m
+			}
+			if strings.Contains(command, "npm start") && !strings.Contains(out, "the key is sk_test_1") {
+				t.Errorf("%s$ %s\n%s", who, command, out)
+			}
+		}
+	}
+
+	// What came of it.
+	if got := must("alice", "envrun get STRIPE_KEY; envrun get LOG_LEVEL"); got != "sk_test_3debug" {
+		t.Errorf("after the merge alice has %q", got)
+	}
+	must("alice", "envrun vault verify && envrun vault status | grep -q 'bob@desktop could read 3 values in use'")
+	must("bob", "git pull -q")
+	if out, err := run("bob", "envrun get STRIPE_KEY"); err == nil || !strings.Contains(out, "no grant for key 2") {
+		t.Errorf("bob gets %q, %v", out, err)
+	}
+	if out := must("alice", "ENVRUN_KEY="+ciKey+" envrun -- sh -c 'echo $STRIPE_KEY'"); !strings.Contains(out, "sk_test_3") {
+		t.Errorf("the pipeline gets %q", out)
+	}
+
+	// The table, with somebody who asks again.
+	must("bob", "envrun request dev --reason again && git add -A && git commit -qm again && git push -q")
+	must("alice", "git pull -q --no-rebase")
+	expect := map[string]string{
+		"envrun access ls":               "again",
+		"envrun access show bob@desktop": "check code",
+		"envrun member list":             "alice@laptop (you)",
+		"envrun env rotate-key dev":      "key 3",
+		"envrun vault status":            "fingerprint",
+		"envrun vault verify --fresh":    "0 findings",
+	}
+	_, table, _ := strings.Cut(string(text), "\n## Share it\n")
+	table, _, _ = strings.Cut(table, "\n## ")
+	seen := 0
+	for _, m := range tableRow.FindAllStringSubmatch(table, -1) {
+		for _, quoted := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(m[1], -1) {
+			want, known := expect[quoted[1]]
+			if !known {
+				t.Errorf("the README has a command that this test does not know: %s", quoted[1])
+				continue
+			}
+			seen++
+			if out := must("alice", quoted[1]); !strings.Contains(out, want) {
+				t.Errorf("$ %s\n%swant %q in it", quoted[1], out, want)
+			}
+		}
+	}
+	if seen != len(expect) {
+		t.Errorf("%d of %d commands are in the README's table", seen, len(expect))
+	}
+}
+
+// readmeCode is the check code that the README shows.
+const readmeCode = "4F2K-9XQM-7T1D"
 
 // fenced are the lines of the first fenced block of a kind, comments left out.
 func fenced(text, kind string) []string {

@@ -215,6 +215,13 @@ func (d *doctor) vaults(ctx context.Context, p *project.Project) {
 			if d.inRepo(p.Dir) && d.git(p.Dir, "check-ignore", "-q", "--", filepath.Join(env.Vault, "vault.toml")) {
 				d.say("bad", "vault", env.Vault+" is ignored by git, so nobody else gets it", "git check-ignore -v "+env.Vault)
 			}
+			switch merge, textconv, err := v.GitInstalled(ctx); {
+			case err != nil: // in no repository, which was said
+			case merge && textconv:
+				d.say("ok", "git drivers", "git merges secrets by itself where nobody must decide", "")
+			default:
+				d.say("note", "git drivers", "are not installed, and nothing needs them", "envrun git setup")
+			}
 		}
 		envs, err := v.Envs(ctx)
 		if err != nil {

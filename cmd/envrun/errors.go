@@ -1,9 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"envrun/auth/agekey"
 	"envrun/auth/keychain"
@@ -13,13 +16,14 @@ import (
 	"envrun/envrun/resolve"
 	"envrun/envrun/run"
 	"envrun/vault"
+	"envrun/vault/engine"
 	"envrun/vault/filevault"
 )
 
 // explainers say the words for errors that have more than a kind: what
 // happened stays as the package said it, the next command is added here.
 func explainers() []func(error, *cli.Report) bool {
-	return []func(error, *cli.Report) bool{explainPlan, explainRun, explainProject, explainSize, explainChoice, explainKeychain, explainIdentity, explainTrust, explainMember}
+	return []func(error, *cli.Report) bool{explainPlan, explainRun, explainProject, explainSize, explainChoice, explainKeychain, explainIdentity, explainTrust, explainMember, explainMerge}
 }
 
 // explainPlan is about what a command was to get.
@@ -255,14 +259,31 @@ func explainTrust(err error, r *cli.Report) bool {
 	var untrusted *filevault.UntrustedError
 	var replaced *filevault.ReplacedError
 	var known *filevault.KnownError
+	var pins *filevault.PinsError
 	switch {
 	case errors.As(err, &untrusted):
 		r.Code = cli.CodeAuth
 		r.AddHint("compare the fingerprint with somebody who works with %s (envrun vault status), then: envrun vault trust -e %s %s", untrusted.Env, untrusted.Env, untrusted.Fingerprint)
 	case errors.As(err, &replaced):
 		r.Code = cli.CodeTampered
-		r.AddHint("nothing of it was used; look at who replaced it: git log -- .envrun")
+		where := ".envrun"
+		if replaced.Known != "" {
+			where += " envrun.toml"
+		}
+		r.AddHint("nothing of it was used; look at who replaced it: git log -- %s", where)
 		r.AddHint("if a member made it anew and reads you this fingerprint: envrun vault trust -e %s %s", replaced.Env, replaced.Fingerprint)
+	case errors.As(err, &pins) && vault.KindOf(err) == vault.KindMalformed:
+		r.Code = cli.CodeTampered
+		r.AddHint("it says which keys this machine knows, and is on no other; bring it back from a copy of yours")
+		r.AddHint("if there is none, put it away (mv %s %s), and compare the fingerprints at the next use: envrun vault status", r.Path(pins.File), r.Path(pins.File+".old"))
+	case errors.Is(err, filevault.ErrStray):
+		r.Code = cli.CodeTampered
+		file := ""
+		if ve := (*vault.Error)(nil); errors.As(err, &ve) {
+			file = r.Path(ve.File)
+		}
+		r.AddHint("look at who put it there: git log -- %s", file)
+		r.AddHint("remove it: git rm -r -- %s", file)
 	case errors.As(err, &known):
 		r.Code = cli.CodeConflict
 		r.AddHint("bring it back: git checkout -- .envrun, or the branch that has it")
@@ -271,4 +292,95 @@ func explainTrust(err error, r *cli.Report) bool {
 		return false
 	}
 	return true
+}
+
+// explainMerge is about what git's branches, reverts and rotations made of a vault.
+func explainMerge(err error, r *cli.Report) bool {
+	var undecided *undecidedError
+	var left *leftError
+	var keys *filevault.TwoKeysError
+	var gone *filevault.RemovedEnvError
+	var retired *engine.RetiredError
+	var behind *engine.BehindSealError
+	var ve *vault.Error
+	errors.As(err, &ve)
+	inMerge := errors.As(err, &left)
+	switch {
+	case errors.As(err, &undecided):
+		undecided.explain(r)
+	case errors.As(err, &keys):
+		explainTwoKeys(keys, r)
+	case errors.As(err, &retired) && inMerge:
+		r.Code = cli.CodeTampered
+		r.AddHint("only if %s was still welcome on %s: envrun vault merge --adopt", retired.By, retired.At.Format(time.DateOnly))
+	case errors.As(err, &retired) && ve != nil:
+		r.Code = cli.CodeTampered
+		r.AddHint("nothing of it was used; only if %s was still welcome on %s: envrun vault adopt -e %s %s", retired.By, retired.At.Format(time.DateOnly), ve.Env, ve.Path)
+		r.AddHint("what else waits to be taken over: envrun vault adopt")
+	case errors.As(err, &behind) && ve != nil:
+		explainBehind(behind, ve, r)
+	case ve == nil || ve.Kind != vault.KindUnmerged:
+		return false
+	case errors.As(err, &gone):
+		r.Code = cli.CodeConflict
+		kept, dir := cmp.Or(gone.Kept, "COMMIT"), r.Path(gone.Dir)
+		r.AddHint("to keep it: git restore --source=%s --staged --worktree -- %s, then envrun vault merge", kept, dir)
+		r.AddHint("to remove it: git rm -rf -- %s", dir)
+	case inMerge:
+		r.Code = cli.CodeConflict
+		file := r.Path(ve.File)
+		r.AddHint("take one of them: git checkout --ours -- %s (or --theirs), then git add -- %s", file, file)
+		r.AddHint("where the one to take has no such file: git rm -- %s", file)
+	default:
+		r.Code = cli.CodeConflict
+		r.AddHint("envrun vault merge")
+	}
+	return true
+}
+
+// explainBehind is about a record that the seal does not let pass. That happens
+// by git's own commands more often than by an attack, and only the one who gave
+// them knows.
+func explainBehind(e *engine.BehindSealError, ve *vault.Error, r *cli.Report) {
+	r.Code = cli.CodeTampered
+	at := fmt.Sprintf("-e %s %s", ve.Env, ve.Path)
+	switch {
+	case e.Version == 0:
+		r.AddHint("to have it again: envrun rollback %s --to %d, or, if git has it still: git checkout -- %s", at, e.Sealed, r.Path(ve.File))
+		r.AddHint("if it is to go, have it again and then: envrun rm --secret %s", at)
+	case e.Version == e.Sealed:
+		r.AddHint("git merged what two people wrote, or one side was taken by hand; to put both together: envrun vault merge")
+	case e.Deleted:
+		r.AddHint("if it is to stay deleted: git rm -- %s", r.Path(ve.File))
+		r.AddHint("to have it again, as a new version: envrun rollback %s --to %d", at, e.Version)
+	default:
+		r.AddHint("if that was a git revert, the same as a new version: envrun rollback %s --to %d", at, e.Version)
+		r.AddHint("to have the sealed one again: envrun rollback %s --to %d", at, e.Sealed)
+	}
+	r.AddHint("nothing of it was used; if nobody of you did that, look at who did: git log -- %s", r.Path(ve.File))
+}
+
+// explainTwoKeys is about a key that both branches replaced: either way out in
+// commands, and what is lost by it.
+func explainTwoKeys(e *filevault.TwoKeysError, r *cli.Report) {
+	r.Code = cli.CodeConflict
+	way := func(name string, side, other filevault.KeySide) {
+		commit := side.Commit
+		if commit == "" {
+			commit = "COMMIT"
+		}
+		r.AddHint("to take %s, the key by %s: git restore --source=%s --staged --worktree -- %s, then envrun vault merge", name, side.By, commit, r.Path(e.Dir))
+		if len(other.Changed) > 0 {
+			r.AddHint("    then write again by hand: %s", cli.Join(other.Changed))
+		}
+		if len(other.Members) > 0 {
+			r.AddHint("    only the other lets in %s; whoever of them is to stay: envrun member add NAME RECIPIENT -e %s", cli.Join(other.Members), e.Env)
+		}
+		if len(side.Members) > 0 {
+			r.AddHint("    the other does not let in %s; whoever was removed there: envrun member rm NAME -e %s", cli.Join(side.Members), e.Env)
+		}
+		r.AddHint("    and on machines that know the other key: envrun vault trust -e %s %s", e.Env, side.Fingerprint)
+	}
+	way("ours", e.Ours, e.Theirs)
+	way("theirs", e.Theirs, e.Ours)
 }

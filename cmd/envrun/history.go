@@ -100,8 +100,9 @@ func newRollback(t *tool) *cobra.Command {
 		Use:   "rollback [PATH] --to N",
 		Short: "Bring back a former version of a secret, as a new version",
 		Long: `Writes the fields of version N again, as the newest version: nothing is lost, and
-whoever reads the history sees what happened. It also brings a deleted secret
-back. Only what was committed to git can be brought back.`,
+whoever reads the history sees what happened. It also brings back a secret that
+was deleted, damaged, or set back by a git revert. Only what was committed to git
+can be brought back.`,
 		Example: `  envrun rollback --to 6
   envrun rollback -e prod shared/stripe --to 2 --yes=prod`,
 		Args: cli.MaxArgs(1),
@@ -124,36 +125,24 @@ func runRollback(ctx context.Context, t *tool, args []string, to uint64) error {
 	if err != nil {
 		return err
 	}
-	var now vault.Info
-	for info, err := range s.vault.Versions(ctx, s.env.Name, path) {
-		if err != nil {
-			return t.withNear(ctx, s, noHistory(err))
-		}
-		now = info // the newest comes first
-		break
-	}
-	old, err := s.vault.GetVersion(ctx, s.env.Name, path, to)
-	if vault.KindOf(err) == vault.KindNotFound {
-		return &cli.HintError{Err: err, Code: cli.CodeMissing, Hint: fmt.Sprintf("what there is: envrun history -e %s %s", s.env.Name, path)}
-	}
-	if err != nil {
-		return err
-	}
-	if old.Deleted {
-		return &cli.HintError{Err: fmt.Errorf("version %d of %s is its deletion, which has no values to bring back", to, path), Code: cli.CodeUsage, Hint: fmt.Sprintf("envrun rm --secret %s", path)}
-	}
 	if err := t.allow(ctx, s.env, "was changed"); err != nil {
 		return err
 	}
-	infos, err := s.vault.Apply(ctx, s.env.Name, []vault.Change{{Path: path, Was: now.Version, Set: old.Values, Replace: true, Note: &old.Note, Rotate: &old.Rotate, Tags: &old.Tags}})
-	if err != nil {
-		return err
+	info, wrote, err := s.vault.Restore(ctx, s.env.Name, path, to)
+	switch vault.KindOf(err) {
+	case vault.KindNotFound:
+		return &cli.HintError{Err: t.withNear(ctx, s, err), Code: cli.CodeMissing, Hint: fmt.Sprintf("what there is: envrun history -e %s %s", s.env.Name, path)}
+	case vault.KindInvalid:
+		return &cli.HintError{Err: err, Code: cli.CodeUsage, Hint: fmt.Sprintf("to delete it: envrun rm --secret %s", path)}
 	}
-	if infos[0].Version == now.Version {
-		t.Notef("%s %s: version %d has what version %d had; nothing to do", s.env.Name, path, now.Version, to)
+	if err != nil {
+		return noHistory(err)
+	}
+	if !wrote {
+		t.Notef("%s %s: version %d has what version %d had; nothing to do", s.env.Name, path, info.Version, to)
 		return nil
 	}
-	t.Notef("%s %s: version %d is version %d again", s.env.Name, path, infos[0].Version, to)
+	t.Notef("%s %s: version %d is version %d again", s.env.Name, path, info.Version, to)
 	return nil
 }
 

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"envrun/auth/agekey"
 	"envrun/vault"
@@ -49,6 +51,9 @@ func hostileCommands(cmds map[string]func(*testscript.TestScript, bool, []string
 	cmds["line"] = line
 	cmds["plant"] = plant
 	cmds["cut"] = cut
+	cmds["harmless"] = harmless
+	cmds["fingerprint"] = fingerprint
+	cmds["pins"] = pins
 	cmds["forge"] = forge
 	return cmds
 }
@@ -113,6 +118,7 @@ func team(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	must(ts, "cp", "-Rp", first.dir+"/.", work)
 	as(ts, false, []string{"alice"})
+	right(ts, false, nil) // from here on her machine knows the seal, and that this project has the vault
 }
 
 type teamKey struct{} // of the *firstTeam in the values of a script
@@ -135,7 +141,6 @@ func makeTeam(ts *testscript.TestScript) {
 	must(ts, "envrun", "set", "A="+canary)
 	must(ts, "envrun", "vault", "seal")
 	publish(ts, false, []string{"a new value, and the seal over it"})
-	right(ts, false, nil) // from here on her machine knows the seal
 	as(ts, false, []string{"thief"})
 	clone(ts, false, nil)
 }
@@ -266,20 +271,40 @@ func everything(ts *testscript.TestScript) string {
 			case strings.HasSuffix(d.Name(), ".lock"), d.IsDir():
 				return nil
 			}
-			what := d.Type().String()
-			if d.Type().IsRegular() {
+			fi, err := d.Info()
+			if err != nil {
+				return err
+			}
+			what := fmt.Sprintf("%s %d", d.Type(), fi.Size())
+			if d.Type().IsRegular() && fi.Size() < 16<<20 {
 				raw, err := os.ReadFile(file)
 				if err != nil {
 					return err
 				}
 				what = fmt.Sprintf("%x", sha256.Sum256(raw))
 			}
-			fmt.Fprintf(&b, "%s %q\n", what[:10], file)
+			fmt.Fprintf(&b, "%s %q\n", what, file)
 			return nil
 		})
 		ts.Check(err)
 	}
 	return b.String()
+}
+
+// fingerprint ENV [FOLDER]: the variable FINGERPRINT becomes that of the key which
+// ENV has now in the project of the present or the given folder.
+func fingerprint(ts *testscript.TestScript, neg bool, args []string) {
+	f := newForger(ts, args[1:]...)
+	env := vault.Env(args[0])
+	g, err := record.ParseGen([]byte(ts.ReadFile(filepath.Join(f.dir, blob(env, engine.GenBlob(f.present(env)))))))
+	ts.Check(err)
+	ts.Setenv("FINGERPRINT", g.Fingerprint)
+}
+
+// pins: the variable PINS becomes the file of what this machine knows of the keys
+// of the present project's vault.
+func pins(ts *testscript.TestScript, neg bool, args []string) {
+	ts.Setenv("PINS", filepath.Join(ts.Getenv("ENVRUN_STATE_DIR"), "pins", newForger(ts).vault+".toml"))
 }
 
 // line FILE PREFIX FROM: replaces the line of FILE that begins with PREFIX by
@@ -304,6 +329,19 @@ func line(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("the lines %q are the same", args[1])
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.Replace(text, old, new, 1)), 0o644))
+}
+
+// harmless FILE: FILE holds nothing that a terminal would obey or that turns text around.
+func harmless(ts *testscript.TestScript, neg bool, args []string) {
+	text := ts.ReadFile(args[0])
+	if !utf8.ValidString(text) {
+		ts.Fatalf("%s is no text: %q", args[0], text)
+	}
+	for _, r := range text {
+		if r != '\n' && r != '\t' && !unicode.IsPrint(r) {
+			ts.Fatalf("%s has the character %U", args[0], r)
+		}
+	}
 }
 
 // cut FILE N: cuts FILE off after N bytes, or N bytes from its end if N is negative.
@@ -338,13 +376,14 @@ func plant(ts *testscript.TestScript, neg bool, args []string) {
 // one for each environment, kept outside of every repository.
 func forge(ts *testscript.TestScript, neg bool, args []string) {
 	usage := map[string]string{
-		"record": "FILE ENV PATH VERSION NAME=VALUE…: a secret's file, all of it under the person's own key",
-		"remac":  "FILE: gives a secret's file, changed by hand, a data key and a MAC of the person's own",
-		"keys":   "ENV: an own key in the place of the present one, wrapped for everybody who has a grant",
-		"seal":   "ENV: a seal over what is there, under the person's own key",
-		"grant":  "ENV MEMBER RECIPIENT: a grant of the person's own key",
-		"open":   "FILE NAME: prints the value that a secret's file has under the person's own key",
-		"next":   "ENV MEMBER: a next key, chained to the present one, which the person's identity opens as MEMBER",
+		"record":    "FILE ENV PATH VERSION NAME=VALUE…: a secret's file, all of it under the person's own key",
+		"remac":     "FILE: gives a secret's file, changed by hand, a data key and a MAC of the person's own",
+		"keys":      "ENV [GEN]: an own key in the place of the present one, or of number GEN, wrapped for everybody who has a grant",
+		"seal":      "ENV: a seal over what is there, under the person's own key",
+		"grant":     "ENV MEMBER RECIPIENT: a grant of the person's own key",
+		"recipient": "FILE RECIPIENT: writes another recipient into a grant",
+		"open":      "FILE NAME: prints the value that a secret's file has under the person's own key",
+		"next":      "ENV MEMBER: a next key, chained to the present one, which the person's identity opens as MEMBER",
 	}
 	if neg && (len(args) == 0 || args[0] != "open") || len(args) < 2 || usage[args[0]] == "" {
 		ts.Fatalf("forge does not do that: %v", usage)
@@ -359,12 +398,17 @@ func forge(ts *testscript.TestScript, neg bool, args []string) {
 	case "remac":
 		f.remac(rest[0])
 	case "keys":
-		f.keys(vault.Env(rest[0]))
+		f.keys(vault.Env(rest[0]), rest[1:]...)
 	case "seal":
 		f.seal(vault.Env(rest[0]))
 	case "grant":
 		env := vault.Env(rest[0])
 		f.grant(env, f.present(env), rest[1], rest[2], f.key(env))
+	case "recipient":
+		g, err := record.ParseGrant([]byte(ts.ReadFile(rest[0])))
+		ts.Check(err)
+		g.Recipient = rest[1]
+		ts.Check(os.WriteFile(ts.MkAbs(rest[0]), g.Marshal(), 0o644))
 	case "next":
 		f.next(vault.Env(rest[0]), rest[1])
 	case "open":
@@ -392,8 +436,8 @@ type forger struct {
 	at    time.Time
 }
 
-func newForger(ts *testscript.TestScript) *forger {
-	f := &forger{ts: ts, dir: ts.MkAbs(".envrun/vault"), by: "alice@laptop", at: time.Now().UTC().Truncate(time.Second)}
+func newForger(ts *testscript.TestScript, project ...string) *forger {
+	f := &forger{ts: ts, dir: ts.MkAbs(filepath.Join(append(project, ".envrun/vault")...)), by: "alice@laptop", at: time.Now().UTC().Truncate(time.Second)}
 	m, err := record.ParseManifest([]byte(ts.ReadFile(filepath.Join(f.dir, "vault.toml"))))
 	ts.Check(err)
 	f.vault = m.Vault
@@ -491,10 +535,15 @@ func (f *forger) remac(file string) {
 	f.sealed(file, f.key(r.Env), r, nil)
 }
 
-func (f *forger) keys(env vault.Env) {
+func (f *forger) keys(env vault.Env, number ...string) {
 	gen := f.present(env)
 	grants := f.grants(env, gen)
 	f.ts.Check(os.RemoveAll(filepath.Join(f.dir, blob(env, "keys"))))
+	if len(number) > 0 {
+		n, err := strconv.ParseUint(number[0], 10, 32)
+		f.ts.Check(err)
+		gen = uint32(n)
+	}
 	key := f.key(env)
 	f.gen(env, gen, key, nil)
 	for _, g := range grants {

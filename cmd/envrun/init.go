@@ -100,6 +100,9 @@ func runInit(ctx context.Context, t *tool, o initOptions) error {
 		return err
 	}
 
+	if t.base, err = filepath.EvalSymlinks(dir); err != nil { // as the project file will be found
+		return err
+	}
 	place := filepath.Join(dir, filepath.FromSlash(vaultDir))
 	v, made, err := t.initVault(ctx, o, place, envs)
 	if err != nil {
@@ -166,6 +169,7 @@ func (t *tool) existing(ctx context.Context, o initOptions, dir string) (done bo
 		if err != nil || len(p.Envs) == 0 || p.Vault == "" || strings.Contains(p.Vault, "://") || o.imports != nil {
 			return false, already
 		}
+		t.base = p.Dir
 		if _, err := t.vault(ctx, p.Vault); vault.KindOf(err) != vault.KindNoVault {
 			return false, already
 		}

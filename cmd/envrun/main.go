@@ -151,6 +151,7 @@ var commands = []struct {
 
 	{"key", "care", newKey},
 	{"vault", "care", newVault},
+	{"git", "care", newGit},
 	{"doctor", "care", newDoctor},
 	{"completion", "care", newCompletion},
 	{"version", "care", newVersion},

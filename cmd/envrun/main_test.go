@@ -86,6 +86,7 @@ func TestScript(t *testing.T) {
 		Cmds: hostileCommands(map[string]func(*testscript.TestScript, bool, []string){
 			"setup":    setup,
 			"nowhere":  nowhere,
+			"pair":     pair,
 			"sub":      sub,
 			"byteflip": byteflip,
 			"fact":     fact,

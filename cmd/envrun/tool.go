@@ -202,6 +202,7 @@ func (t *tool) vaultOptions(place string) (filevault.Options, error) {
 	return filevault.Options{
 		Dir:          place,
 		StateDir:     state,
+		Place:        t.base,
 		Member:       me.member,
 		Identity:     me.identity,
 		CI:           me.ci,

@@ -56,7 +56,7 @@ made anew on purpose is accepted, and how an attacker's would be.`,
 		Args:    cli.ExactArgs(1),
 		RunE:    func(cmd *cobra.Command, args []string) error { return runTrust(cmd.Context(), t, args[0]) },
 	}
-	cmd.AddCommand(verify, status, seal, trust)
+	cmd.AddCommand(verify, status, seal, trust, newVaultMerge(t), newVaultAdopt(t))
 	return cmd
 }
 
@@ -64,6 +64,14 @@ made anew on purpose is accepted, and how an attacker's would be.`,
 type placed struct {
 	*filevault.Vault
 	envs []project.Env
+}
+
+func (p placed) names() []vault.Env {
+	var names []vault.Env
+	for _, env := range p.envs {
+		names = append(names, env.Name)
+	}
+	return names
 }
 
 // vaults opens every vault of the project, with the environment that -e names or with all.
@@ -99,7 +107,7 @@ func (t *tool) vaults(ctx context.Context) ([]placed, error) {
 }
 
 type findingFacts struct {
-	Env   vault.Env  `json:"env"`
+	Env   vault.Env  `json:"env,omitempty"` // of what is outside of all, none
 	Path  vault.Path `json:"path,omitempty"`
 	Error string     `json:"error"`
 	Code  string     `json:"code"`
@@ -121,6 +129,16 @@ func runVerify(ctx context.Context, t *tool) error {
 	// All is read once and dropped: collecting it more seldom is a third of the time.
 	debug.SetGCPercent(400)
 	for _, v := range vaults {
+		if t.flags.env == "" {
+			strays, err := v.Strays(ctx, v.names()...)
+			if err != nil {
+				return err
+			}
+			for _, err := range strays {
+				r := t.explain(err)
+				facts.Findings = append(facts.Findings, findingFacts{"", "", r.Message, r.Code, r.Hints})
+			}
+		}
 		for _, env := range v.envs {
 			_, keyErr := v.Mine(ctx, env.Name)
 			for f := range v.Verify(ctx, env.Name) {

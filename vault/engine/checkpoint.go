@@ -93,15 +93,35 @@ func (c *checkpoint) check(path vault.Path, version uint64, hash record.Hash) er
 }
 
 func dominates(sealed record.SealedEntry, version uint64, hash record.Hash) error {
-	switch {
-	case version < sealed.Version && sealed.Deleted:
-		return tampered(fmt.Sprintf("was deleted in version %d and has been put back at version %d", sealed.Version, version))
-	case version < sealed.Version:
-		return tampered(fmt.Sprintf("was set back to version %d; the seal has version %d", version, sealed.Version))
-	case version == sealed.Version && hash != sealed.Hash:
-		return tampered(fmt.Sprintf("two people wrote version %d, and the seal has the other one", version))
+	if version > sealed.Version || version == sealed.Version && hash == sealed.Hash {
+		return nil
 	}
-	return nil
+	return behindSeal(sealed, version)
+}
+
+// BehindSealError is what stands in the place of a version that the seal has.
+// Git makes it in all innocence, by a revert of a sealed change or when one side
+// is taken of a conflict, and so does whoever sets a secret back.
+type BehindSealError struct {
+	Version uint64 // that is there; 0 if none is
+	Sealed  uint64 // not below Version
+	Deleted bool   // the seal has it as deleted
+}
+
+func (e *BehindSealError) Error() string {
+	switch {
+	case e.Version == 0:
+		return fmt.Sprintf("is missing; the seal has version %d of it", e.Sealed)
+	case e.Version == e.Sealed:
+		return fmt.Sprintf("two people wrote version %d, and the seal has the other one", e.Version)
+	case e.Deleted:
+		return fmt.Sprintf("was deleted in version %d and has been put back at version %d", e.Sealed, e.Version)
+	}
+	return fmt.Sprintf("was set back to version %d; the seal has version %d", e.Version, e.Sealed)
+}
+
+func behindSeal(sealed record.SealedEntry, version uint64) error {
+	return &vault.Error{Kind: vault.KindTampered, Err: &BehindSealError{version, sealed.Version, sealed.Deleted}}
 }
 
 // absent is the rule for a path that has no record: only one that is sealed as
@@ -113,13 +133,9 @@ func (c *checkpoint) absent(path vault.Path) (record.SealedEntry, error) {
 		return record.SealedEntry{}, err
 	}
 	if !sealed.Deleted {
-		return sealed, removed(sealed)
+		return sealed, behindSeal(sealed, 0)
 	}
 	return sealed, nil
-}
-
-func removed(sealed record.SealedEntry) error {
-	return tampered(fmt.Sprintf("is missing; the seal has version %d of it", sealed.Version))
 }
 
 // WriteSeal moves the checkpoint of env to the present state: every record,

@@ -10,8 +10,9 @@
 // are one function, open, which every way to a value goes through; there is no
 // switch that leaves one out.
 //
-// It refuses to write over what it could not read, to write without comparing
-// versions, and to write half of a batch.
+// It refuses to write over what it could not read, but for Restore, which brings
+// a former version back in its place; to write without comparing versions, and
+// to write half of a batch.
 //
 // Readers take no lock. They read the seal first and records afterwards: since
 // an environment only moves on, what is found later can only be newer. What

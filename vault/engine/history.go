@@ -70,7 +70,7 @@ func (e *Engine) GetVersion(ctx context.Context, env vault.Env, path vault.Path,
 	return s, nil
 }
 
-func (v view) version(ctx context.Context, path vault.Path, version uint64) (vault.Secret, error) {
+func (v view) version(ctx context.Context, path vault.Path, number uint64) (vault.Secret, error) {
 	r, err := v.e.c.Store.Head(ctx, v.env, path)
 	switch {
 	case vault.KindOf(err) == vault.KindNotFound:
@@ -81,16 +81,20 @@ func (v view) version(ctx context.Context, path vault.Path, version uint64) (vau
 	case err != nil:
 		return vault.Secret{}, err
 	default:
-		if info, _, err := header(v.env, r); err == nil && info.Version == version {
+		if info, _, err := header(v.env, r); err == nil && info.Version == number {
 			return v.secret(path, r.Raw)
 		}
 	}
-	return v.former(ctx, path, version)
+	former, err := v.former(ctx, path, number)
+	if err != nil {
+		return vault.Secret{}, err
+	}
+	return vault.Secret{Info: former.Info(), Values: former.fields}, nil
 }
 
 // former finds a version in the history. Git may have several of one number,
 // from branches, or from somebody's forgery: the newest that is genuine counts.
-func (v view) former(ctx context.Context, path vault.Path, version uint64) (vault.Secret, error) {
+func (v view) former(ctx context.Context, path vault.Path, number uint64) (version, error) {
 	var bad error
 	for r, err := range v.e.versions(ctx, v.env, path) {
 		if err != nil {
@@ -101,13 +105,13 @@ func (v view) former(ctx context.Context, path vault.Path, version uint64) (vaul
 			continue
 		}
 		info, gen, err := header(v.env, r)
-		if err == nil && info.Version != version {
+		if err == nil && info.Version != number {
 			continue
 		}
 		if err == nil {
-			var s vault.Secret
-			if s, err = v.formerSecret(ctx, path, gen, r.Raw); err == nil {
-				return s, nil
+			var found version
+			if found, err = v.openFormer(ctx, path, gen, r.Raw); err == nil {
+				return found, nil
 			}
 		}
 		if bad == nil {
@@ -115,32 +119,29 @@ func (v view) former(ctx context.Context, path vault.Path, version uint64) (vaul
 		}
 	}
 	if bad != nil {
-		return vault.Secret{}, bad
+		return version{}, bad
 	}
-	return vault.Secret{}, &vault.Error{Kind: vault.KindNotFound, Detail: fmt.Sprintf("has no version %d", version)}
+	return version{}, &vault.Error{Kind: vault.KindNotFound, Detail: fmt.Sprintf("has no version %d", number)}
 }
 
-func (v view) formerSecret(ctx context.Context, path vault.Path, gen uint32, raw []byte) (vault.Secret, error) {
+func (v view) openFormer(ctx context.Context, path vault.Path, gen uint32, raw []byte) (version, error) {
 	key := v.key
 	if gen != key.Gen {
 		var err error
 		if key, err = v.e.c.Keys.Generation(ctx, v.env, gen); err != nil {
-			return vault.Secret{}, err
+			return version{}, err
 		}
 	}
 	o, err := v.e.openWith(v.env, key, path, raw)
 	if err != nil {
-		return vault.Secret{}, err
+		return version{}, err
 	}
 	if s, ok, err := v.seal.view.Lookup(path); err != nil || ok && s.Version == o.Version && s.Hash != o.hash {
 		if err == nil {
 			err = dominates(s, o.Version, o.hash)
 		}
-		return vault.Secret{}, err
+		return version{}, err
 	}
 	fields, err := v.e.values(o)
-	if err != nil {
-		return vault.Secret{}, err
-	}
-	return vault.Secret{Info: o.Info(), Values: fields}, nil
+	return version{o.Record, o.hash, fields, raw}, err
 }

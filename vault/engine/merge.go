@@ -92,21 +92,32 @@ func (c Choice) say(side string) string {
 // MergeOptions say how what is not plain is decided.
 type MergeOptions struct {
 	// Choose answers a Conflict. An error from it ends the merge of the
-	// environment, with nothing written. nil refuses every Conflict with an
-	// *UndecidedError for its secret. It is called with no lock held, and may
-	// ask a person.
+	// environment, with nothing written. The zero Side leaves it undecided, and
+	// its secret as it is, with an *UndecidedError; nil does so with all. It is
+	// called with no lock held, and may ask a person.
 	Choose func(Conflict) (Side, error)
+
+	// Allow is asked once for each environment, when all is decided and before
+	// anything is written; an error from it ends the merge of the environment.
+	// It is called with no lock held, too; nil allows all.
+	Allow func(env vault.Env) error
 
 	// Adopt takes over what is under a retired key (see Engine.Adopt). Without
 	// it such secrets are left and reported with a *RetiredError.
 	Adopt bool
 }
 
-// UndecidedError is a conflict that nobody was there to decide.
-type UndecidedError struct{ Conflict }
+// UndecidedError is what of one secret nobody was there to decide. The values
+// in it are wiped.
+type UndecidedError struct{ Conflicts []Conflict }
 
 func (e *UndecidedError) Error() string {
-	return "two people changed it differently: " + e.Conflict.String()
+	var b strings.Builder
+	b.WriteString("two people changed it differently")
+	for _, c := range e.Conflicts {
+		b.WriteString("; " + c.String())
+	}
+	return b.String()
 }
 
 // RetiredError is a version under a key that was retired since. Whoever takes
@@ -138,6 +149,10 @@ type MergeInput struct {
 	// Sealed says that nothing is in conflict in git: Ours is the version that
 	// the seal has, found in history, and Theirs what stands in its place.
 	Sealed bool
+
+	// Undo says that somebody has told git to take a change back: Theirs is meant
+	// to be older than Ours, and Base the one whose change is to go.
+	Undo bool
 }
 
 // SealInput is a seal that both sides moved.
@@ -154,6 +169,7 @@ type Merged struct {
 	Authors []string // of both sides
 	Adopted bool     // a side was under a retired key: holders of that know the value
 	Why     string   // why a side was taken whole, where that needs a word
+	SetBack uint64   // the version that the other side went back to, from a later one that both had; it counts for nothing
 }
 
 // SealOutcome is what became of the seal.
@@ -209,6 +225,11 @@ func (e *Engine) Merge(ctx context.Context, env vault.Env, inputs []MergeInput, 
 	}
 	if err := m.retiredKeys(ctx, plans); err != nil {
 		return MergeResult{}, err
+	}
+	if o.Allow != nil && (sealed != nil || m.writes(plans)) {
+		if err := o.Allow(env); err != nil {
+			return MergeResult{}, err
+		}
 	}
 	err := e.c.Store.Batch(ctx, env, func(tx Tx) error { return m.write(ctx, tx, plans, sealed, &res) })
 	if err != nil {
@@ -337,6 +358,13 @@ func (m *merger) generation(ctx context.Context, gen uint32) (EnvKey, error) {
 	return m.e.c.Keys.Generation(ctx, m.env, gen)
 }
 
+// writes reports whether there is something to write, but for a seal.
+func (m *merger) writes(plans []plan) bool {
+	return len(m.keys) > 0 || slices.ContainsFunc(plans, func(p plan) bool {
+		return p.next != nil || p.keep != nil && !bytes.Equal(p.keep, p.present)
+	})
+}
+
 // A version is one side of a merge, opened; the zero version is none.
 type version struct {
 	*record.Record
@@ -424,6 +452,13 @@ func (m *merger) plan(ctx context.Context, in MergeInput) (p plan, err error) {
 	}
 	if take != 0 {
 		p.merged.Side, p.merged.Why = take, why
+		other := theirs
+		if take == Theirs {
+			other = ours
+		}
+		if base, _, err := record.ParseHeader(in.Base); err == nil && why != "" && other.Version < base.Version {
+			p.merged.SetBack = other.Version
+		}
 		return m.keep(p, take, ours, theirs)
 	}
 	return m.combine(ctx, p, in, past, ours, theirs)
@@ -432,10 +467,14 @@ func (m *merger) plan(ctx context.Context, in MergeInput) (p plan, err error) {
 // sideError says which side is at fault.
 func sideError(err error, s Side) error {
 	return fill(err, func(ve *vault.Error) {
-		if ve.Detail == "" {
-			ve.Detail = ve.Kind.String()
+		switch {
+		case ve.Detail != "":
+			ve.Detail = s.String() + ": " + ve.Detail
+		case ve.Err != nil:
+			ve.Detail = s.String()
+		default:
+			ve.Detail = s.String() + ": " + ve.Kind.String()
 		}
-		ve.Detail = s.String() + ": " + ve.Detail
 	})
 }
 
@@ -540,8 +579,10 @@ func (m *merger) whole(in MergeInput, past lineage, ours, theirs version) (Side,
 		oursLeft, theirsLeft = ours.Version >= theirs.Version, ours.Version < theirs.Version
 	}
 	switch {
+	case oursLeft && in.Undo:
+		return 0, "", nil
 	case oursLeft && in.Sealed:
-		return 0, "", tampered(fmt.Sprintf("was set back to version %d; the seal has version %d", theirs.Version, ours.Version))
+		return 0, "", &vault.Error{Kind: vault.KindTampered, Err: &BehindSealError{Version: theirs.Version, Sealed: ours.Version}}
 	case oursLeft:
 		return Ours, older(theirs, ours), nil
 	case theirsLeft && !in.Sealed:
@@ -665,24 +706,30 @@ func (m *merger) combine(ctx context.Context, p plan, in MergeInput, past lineag
 			return p, err
 		}
 	}
-	c, changed, err := threeWay(contents, known, contentOf(ours), contentOf(theirs), func(c Conflict) (Side, error) {
+	var undecided []Conflict
+	c, changed, err := threeWay(contents, known, contentOf(ours), contentOf(theirs), func(c Conflict) (side Side, err error) {
 		c.Env, c.Path = m.env, in.Path
 		c.Ours.version(ours)
 		c.Theirs.version(theirs)
-		if m.o.Choose == nil {
-			return 0, &vault.Error{Kind: vault.KindConflict, Err: &UndecidedError{c}}
+		if m.o.Choose != nil {
+			if side, err = m.o.Choose(c); err != nil {
+				return 0, &stopError{err}
+			}
 		}
-		side, err := m.o.Choose(c)
-		if err != nil {
-			return 0, &stopError{err}
+		switch side {
+		case Ours, Theirs:
+			return side, nil
+		case 0:
+			undecided = append(undecided, c)
+			return Ours, nil // so that every other one is found too
 		}
-		if side != Ours && side != Theirs {
-			return 0, &stopError{invalid("the answer to a conflict is neither side")}
-		}
-		return side, nil
+		return 0, &stopError{invalid("the answer to a conflict is neither side")}
 	})
 	if err != nil {
 		return p, err
+	}
+	if len(undecided) > 0 {
+		return p, &vault.Error{Kind: vault.KindConflict, Err: &UndecidedError{undecided}}
 	}
 	return m.next(p, ours, theirs, c, changed)
 }

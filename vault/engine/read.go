@@ -149,7 +149,7 @@ func inParallel(ctx context.Context, n int, f func(int) error) error {
 // wrongGeneration says why a record does not open although it may be genuine.
 func wrongGeneration(r *record.Record, current uint32) error {
 	if r.Gen < current {
-		return tampered(fmt.Sprintf("was written under retired key %d by %s on %s; the key is %d", r.Gen, r.By, r.At.Format("2006-01-02"), current))
+		return &vault.Error{Kind: vault.KindTampered, Err: &RetiredError{Gen: r.Gen, Current: current, Version: r.Version, By: r.By, At: r.At}}
 	}
 	return tampered(fmt.Sprintf("was written under key %d, which is not there; the key is %d", r.Gen, current))
 }

@@ -127,7 +127,7 @@ func (e *Engine) walk(ctx context.Context, env vault.Env, heads iter.Seq2[Record
 		}
 		f := found{path: path, entry: sealed[path]}
 		if !f.entry.Deleted {
-			f.err = e.locate(removed(f.entry), env, path)
+			f.err = e.locate(behindSeal(f.entry, 0), env, path)
 		}
 		if !yield(f) {
 			return nil

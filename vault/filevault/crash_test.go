@@ -50,7 +50,7 @@ func TestMain(m *testing.M) {
 			v, err := filevault.Open(context.Background(), o.options())
 			if err == nil {
 				var text []byte
-				text, err = v.Textconv(context.Background(), os.Args[1], false)
+				text, err = v.Textconv(context.Background(), os.Args[1], nil)
 				os.Stdout.Write(text)
 			}
 			if err != nil {

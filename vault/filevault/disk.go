@@ -67,7 +67,7 @@ func (d *disk) do(s step, f func() error) error {
 	}
 }
 
-func newDisk(dir string) (*disk, error) {
+func newDisk(dir, place string) (*disk, error) {
 	if dir == "" {
 		return nil, &vault.Error{Kind: vault.KindInvalid, Op: "opening vault", Detail: "the vault's folder is not named"}
 	}
@@ -75,12 +75,24 @@ func newDisk(dir string) (*disk, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening vault: %w", err)
 	}
-	// In a project the vault is .envrun/vault, and that is how people know it.
+	// In a project the vault is .envrun/vault, and that is how people know it;
+	// but not that of another project, which has a file of the same name.
 	shown := filepath.ToSlash(dir)
-	if parent, base := filepath.Split(abs); filepath.Base(parent) == ".envrun" {
+	parent, base := filepath.Split(abs)
+	switch rel, err := filepath.Rel(place, abs); {
+	case place != "" && err == nil && filepath.IsLocal(rel):
+		shown = filepath.ToSlash(rel)
+	case filepath.Base(parent) != ".envrun":
+	case place == "" || sameFolder(filepath.Dir(filepath.Clean(parent)), place):
 		shown = ".envrun/" + base
 	}
 	return &disk{dir: abs, shown: shown}, nil
+}
+
+func sameFolder(a, b string) bool {
+	ai, aerr := os.Stat(a)
+	bi, berr := os.Stat(b)
+	return aerr == nil && berr == nil && os.SameFile(ai, bi)
 }
 
 // file is what messages call a name.

@@ -51,6 +51,12 @@ func private(fi fs.FileInfo) string {
 	return ""
 }
 
+// hasOtherNames reports whether a file stands in more than one folder.
+func hasOtherNames(fi fs.FileInfo) bool {
+	st, ok := fi.Sys().(*syscall.Stat_t)
+	return ok && st.Nlink > 1
+}
+
 func platformKind(err error) (vault.Kind, bool) {
 	switch {
 	case errors.Is(err, syscall.EDQUOT):

@@ -16,6 +16,9 @@ import (
 func foreign(fs.FileInfo) string { return "" }
 func private(fs.FileInfo) string { return "" }
 
+// A FileInfo does not say it here; making a hard link takes rights to both folders.
+func hasOtherNames(fs.FileInfo) bool { return false }
+
 func platformKind(err error) (vault.Kind, bool) {
 	switch {
 	case errors.Is(err, windows.ERROR_DISK_FULL), errors.Is(err, windows.ERROR_HANDLE_DISK_FULL):

@@ -14,7 +14,7 @@ func SetStep(v *Vault, f func(Step) error) { v.store.d.step = f }
 
 // InitStep is Init with such an f.
 func InitStep(ctx context.Context, o InitOptions, f func(Step) error) (*Vault, error) {
-	d, err := newDisk(o.Dir)
+	d, err := newDisk(o.Dir, o.Place)
 	if err != nil {
 		return nil, err
 	}

@@ -84,8 +84,9 @@ type seenVersion struct {
 	deleted bool
 }
 
-// committed is what git knows of the secrets of an environment: each version that
-// was ever committed on the way to HEAD. Where there is no git, nothing.
+// committed is what git has of the secrets of an environment: each version that
+// was ever committed on the way to HEAD, as it says of itself. Where there is no
+// git, nothing.
 func (v *Vault) committed(ctx context.Context, env vault.Env) (map[vault.Path][]seenVersion, error) {
 	past := map[vault.Path][]seenVersion{}
 	r, err := v.store.history.repo(ctx)
@@ -94,6 +95,9 @@ func (v *Vault) committed(ctx context.Context, env vault.Env) (map[vault.Path][]
 	}
 	if err != nil {
 		return nil, err
+	}
+	if r.shallow {
+		v.options.Notice("this clone is shallow: of former versions, which whoever leaves could read, the list has only what is here")
 	}
 	base := r.prefix + envDir(env) + "/" + secretsDir + "/"
 	err = v.store.history.everyBlob(ctx, base, secretSuffix, record.MaxRecordSize, func(name string, raw []byte) {
@@ -115,7 +119,7 @@ func (v *Vault) committed(ctx context.Context, env vault.Env) (map[vault.Path][]
 func (h *history) everyBlob(ctx context.Context, base, suffix string, max int64, found func(name string, raw []byte)) error {
 	var in strings.Builder
 	var names []string
-	err := h.run(ctx, "", func(r *bufio.Reader) error {
+	err := h.runFor(ctx, walkTimeout, "", func(r *bufio.Reader) error {
 		for {
 			line, err := r.ReadString('\n')
 			if err == io.EOF {
@@ -154,6 +158,10 @@ func (h *history) everyBlob(ctx context.Context, base, suffix string, max int64,
 	}, "cat-file", "--batch")
 }
 
+// walkTimeout bounds a walk through all of a history, which may be one of a
+// million commits. It is no reason not to remove somebody.
+const walkTimeout = 10 * time.Minute
+
 // noCommits passes over what git says of a repository that has no commit yet.
 func (h *history) noCommits(err error) error {
 	if ge, ok := err.(*gitError); ok && (strings.Contains(ge.said, "bad revision 'HEAD'") || strings.Contains(ge.said, "ambiguous argument 'HEAD'")) {
@@ -165,6 +173,7 @@ func (h *history) noCommits(err error) error {
 // readable are the versions that somebody could read who held a key from since
 // on: those written after that, and the one that stood there then.
 func readable(versions []seenVersion, since time.Time) []uint64 {
+	versions = slices.Clone(versions)
 	slices.SortFunc(versions, func(a, b seenVersion) int { return cmp.Compare(a.version, b.version) })
 	var out []uint64
 	for i, s := range versions {
@@ -187,10 +196,10 @@ func (v *Vault) listExposed(t *tx, gone []leaver, gen uint32, now []record.Seale
 	for _, l := range gone {
 		x := &record.Exposed{Vault: v.id, Env: t.env, Member: l.Member, Gen: gen, Since: l.Since, By: v.options.Member, At: at}
 		paths := map[vault.Path][]uint64{}
-		for p, versions := range past {
-			paths[p] = readable(versions, l.Since)
-		}
 		for _, e := range now {
+			// Versions only grow, so what says that it is a later one than the
+			// genuine one here is somebody's invention, that would remind for ever.
+			paths[e.Path] = slices.DeleteFunc(readable(past[e.Path], l.Since), func(v uint64) bool { return v > e.Version })
 			if !e.Deleted {
 				paths[e.Path] = append(paths[e.Path], e.Version)
 			}

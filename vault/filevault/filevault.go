@@ -44,6 +44,12 @@ type Options struct {
 	Dir      string // the vault's folder: PROJECT/.envrun/vault
 	StateDir string // where this machine keeps its pins; made if missing
 
+	// Place is what the vault is used for on this machine: the folder of the
+	// project. A machine that knows a vault there refuses another one in its
+	// stead, which its pins alone could not tell from one that is new. Empty for
+	// no such check.
+	Place string
+
 	// Identity returns the identity to open keys with. It is called once, when
 	// the first key is needed; nil where there is none.
 	Identity func(ctx context.Context) (*agekey.Identity, error)
@@ -126,7 +132,7 @@ const manifestFile = "vault.toml"
 // Open opens the vault in o.Dir. It reads vault.toml and nothing else:
 // KindNoVault if there is none, KindVersion if it is of a newer format.
 func Open(ctx context.Context, o Options) (*Vault, error) {
-	d, err := newDisk(o.Dir)
+	d, err := newDisk(o.Dir, o.Place)
 	if err != nil {
 		return nil, err
 	}

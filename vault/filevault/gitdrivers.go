@@ -130,7 +130,7 @@ func (v *Vault) DriverMerge(ctx context.Context, base, ours, theirs, path string
 	if err == nil {
 		return true, nil
 	}
-	return false, errors.Join(err, v.store.history.mark(ctx, base, ours, theirs))
+	return false, errors.Join(err, Mark(ctx, filepath.Dir(v.store.d.dir), base, ours, theirs))
 }
 
 func (v *Vault) driverMerge(ctx context.Context, base, ours, theirs, path string) ([]byte, error) {
@@ -167,12 +167,66 @@ func (v *Vault) driverMerge(ctx context.Context, base, ours, theirs, path string
 	if len(raw[0]) == 0 {
 		raw[0] = nil // git has no base, and an empty file says so
 	}
-	one, _, err := v.MergeBytes(ctx, env, engine.MergeInput{Path: p, Base: raw[0], Ours: raw[1], Theirs: raw[2], PastOurs: past, PastTheirs: others, Shallow: repo.shallow}, engine.MergeOptions{})
+	one, merged, err := v.MergeBytes(ctx, env, engine.MergeInput{Path: p, Base: raw[0], Ours: raw[1], Theirs: raw[2], PastOurs: past, PastTheirs: others, Shallow: repo.shallow}, engine.MergeOptions{})
+	if err == nil && merged.SetBack > 0 {
+		// Where it is a revert, Merge will know.
+		err = &vault.Error{Kind: vault.KindConflict, Env: env, Path: p, File: v.store.d.file(name),
+			Detail: fmt.Sprintf("one side went back to version %d: somebody took a change back", merged.SetBack)}
+	}
 	return one, err
 }
 
-// mark has git put its marks into ours.
-func (h *history) mark(ctx context.Context, base, ours, theirs string) error {
+// Find is the folder of the vault that a file belongs to which git hands out:
+// under its own name below dir, the top of the work tree, or under another
+// name, somewhere. Then it is the vault of the id that the file names, at its
+// usual place or wherever git has one. KindNoVault if there is none.
+func Find(ctx context.Context, dir, file string) (string, error) {
+	none := &vault.Error{Kind: vault.KindNoVault, Detail: "there is no vault here that it is of"}
+	if rel := filepath.Clean(file); filepath.IsLocal(rel) {
+		for at := filepath.Dir(rel); ; at = filepath.Dir(at) {
+			if _, err := os.Lstat(filepath.Join(dir, at, manifestFile)); err == nil {
+				return filepath.Join(dir, at), nil
+			}
+			if at == "." {
+				break
+			}
+		}
+	}
+	raw, err := readAny(file, record.MaxRecordSize)
+	if err != nil {
+		return "", none
+	}
+	r, err := record.ParseRecord(raw)
+	if err != nil {
+		return "", none
+	}
+	is := func(at string) bool {
+		d, err := newDisk(at, "")
+		if err != nil {
+			return false
+		}
+		m, err := readManifest(d)
+		return err == nil && m.Vault == r.Vault
+	}
+	if at := filepath.Join(dir, ".envrun", "vault"); is(at) {
+		return at, nil
+	}
+	h := newHistory(&disk{dir: dir})
+	out, err := h.output(ctx, 1<<20, "", "ls-files", "-z", "--", ":(glob)**/"+manifestFile)
+	if err != nil {
+		return "", none
+	}
+	for name := range strings.SplitSeq(string(out), "\x00") {
+		if at := filepath.Join(dir, filepath.FromSlash(filepath.Dir(name))); name != "" && is(at) {
+			return at, nil
+		}
+	}
+	return "", none
+}
+
+// Mark has git put its marks into ours, as it does where there is no driver: for
+// a driver that has no vault to merge in. dir is a folder to run git in.
+func Mark(ctx context.Context, dir, base, ours, theirs string) error {
 	files := []string{ours, base, theirs}
 	for i := range files {
 		abs, err := filepath.Abs(files[i])
@@ -185,6 +239,7 @@ func (h *history) mark(ctx context.Context, base, ours, theirs string) error {
 	if err != nil {
 		return err
 	}
+	h := newHistory(&disk{dir: dir})
 	// Its exit status is the number of conflicts, so it is what it did that tells.
 	_, gitErr := h.output(ctx, 1<<10, "", append([]string{"merge-file", "-q", "-L", "ours", "-L", "base", "-L", "theirs", "--"}, files...)...)
 	after, err := readAny(ours, record.MaxSealSize)
@@ -210,11 +265,38 @@ func readAny(name string, max int64) ([]byte, error) {
 
 // Textconv is what "git diff" shows of a secret's file: who, when and which
 // fields, with a short keyed print of each value in its place, so that a
-// changed one can be told. With reveal the values themselves, quoted. Where
-// the key is not there to be had, or the file is not genuine, it says so in a
-// line and shows the names; a file that is no secret's is named and not
-// repeated. It only fails to read.
-func (v *Vault) Textconv(ctx context.Context, file string, reveal bool) ([]byte, error) {
+// changed one can be told; of an environment that reveal says yes to, the
+// values themselves, quoted. reveal may be nil. Where the key is not there to be
+// had, or the file is not genuine, it says so in a line and shows the names; a
+// file that is no secret's is named and not repeated. It only fails to read.
+func (v *Vault) Textconv(ctx context.Context, file string, reveal func(vault.Env) bool) ([]byte, error) {
+	return textconv(file, func(b *bytes.Buffer, info vault.Info, raw []byte) error {
+		s, key, err := v.OpenFile(ctx, info.Env, info.Path, raw)
+		if ctx.Err() != nil || err != nil {
+			return err
+		}
+		inClear := reveal != nil && reveal(info.Env)
+		for _, f := range s.Values {
+			if inClear {
+				fmt.Fprintf(b, "%s since %d %q\n", f.Name, f.Since, f.Value.Reveal())
+			} else {
+				fmt.Fprintf(b, "%s since %d %s\n", f.Name, f.Since, key.Key.ValuePrint(v.id, info.Env, info.Path, f.Name, f.Value))
+			}
+			f.Value.Wipe()
+		}
+		return nil
+	})
+}
+
+// TextconvNames is Textconv where there is no vault to open the secret in, for
+// the reason that it is given.
+func TextconvNames(file string, why error) ([]byte, error) {
+	return textconv(file, func(*bytes.Buffer, vault.Info, []byte) error { return why })
+}
+
+// textconv shows a secret's file; fields adds its fields with what stands for
+// their values, or says why it cannot, having added nothing.
+func textconv(file string, fields func(*bytes.Buffer, vault.Info, []byte) error) ([]byte, error) {
 	raw, err := readAny(file, record.MaxRecordSize)
 	if err != nil {
 		return nil, err
@@ -238,24 +320,11 @@ func (v *Vault) Textconv(ctx context.Context, file string, reveal bool) ([]byte,
 	if info.Deleted {
 		b.WriteString("deleted\n")
 	}
-	s, key, err := v.OpenFile(ctx, info.Env, info.Path, raw)
-	switch {
-	case ctx.Err() != nil:
-		return nil, ctx.Err()
-	case err != nil:
+	if err := fields(&b, info, raw); err != nil {
 		for _, f := range info.Fields {
 			fmt.Fprintf(&b, "%s since %d\n", f.Name, f.Since)
 		}
 		fmt.Fprintf(&b, "# not opened: %s\n", reason(err))
-		return b.Bytes(), nil
-	}
-	for _, f := range s.Values {
-		if reveal {
-			fmt.Fprintf(&b, "%s since %d %q\n", f.Name, f.Since, f.Value.Reveal())
-		} else {
-			fmt.Fprintf(&b, "%s since %d %s\n", f.Name, f.Since, key.Key.ValuePrint(v.id, info.Env, info.Path, f.Name, f.Value))
-		}
-		f.Value.Wipe()
 	}
 	return b.Bytes(), nil
 }
@@ -263,10 +332,14 @@ func (v *Vault) Textconv(ctx context.Context, file string, reveal bool) ([]byte,
 // reason is what is wrong without the place, which a diff shows in its own head.
 func reason(err error) string {
 	if ve, ok := errors.AsType[*vault.Error](err); ok {
-		if ve.Detail != "" {
+		switch {
+		case ve.Detail != "":
 			return ve.Detail
+		case ve.Err == nil:
+			return ve.Kind.String()
 		}
-		return ve.Kind.String()
+		err = ve.Err
 	}
-	return "it cannot be"
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return printable(line)
 }

@@ -112,7 +112,7 @@ func TestDriver(t *testing.T) {
 	f.branches(func() { f.write(change("m", "A=ours")) }, func() { f.write(change("m", "B=theirs")) })
 	git(t, f.dir, "merge", "-q", "-m", "merge", "theirs")
 	f.good("m: A=ours B=theirs")
-	// What a thief put back comes back by no driver either.
+	// What a thief put back comes back by no driver, nor by Merge.
 	f, _ = installed(t)
 	f.write(change("m", "A=1"))
 	commit(t, f.dir, "1")
@@ -125,8 +125,16 @@ func TestDriver(t *testing.T) {
 	git(t, f.dir, "checkout", "-q", "main")
 	f.write(change("m", "B=ours"))
 	commit(t, f.dir, "ours")
-	git(t, f.dir, "merge", "-q", "-m", "merge", "theirs")
-	f.good("m: A=2 B=ours")
+	f.conflict()
+	if r := f.merge(nobody, false); r.Envs[0].Records[0].SetBack != 2 {
+		t.Errorf("%s", say(r))
+	}
+	f.finish("m: A=2 B=ours")
+	// A revert of one's own is what it says, and not kept from anybody.
+	commit(t, f.dir, "sealed")
+	f.conflict("revert", "--no-edit", "HEAD~3")
+	f.merge(nobody, false)
+	f.finish("m: A=1 B=ours")
 	// Nor does the driver count on the rest of the merge: a rotation waits for a person.
 	f, _ = installed(t)
 	f.branches(func() { f.write(change("m", "A=late")) }, f.rotate)
@@ -163,7 +171,7 @@ func TestTextconv(t *testing.T) {
 	m := file(f.o, "envs/dev/secrets/m.sec")
 	show := func(o filevault.Options, name string, reveal bool) string {
 		t.Helper()
-		text, err := open(t, o).Textconv(t.Context(), name, reveal)
+		text, err := open(t, o).Textconv(t.Context(), name, func(env vault.Env) bool { return reveal && env == "dev" })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -202,7 +210,7 @@ func TestTextconv(t *testing.T) {
 			t.Error(got)
 		}
 	}
-	if _, err := v.Textconv(context.Background(), filepath.Join(t.TempDir(), "none"), false); err == nil {
+	if _, err := v.Textconv(context.Background(), filepath.Join(t.TempDir(), "none"), nil); err == nil {
 		t.Error("a file that is not there")
 	}
 }

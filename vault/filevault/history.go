@@ -103,7 +103,11 @@ func (h *history) output(ctx context.Context, max int64, stdin string, args ...s
 
 // run runs git and has read read what it prints.
 func (h *history) run(ctx context.Context, stdin string, read func(*bufio.Reader) error, args ...string) error {
-	ctx, cancel := context.WithTimeout(ctx, gitTimeout)
+	return h.runFor(ctx, gitTimeout, stdin, read, args...)
+}
+
+func (h *history) runFor(ctx context.Context, timeout time.Duration, stdin string, read func(*bufio.Reader) error, args ...string) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	cmd := h.git(ctx, args...)
 	cmd.Stdin = strings.NewReader(stdin)

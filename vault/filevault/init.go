@@ -58,7 +58,7 @@ const newVaultPrefix = tempPrefix + "vault-"
 // beside its place and renamed into it: it is there whole or not at all. What
 // is there already is never touched: KindExists.
 func Init(ctx context.Context, o InitOptions) (*Vault, error) {
-	d, err := newDisk(o.Dir)
+	d, err := newDisk(o.Dir, o.Place)
 	if err != nil {
 		return nil, err
 	}

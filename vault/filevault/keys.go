@@ -373,7 +373,7 @@ func inFile(err error, file string) error {
 
 // replaced is what a machine says that knows another key.
 func replaced(env vault.Env, o openKey, file string) error {
-	return &vault.Error{Kind: vault.KindTampered, Env: env, File: file, Err: &ReplacedError{env, o.fingerprint.String()}}
+	return &vault.Error{Kind: vault.KindTampered, Env: env, File: file, Err: &ReplacedError{Env: env, Fingerprint: o.fingerprint.String()}}
 }
 
 // ReplacedError is the cause of a KindTampered for a key in the place of one
@@ -382,9 +382,16 @@ func replaced(env vault.Env, o openKey, file string) error {
 type ReplacedError struct {
 	Env         vault.Env
 	Fingerprint string // of the key that is there now
+
+	// Known is the vault that this machine knows in this place (Options.Place),
+	// if Vault is another one that was put there; else both are empty.
+	Known, Vault string
 }
 
 func (e *ReplacedError) Error() string {
+	if e.Known != "" {
+		return fmt.Sprintf("another vault is in the place of vault %s, which this machine knows here: this is %s, and its %s key is %s", e.Known, e.Vault, e.Env, e.Fingerprint)
+	}
 	return fmt.Sprintf("the %s key was replaced by someone who did not hold the old one; this one is %s", e.Env, e.Fingerprint)
 }
 
@@ -452,6 +459,26 @@ func (k *keyring) trust(ctx context.Context, env vault.Env, o openKey, from file
 		return nil, err
 	}
 	p, known := all[env]
+	if !p.usedAt(k.o.Place) {
+		if other := k.pins.other(env, k.o.Place); other != "" {
+			return nil, &vault.Error{Kind: vault.KindTampered, Env: env, File: file, Err: &ReplacedError{Env: env, Vault: k.vault, Fingerprint: o.fingerprint.String(), Known: other}}
+		}
+	}
+	now, err := k.follow(ctx, env, o, file, p, known, from)
+	if err != nil || now.usedAt(k.o.Place) {
+		return now, err
+	}
+	used, err := k.pins.update(ctx, k.o.LockWait, env, func(q *pin) { q.use(k.o.Place) })
+	if err != nil {
+		// The key is trusted all the same.
+		k.o.Notice(fmt.Sprintf("that %s has this vault could not be noted: %v", k.o.Place, err))
+		return now, nil
+	}
+	return used, nil
+}
+
+// follow gets from what this machine knows of env to o, or refuses it.
+func (k *keyring) follow(ctx context.Context, env vault.Env, o openKey, file string, p pin, known bool, from files) (*pin, error) {
 	switch {
 	case !known:
 		return k.contact(ctx, env, o, file, nil)
@@ -518,7 +545,10 @@ func (k *keyring) contact(ctx context.Context, env vault.Env, o openKey, file st
 		}
 		return nil, &vault.Error{Kind: vault.KindDenied, Env: env, File: file, Err: err}
 	}
-	return k.pins.update(ctx, k.o.LockWait, env, func(q *pin) { q.learn(o) })
+	return k.pins.update(ctx, k.o.LockWait, env, func(q *pin) {
+		q.learn(o)
+		q.use(k.o.Place)
+	})
 }
 
 // older: an old commit is checked out, as people do, or put in the way, as an
@@ -746,7 +776,8 @@ func (k *keyring) adopt(ctx context.Context, env vault.Env) error {
 		return err
 	}
 	_, err = k.pins.update(ctx, k.o.LockWait, env, func(q *pin) {
-		*q = pin{}
+		*q = pin{places: q.places}
+		q.use(k.o.Place)
 		q.learn(o)
 		q.seal = 1
 	})

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -274,6 +275,100 @@ func TestReplacedKey(t *testing.T) {
 			t.Errorf("%s after %d contacts", got, len(m.contacts))
 		}
 	}
+}
+
+// TestPlaces: another vault in the place of one that this machine knows, with an
+// id of its own, is not a vault that is merely new to it.
+func TestPlaces(t *testing.T) {
+	id := identity(t)
+	first := as(t, filepath.Join(t.TempDir(), ".envrun", "vault"), "alice@laptop", id)
+	first.Place = filepath.Dir(filepath.Dir(first.Dir))
+	a, err := filevault.Init(t.Context(), filevault.InitOptions{Options: first, Envs: []vault.Env{"dev"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	set(t, a, "dev", "a", "A=1")
+	// Another vault: unknown to alice's machine, though her recipient is in it.
+	theirs := as(t, filepath.Join(t.TempDir(), ".envrun", "vault"), "mallory", identity(t))
+	theirs.Place = filepath.Dir(filepath.Dir(theirs.Dir))
+	b, err := filevault.Init(t.Context(), filevault.InitOptions{Options: theirs, Envs: []vault.Env{"dev", "prod"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, env := range []vault.Env{"dev", "prod"} {
+		if err := b.AddGrant(t.Context(), env, grant(t, "alice@laptop", id)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set(t, b, "dev", "a", "A=2")
+
+	asked := 0
+	second := first
+	second.Dir = theirs.Dir
+	second.FirstContact = func(context.Context, filevault.Contact) error { asked++; return nil }
+	refused := func(what string) {
+		t.Helper()
+		_, err := open(t, second).Get(t.Context(), "dev", "a")
+		wantError(t, err, vault.KindTampered, "", "another vault is in the place of vault "+a.ID(), b.ID())
+		if r, ok := errors.AsType[*filevault.ReplacedError](err); !ok || r.Known != a.ID() || r.Vault != b.ID() || r.Env != "dev" {
+			t.Errorf("%s: %+v", what, r)
+		}
+		_, err = open(t, second).Apply(t.Context(), "dev", []vault.Change{change("a", "A=mine")})
+		wantKind(t, err, vault.KindTampered)
+	}
+	refused("a vault that is new")
+	if asked != 0 {
+		t.Error("a person was asked about it")
+	}
+	// The file is named so that it is not taken for the one of this project.
+	if _, err := open(t, second).Get(t.Context(), "dev", "a"); !strings.Contains(err.Error(), filepath.ToSlash(theirs.Dir)) {
+		t.Errorf("%v does not name %s", err, theirs.Dir)
+	}
+	// An environment that the machine has not seen here is a first contact.
+	set(t, open(t, second), "prod", "a", "A=1")
+	if asked != 1 {
+		t.Errorf("asked %d times", asked)
+	}
+
+	// Known from a place of its own, it is no better here.
+	own := second
+	own.Place = theirs.Place
+	if got := get(t, open(t, own), "dev", "a"); got != "A=2" {
+		t.Error(got)
+	}
+	refused("a vault that is known elsewhere")
+
+	// A second clone of the first is nobody's business, and the machine learns it.
+	clone := first
+	clone.Place = t.TempDir()
+	if got := get(t, open(t, clone), "dev", "a"); got != "A=1" {
+		t.Error(got)
+	}
+	second.Place = clone.Place
+	refused("in the second clone")
+
+	// Who has compared the fingerprint may say so; then both are right there.
+	s, err := b.Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	second.Place = first.Place
+	if err := open(t, second).Trust(t.Context(), "dev", s.Envs[0].Fingerprint); err != nil {
+		t.Fatal(err)
+	}
+	for o, want := range map[*filevault.Options]string{&second: "A=2", &first: "A=1"} {
+		if got := get(t, open(t, *o), "dev", "a"); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+
+	// Places are bounded, and odd names are kept as they are.
+	for i := range 110 {
+		clone.Place = fmt.Sprintf("/tmp/\"a\", ]\n\xff%d", i)
+		get(t, open(t, clone), "dev", "a")
+	}
+	second.Place = clone.Place
+	refused("in the last of many clones")
 }
 
 // TestForgedGrants: files that somebody without the key can make.
@@ -551,6 +646,7 @@ func TestPins(t *testing.T) {
 		"key that is not known": "format = 1\n[env.\"dev\"]\ngen = 1\nevil = true\n",
 		"not complete":          "format = 1\n[env.\"dev\"]\ngen = 1\n[env.\"prod\"]\n",
 		"cut off":               "format = 1\n[env.\"dev\"]\ngen = 1\n",
+		"is cut off":            "",
 		"twice":                 "format = 1\n[env.\"dev\"]\ngen = 1\ngen = 2\n",
 	} {
 		write(t, pins[0], []byte(text))

@@ -104,7 +104,20 @@ func (v *view) openLock(top *os.Root) (*os.File, error) {
 		return nil, v.d.fail("locking", lockName, err)
 	}
 	f, err := top.OpenFile(lockName, os.O_RDWR|os.O_CREATE, filePerm)
-	return f, v.d.fail("locking", lockName, err)
+	if err != nil {
+		return nil, v.d.fail("locking", lockName, err)
+	}
+	// It is the one file that is written in place. Not if that is one of
+	// somebody's who means it to be lost.
+	if fi, err = f.Stat(); err != nil {
+		f.Close()
+		return nil, v.d.fail("locking", lockName, err)
+	}
+	if hasOtherNames(fi) {
+		f.Close()
+		return nil, v.d.refuse(lockName, "is also the name of another file (a hard link), which is not written to")
+	}
+	return f, nil
 }
 
 // stillThere reports whether the lock that is held is the one that others would

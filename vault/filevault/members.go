@@ -471,6 +471,9 @@ func (v *Vault) stay(env vault.Env, now []engine.GrantState, remove []string, ou
 		since, until := terms(g)
 		switch {
 		case leaves[g.Member]:
+			if since.IsZero() { // the grant is damaged or gone: they may have held a key from the beginning
+				since = time.Unix(0, 0).UTC()
+			}
 			if g.Err == nil || g.Listed {
 				gone = append(gone, leaver{g.Member, since})
 			}

@@ -1,6 +1,7 @@
 package filevault_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdh"
 	"crypto/rand"
@@ -282,14 +283,19 @@ func tagRecipient(t testing.TB) string {
 	return r.String()
 }
 
-// a0 is the recipient of whoever opens o.
-func a0(t testing.TB, o filevault.Options) string {
+func mustIdentity(t testing.TB, o filevault.Options) *agekey.Identity {
 	t.Helper()
 	id, err := o.Identity(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return id.Recipient()
+	return id
+}
+
+// a0 is the recipient of whoever opens o.
+func a0(t testing.TB, o filevault.Options) string {
+	t.Helper()
+	return mustIdentity(t, o).Recipient()
 }
 
 // TestLeave: who was removed has no key of what is written from then on, is on
@@ -334,6 +340,13 @@ func TestLeave(t *testing.T) {
 		t.Fatal(err)
 	}
 	commit(t, dir, "four")
+	// Somebody who can push writes a version that nobody wrote, and takes it back.
+	stays := file(alice, "envs/dev/secrets/stays.sec")
+	genuine := read(t, stays)
+	write(t, stays, bytes.Replace(genuine, []byte("\nversion 1\n"), []byte("\nversion 999\nprev 1 00000000000000000000000000000000\n"), 1))
+	commit(t, dir, "forged")
+	write(t, stays, genuine)
+	commit(t, dir, "undone")
 	set(t, a, "dev", "new", "A=1") // not committed
 	later(time.Hour)
 
@@ -449,6 +462,7 @@ func TestRotateKeepsLimits(t *testing.T) {
 func TestRotateRefusesLockingOut(t *testing.T) {
 	_, alice := project(t, "dev")
 	a := open(t, alice)
+	set(t, a, "dev", "a", "A=1")
 	_, id := newcomer(t, alice, "bob@desktop")
 	if err := a.AddMember(t.Context(), "dev", filevault.NewMember{Member: "bob@desktop", Recipient: id.Recipient()}); err != nil {
 		t.Fatal(err)
@@ -460,6 +474,16 @@ func TestRotateRefusesLockingOut(t *testing.T) {
 	}
 	_, err := open(t, alice).RotateKey(t.Context(), "dev", filevault.RotateOptions{})
 	wantError(t, err, vault.KindTampered, ".envrun/vault/envs/dev/keys/0001/bob@desktop.grant", "missing")
+	write(t, name, raw)
+	if err := os.Remove(name); err != nil {
+		t.Fatal(err)
+	}
+	// But taking away whose grant is gone already is what somebody would do then.
+	elsewhere := as(t, filepath.Join(t.TempDir(), ".envrun", "vault"), "alice@laptop", mustIdentity(t, alice))
+	copyTree(t, elsewhere.Dir, alice.Dir)
+	if r, err := open(t, trusting(elsewhere)).RemoveMembers(t.Context(), "dev", []string{"bob@desktop"}, filevault.RotateOptions{}); err != nil || len(r.Exposed) != 1 {
+		t.Errorf("%+v, %v", r, err)
+	}
 	write(t, name, raw)
 	forged := strings.ReplaceAll(string(raw), "bob@desktop", "thief")
 	write(t, file(alice, "envs/dev/keys/0001/thief.grant"), []byte(forged))

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -51,13 +52,19 @@ func (r MergeReport) Done() bool {
 type TwoKeysError struct {
 	Env          vault.Env
 	Gen          uint32
+	Dir          string // the environment's folder
 	Ours, Theirs KeySide
 }
 
-// KeySide is a key as its gen file describes it: a claim.
+// KeySide is a key as its gen file describes it, and what its side did besides:
+// all of it a claim.
 type KeySide struct {
 	Fingerprint, By, Why string
 	At                   time.Time
+
+	Commit  string       // where git has this side: "HEAD", "MERGE_HEAD"; empty if nowhere
+	Changed []vault.Path // the secrets that it changed and the other has not alike; deleted ones too
+	Members []string     // who holds this key and not the other
 }
 
 func (e *TwoKeysError) Error() string {
@@ -70,6 +77,23 @@ func (k KeySide) String() string {
 		return "not readable"
 	}
 	return fmt.Sprintf("%s by %s on %s", k.Fingerprint, k.By, k.At.Format("2006-01-02"))
+}
+
+// RemovedEnvError is about an environment that one branch removed and the other
+// changed. Its whole folder is to be taken from the one that has it, or to go.
+type RemovedEnvError struct {
+	Env  vault.Env
+	Dir  string // the environment's folder
+	Kept string // where git has it: "HEAD", "MERGE_HEAD"; empty if that cannot be told
+}
+
+func (e *RemovedEnvError) Error() string {
+	return "one branch removed the environment and the other changed it: take its whole folder from one of them"
+}
+
+func (v *Vault) removedEnv(env vault.Env) error {
+	dir := v.store.d.file(envDir(env))
+	return &vault.Error{Kind: vault.KindUnmerged, Env: env, File: dir, Err: &RemovedEnvError{Env: env, Dir: dir}}
 }
 
 // Merge resolves what git could not: it goes by the three sides that git keeps
@@ -147,12 +171,19 @@ func (v *Vault) Merge(ctx context.Context, o engine.MergeOptions) (MergeReport, 
 		w := work[env]
 		done := MergedEnv{Env: env, Err: w.err}
 		if w.err == nil && !slices.Contains(envs, env) {
-			done.Err = &vault.Error{Kind: vault.KindUnmerged, Env: env, File: v.store.d.file(envDir(env)), Detail: "one branch removed the environment and the other changed it: take its whole folder from one of them"}
+			done.Err = v.removedEnv(env)
 		}
 		if done.Err == nil {
-			if done.MergeResult, done.Err = v.mergeEnv(ctx, repo, w, o); ctx.Err() != nil {
-				return report, ctx.Err()
-			}
+			done.MergeResult, done.Err = v.mergeEnv(ctx, repo, w, o)
+		}
+		if ctx.Err() != nil {
+			return report, ctx.Err()
+		}
+		if keys, ok := errors.AsType[*TwoKeysError](done.Err); ok {
+			v.compareSides(ctx, repo, keys)
+		}
+		if gone, ok := errors.AsType[*RemovedEnvError](done.Err); ok {
+			v.whoHas(ctx, repo, gone)
 		}
 		report.Envs = append(report.Envs, done)
 		if done.Err == nil {
@@ -212,7 +243,7 @@ func (w *envMerge) add(v *Vault, f unmergedFile, name string, report *MergeRepor
 	}
 	if name == engine.SealBlob {
 		if f.raw[1] == nil || f.raw[2] == nil {
-			w.fail(v.leave(f, "one branch removed the environment and the other changed it: take its whole folder from one of them"))
+			w.fail(v.removedEnv(w.env))
 			return
 		}
 		w.seal = &engine.SealInput{Ours: f.raw[1], Theirs: f.raw[2]}
@@ -222,7 +253,7 @@ func (w *envMerge) add(v *Vault, f unmergedFile, name string, report *MergeRepor
 		dir, last, _ := strings.Cut(rest, "/")
 		if gen, ok := parseGenDir(dir); ok && last == genFile {
 			w.err = &vault.Error{Kind: vault.KindUnmerged, Env: w.env, File: v.store.d.file(f.name),
-				Err: &TwoKeysError{Env: w.env, Gen: gen, Ours: keySide(f.raw[1]), Theirs: keySide(f.raw[2])}}
+				Err: &TwoKeysError{Env: w.env, Gen: gen, Dir: v.store.d.file(envDir(w.env)), Ours: keySide(f.raw[1]), Theirs: keySide(f.raw[2])}}
 			return
 		}
 		if member, ok := strings.CutSuffix(last, grantSuffix); ok {
@@ -245,7 +276,7 @@ func keySide(raw []byte) KeySide {
 	if err != nil {
 		return KeySide{}
 	}
-	return KeySide{g.Fingerprint, g.By, g.Why, g.At}
+	return KeySide{Fingerprint: g.Fingerprint, By: g.By, Why: g.Why, At: g.At}
 }
 
 // grantAdvice says what two grants for one member are.
@@ -265,6 +296,8 @@ func grantAdvice(member string, f unmergedFile) string {
 
 // mergeEnv merges one environment.
 func (v *Vault) mergeEnv(ctx context.Context, repo repo, w *envMerge, o engine.MergeOptions) (engine.MergeResult, error) {
+	// Only who works in this clone can have begun a revert.
+	undo := len(w.inputs) > 0 && v.store.history.has(ctx, "REVERT_HEAD")
 	for i := range w.inputs {
 		in := &w.inputs[i]
 		if in.Sealed {
@@ -274,7 +307,7 @@ func (v *Vault) mergeEnv(ctx context.Context, repo repo, w *envMerge, o engine.M
 		if in.PastOurs, in.PastTheirs, err = v.past(ctx, w.env, repo, in.Path); err != nil {
 			return engine.MergeResult{}, err
 		}
-		in.Shallow = repo.shallow
+		in.Shallow, in.Undo = repo.shallow, undo
 	}
 	slices.SortFunc(w.inputs, func(a, b engine.MergeInput) int { return strings.Compare(string(a.Path), string(b.Path)) })
 	old, err := v.NeedAdoption(ctx, w.env)

@@ -247,7 +247,7 @@ func TestMergeUndecided(t *testing.T) {
 		t.Fatalf("%v\n%s", err, say(r))
 	}
 	un, ok := errors.AsType[*engine.UndecidedError](r.Envs[0].Records[0].Err)
-	if !ok || un.Field != "A" || un.Path != "m" {
+	if !ok || len(un.Conflicts) != 1 || un.Conflicts[0].Field != "A" || un.Conflicts[0].Path != "m" {
 		t.Errorf("%s", say(r))
 	}
 	if got := f.unmerged(); !slices.Equal(got, []string{"secrets/m.sec"}) {

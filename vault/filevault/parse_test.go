@@ -54,6 +54,8 @@ func FuzzPins(f *testing.F) {
 	p := pin{gen: 3, fingerprint: key.Fingerprint("v_1", "dev", 3), chain: key.ChainKey(), seal: 41}
 	p.remember(1, key.Fingerprint("v_1", "dev", 1))
 	p.remember(2, key.Fingerprint("v_1", "dev", 2))
+	p.use("/home/alice/app")
+	p.use("C:\\a, \"b\" ]\n\xff")
 	f.Add(marshalPins(nil))
 	f.Add(marshalPins(map[vault.Env]pin{"dev": p, "a.b": {gen: 1, chain: key.ChainKey()}}))
 	f.Add([]byte("format = 1\n[env.\"dev\"]\ngen = 1\n"))

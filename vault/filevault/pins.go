@@ -27,7 +27,23 @@ type pin struct {
 	chain       seal.ChainKey
 	seal        uint64                      // the highest seq of a seal that was found right
 	former      map[uint32]seal.Fingerprint // the generations known before
+	places      []string                    // the projects that have it (Options.Place), the newest last
 }
+
+// maxPlaces bounds the projects that are remembered of one key; who makes a
+// work tree for each branch has many, and the oldest are gone by then.
+const maxPlaces = 100
+
+// use makes place one of those that have this key.
+func (p *pin) use(place string) {
+	if place == "" || slices.Contains(p.places, place) {
+		return
+	}
+	from := max(0, len(p.places)+1-maxPlaces)
+	p.places = append(slices.Clone(p.places[from:]), place)
+}
+
+func (p pin) usedAt(place string) bool { return place == "" || slices.Contains(p.places, place) }
 
 // learn makes o known: the current key, or a former one.
 func (p *pin) learn(o openKey) {
@@ -52,7 +68,7 @@ func (p *pin) remember(gen uint32, fp seal.Fingerprint) {
 
 func (p pin) equal(q pin) bool {
 	return p.gen == q.gen && p.fingerprint == q.fingerprint && p.seal == q.seal &&
-		bytes.Equal(p.chain.Reveal(), q.chain.Reveal()) && maps.Equal(p.former, q.former)
+		bytes.Equal(p.chain.Reveal(), q.chain.Reveal()) && maps.Equal(p.former, q.former) && slices.Equal(p.places, q.places)
 }
 
 // A pinStore is the file of pins of one vault: StateDir/pins/VAULT.toml, mode
@@ -139,7 +155,42 @@ func (s *pinStore) load() (map[vault.Env]pin, error) {
 		return nil, s.fail("reading", err)
 	}
 	pins, err := parsePins(raw)
-	return pins, s.fail("reading", err)
+	if err != nil {
+		return nil, &PinsError{File: s.file, Err: s.fail("reading", err)}
+	}
+	return pins, nil
+}
+
+// PinsError says that what this machine knows of a vault's keys cannot be read.
+// It is not taken for nothing: without the file every key is new, and the next
+// use of each a first contact.
+type PinsError struct {
+	File string
+	Err  error // a *vault.Error of KindMalformed or KindVersion
+}
+
+func (e *PinsError) Error() string { return e.Err.Error() }
+func (e *PinsError) Unwrap() error { return e.Err }
+
+// other is another vault that env of the project at place is known to have, ""
+// for none. It is asked at the first use of a vault in a place, and no more.
+func (s *pinStore) other(env vault.Env, place string) string {
+	list, err := os.ReadDir(filepath.Join(s.dir, "pins"))
+	if err != nil || place == "" {
+		return ""
+	}
+	for _, e := range list {
+		id, ok := strings.CutSuffix(e.Name(), ".toml")
+		if !ok || e.Name() == filepath.Base(s.file) {
+			continue
+		}
+		// What cannot be read says nothing here; it is refused where it is needed.
+		pins, err := newPinStore(s.dir, id).load()
+		if p, known := pins[env]; err == nil && known && p.usedAt(place) {
+			return id
+		}
+	}
+	return ""
 }
 
 func insecure(name string, fi fs.FileInfo, dir bool) error {
@@ -259,6 +310,7 @@ func writePrivate(name string, data []byte) error {
 //	chain = "…"
 //	seal = 41
 //	former = ["2 6b86b273ff34fce19d6b804eff5a3f57"]
+//	places = ["/home/alice/billing-api"]
 const pinsHead = "# What this machine knows of a vault's keys. Do not edit: a wrong line here trusts a wrong key.\nformat = 1\n"
 
 var pinEncoding = base64.RawStdEncoding.Strict()
@@ -270,18 +322,52 @@ func marshalPins(pins map[vault.Env]pin) []byte {
 		p := pins[env]
 		fmt.Fprintf(&b, "\n[env.%q]\ngen = %d\nfingerprint = %q\nchain = %q\nseal = %d\n",
 			string(env), p.gen, p.fingerprint.Hex(), pinEncoding.EncodeToString(p.chain.Reveal()), p.seal)
-		if len(p.former) > 0 {
-			b.WriteString("former = [")
-			for i, gen := range slices.Sorted(maps.Keys(p.former)) {
-				if i > 0 {
-					b.WriteString(", ")
-				}
-				fmt.Fprintf(&b, "\"%d %s\"", gen, p.former[gen].Hex())
-			}
-			b.WriteString("]\n")
+		former := make([]string, 0, len(p.former))
+		for _, gen := range slices.Sorted(maps.Keys(p.former)) {
+			former = append(former, fmt.Sprintf("%d %s", gen, p.former[gen].Hex()))
 		}
+		writeStrings(&b, "former", former)
+		writeStrings(&b, "places", p.places)
 	}
 	return b.Bytes()
+}
+
+// writeStrings writes a line with an array of strings, or none if it is empty.
+func writeStrings(b *bytes.Buffer, key string, list []string) {
+	for i, s := range list {
+		if i == 0 {
+			b.WriteString(key + " = [")
+		} else {
+			b.WriteString(", ")
+		}
+		b.WriteString(strconv.Quote(s))
+	}
+	if len(list) > 0 {
+		b.WriteString("]\n")
+	}
+}
+
+// readStrings reads what writeStrings writes behind the "=".
+func readStrings(value string) ([]string, bool) {
+	rest, ok := strings.CutPrefix(value, "[")
+	var list []string
+	for ok {
+		quoted, err := strconv.QuotedPrefix(rest)
+		if err != nil {
+			return nil, false
+		}
+		text, err := strconv.Unquote(quoted)
+		if err != nil {
+			return nil, false
+		}
+		list = append(list, text)
+		if rest = strings.TrimSpace(rest[len(quoted):]); rest == "]" {
+			return list, true
+		}
+		rest, ok = strings.CutPrefix(rest, ",")
+		rest = strings.TrimSpace(rest)
+	}
+	return nil, false
 }
 
 func parsePins(raw []byte) (map[vault.Env]pin, error) {
@@ -349,7 +435,7 @@ func parsePins(raw []byte) (map[vault.Env]pin, error) {
 			return bad("has a key that is not known, or a value that is not of its form")
 		}
 	}
-	if !complete() || len(raw) > 0 && !format {
+	if !complete() || !format { // an empty file is none that we write: a disk that was full, or a hand
 		return bad("is cut off")
 	}
 	if env != "" {
@@ -369,17 +455,13 @@ func (p *pin) set(key, value string) bool {
 		p.gen = uint32(n)
 		return err == nil && n > 0 && n == uint64(p.gen)
 	}
-	if key == "former" {
-		inner, open := strings.CutPrefix(value, "[")
-		inner, end := strings.CutSuffix(inner, "]")
-		if !open || !end {
-			return false
+	if key == "former" || key == "places" {
+		list, ok := readStrings(value)
+		if key == "places" {
+			p.places = list
+			return ok
 		}
-		for item := range strings.SplitSeq(inner, ",") {
-			text, err := strconv.Unquote(strings.TrimSpace(item))
-			if err != nil {
-				return false
-			}
+		for _, text := range list {
 			number, hex, _ := strings.Cut(text, " ")
 			gen, err := strconv.ParseUint(number, 10, 31)
 			if err != nil || gen == 0 {
@@ -391,7 +473,7 @@ func (p *pin) set(key, value string) bool {
 			}
 			p.remember(uint32(gen), fp)
 		}
-		return true
+		return ok
 	}
 	text, err := strconv.Unquote(value)
 	if err != nil {

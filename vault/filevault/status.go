@@ -2,6 +2,7 @@ package filevault
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"iter"
@@ -283,6 +284,31 @@ func (v *Vault) records(ctx context.Context, view *view, s *EnvStatus) error {
 	return v.exposures(view, s, present)
 }
 
+// ErrStray is the cause of a KindMalformed for what has no place in a vault.
+var ErrStray = errors.New("is no file of a vault, and is not read")
+
+// Strays lists what is in the vault's folder and no file of a vault, but for
+// the environments that are named: of those Verify says it.
+func (v *Vault) Strays(ctx context.Context, but ...vault.Env) ([]error, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	view, err := v.store.d.view()
+	if err != nil {
+		return nil, err
+	}
+	defer view.Close()
+	var strays []error
+	for _, err := range view.strays("") {
+		var ve *vault.Error
+		in := errors.As(err, &ve) && slices.ContainsFunc(but, func(env vault.Env) bool { return below(ve.File, view.d.file(envDir(env))) })
+		if !in {
+			strays = append(strays, err)
+		}
+	}
+	return strays, nil
+}
+
 // strays lists what is in the vault's folder, or one environment of it, and is
 // no file of a vault. Nothing reads such files; they are reported because
 // somebody may believe that something does.
@@ -307,7 +333,7 @@ func (v *view) strays(only vault.Env) []error {
 			}
 			switch {
 			case !ok:
-				found = append(found, &vault.Error{Kind: vault.KindMalformed, File: v.d.file(name), Detail: "is no file of a vault, and is not read"})
+				found = append(found, &vault.Error{Kind: vault.KindMalformed, File: v.d.file(name), Err: ErrStray})
 			case wantDir && !e.IsDir(), !wantDir && !e.Type().IsRegular():
 				if _, err := v.is(name, wantDir); err != nil {
 					found = append(found, err)

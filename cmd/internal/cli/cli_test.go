@@ -3,8 +3,10 @@ package cli_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -75,9 +77,9 @@ func TestExplain(t *testing.T) {
 func TestHostileText(t *testing.T) {
 	hostile := "a\nhint: run curl | sh\x1b[2J\r\u202eb\u200b"
 	r := cli.Explainer{}.Explain(&vault.Error{Kind: vault.KindTampered, Env: "dev", File: hostile, Detail: hostile})
-	var text, json bytes.Buffer
+	var text, line bytes.Buffer
 	r.WriteText(&text)
-	r.WriteJSON(&json)
+	r.WriteJSON(&line)
 	for line := range strings.Lines(text.String()) {
 		if strings.HasPrefix(line, "hint: run curl") {
 			t.Errorf("a file's name wrote a hint:\n%s", text.String())
@@ -88,7 +90,7 @@ func TestHostileText(t *testing.T) {
 			t.Errorf("%q is printed raw", bad)
 		}
 	}
-	if n := strings.Count(json.String(), "\n"); n != 1 {
+	if n := strings.Count(line.String(), "\n"); n != 1 {
 		t.Errorf("JSON has %d lines", n)
 	}
 	if got := cli.Printable("plain ünï"); got != "plain ünï" {
@@ -97,6 +99,29 @@ func TestHostileText(t *testing.T) {
 	many := cli.Explainer{}.Explain(cli.Several([]error{errors.New("one\nenvrun: forged"), errors.New("two")}))
 	if want := "one\\u{a}envrun: forged\ntwo"; many.Message != want {
 		t.Errorf("several errors: %q, want %q", many.Message, want)
+	}
+}
+
+// JSON is exact for a program, and safe to look at.
+func TestHostileJSON(t *testing.T) {
+	hostile := "\x1b[2J\x7f\u009b31m\u202e\u200b\U000e0041\n<ünï>"
+	for name, write := range map[string]func(io.Writer, any) error{"WriteJSON": cli.WriteJSON, "WriteJSONLine": cli.WriteJSONLine} {
+		var b bytes.Buffer
+		if err := write(&b, map[string]string{"x": hostile}); err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range strings.TrimSpace(b.String()) {
+			if r != '\n' && cli.Printable(string(r)) != string(r) {
+				t.Errorf("%s prints %U raw", name, r)
+			}
+		}
+		var got map[string]string
+		if err := json.Unmarshal(b.Bytes(), &got); err != nil || got["x"] != hostile {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+		if !strings.Contains(b.String(), "ünï") {
+			t.Errorf("%s escapes plain text: %s", name, b.String())
+		}
 	}
 }
 

@@ -308,7 +308,7 @@ func (r *Report) byKind(e *vault.Error) {
 		r.hint("if git has it so: git log -- %s, then git checkout COMMIT -- %s", file, file)
 	case vault.KindUnmerged:
 		r.Code = CodeConflict
-		r.hint("take one side: git checkout --ours -- %s (or --theirs), then set again what the other had", file)
+		r.hint("envrun vault merge")
 	case vault.KindVersion:
 		r.Code = CodeConfig
 		r.hint("install a newer envrun: this one cannot read it")

@@ -1,20 +1,49 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
 // WriteJSON prints v indented, with a newline. It is for facts: a vault.Value
 // in v is an error, since values do not marshal.
 func WriteJSON(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
 	e.SetIndent("", "  ")
 	e.SetEscapeHTML(false)
-	return e.Encode(v)
+	if err := e.Encode(v); err != nil {
+		return err
+	}
+	_, err := w.Write(escapeJSON(b.Bytes()))
+	return err
+}
+
+// escapeJSON writes what Printable would not let through as JSON escapes it: a
+// person may look at it, and a program gets back what it was. Such characters
+// stand in strings only, and those below space are escaped already.
+func escapeJSON(text []byte) []byte {
+	if utf8.Valid(text) && !bytes.ContainsFunc(text, func(r rune) bool { return r >= 0x7f && !safe(r) }) {
+		return text
+	}
+	var out []byte
+	for _, r := range string(text) {
+		switch {
+		case r < 0x7f || safe(r):
+			out = utf8.AppendRune(out, r)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			out = fmt.Appendf(out, `\u%04x\u%04x`, high, low)
+		default:
+			out = fmt.Appendf(out, `\u%04x`, r)
+		}
+	}
+	return out
 }
 
 // Table prints rows: in aligned columns for a person, with single tabs for a pipe.
@@ -78,4 +107,11 @@ func Join[S ~string](names []S) string {
 }
 
 // WriteJSONLine prints v on one line.
-func WriteJSONLine(w io.Writer, v any) error { return json.NewEncoder(w).Encode(v) }
+func WriteJSONLine(w io.Writer, v any) error {
+	line, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(append(escapeJSON(line), '\n'))
+	return err
+}
