@@ -90,14 +90,24 @@ func (v *Vault) setGit(ctx context.Context, settings []GitSetting) ([]GitSetting
 	return settings, nil
 }
 
-// GitInstalled reports which driver settings the repository has; for a status.
-func (v *Vault) GitInstalled(ctx context.Context) (merge, textconv bool, err error) {
+// GitInstalled is what the repository has for drivers; empty where it has none.
+func (v *Vault) GitInstalled(ctx context.Context) (GitCommands, error) {
 	h := v.store.history
 	if _, err := h.repo(ctx); err != nil {
-		return false, false, err
+		return GitCommands{}, err
 	}
 	now, err := h.config(ctx)
-	return len(now["merge.envrun.driver"]) > 0, len(now["diff.envrun.textconv"]) > 0, err
+	if err != nil {
+		return GitCommands{}, err
+	}
+	last := func(key string) string {
+		values := now[key]
+		if len(values) == 0 {
+			return ""
+		}
+		return values[len(values)-1]
+	}
+	return GitCommands{Merge: last("merge.envrun.driver"), Textconv: last("diff.envrun.textconv")}, nil
 }
 
 // config is the repository's own config, of our sections.

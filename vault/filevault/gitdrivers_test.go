@@ -45,13 +45,13 @@ func TestInstallGit(t *testing.T) {
 	v := f.vault()
 	before := git(t, f.dir, "config", "--local", "--list")
 	c := filevault.GitCommands{Merge: "envrun git merge-driver %O %A %B %P", Textconv: `envrun git "text conv" $x; #`}
-	check := func(merge, textconv bool) {
+	check := func(want filevault.GitCommands) {
 		t.Helper()
-		if m, x, err := v.GitInstalled(t.Context()); m != merge || x != textconv || err != nil {
-			t.Errorf("%v, %v, %v", m, x, err)
+		if got, err := v.GitInstalled(t.Context()); got != want || err != nil {
+			t.Errorf("%+v, %v", got, err)
 		}
 	}
-	check(false, false)
+	check(filevault.GitCommands{})
 	git(t, f.dir, "config", "diff.envrun.cachetextconv", "true") // which would keep values in notes
 	for n := range 2 {
 		settings, err := v.InstallGit(t.Context(), c)
@@ -64,7 +64,7 @@ func TestInstallGit(t *testing.T) {
 			}
 		}
 	}
-	check(true, true)
+	check(c)
 	c.Merge = "other %O %A %B %P"
 	if settings, err := v.InstallGit(t.Context(), c); err != nil || !settings[1].Changed() || settings[0].Changed() {
 		t.Errorf("%+v, %v", settings, err)
@@ -74,7 +74,7 @@ func TestInstallGit(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	check(false, false)
+	check(filevault.GitCommands{})
 	if after := git(t, f.dir, "config", "--local", "--list"); after != before {
 		t.Errorf("the config was\n%s\nand is\n%s", before, after)
 	}

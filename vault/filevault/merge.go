@@ -91,6 +91,17 @@ func (e *RemovedEnvError) Error() string {
 	return "one branch removed the environment and the other changed it: take its whole folder from one of them"
 }
 
+// left reports whether of an environment nothing is there but secrets that one
+// branch changed and the other removed.
+func (v *Vault) left(ctx context.Context, w *envMerge) bool {
+	oneSided := slices.ContainsFunc(w.inputs, func(in engine.MergeInput) bool { return in.Ours == nil || in.Theirs == nil })
+	if !oneSided || w.seal != nil {
+		return false
+	}
+	_, err := v.store.Blob(ctx, w.env, engine.SealBlob)
+	return vault.KindOf(err) == vault.KindNotFound
+}
+
 func (v *Vault) removedEnv(env vault.Env) error {
 	dir := v.store.d.file(envDir(env))
 	return &vault.Error{Kind: vault.KindUnmerged, Env: env, File: dir, Err: &RemovedEnvError{Env: env, Dir: dir}}
@@ -170,7 +181,7 @@ func (v *Vault) Merge(ctx context.Context, o engine.MergeOptions) (MergeReport, 
 	for _, env := range slices.Sorted(maps.Keys(work)) {
 		w := work[env]
 		done := MergedEnv{Env: env, Err: w.err}
-		if w.err == nil && !slices.Contains(envs, env) {
+		if w.err == nil && (!slices.Contains(envs, env) || v.left(ctx, w)) {
 			done.Err = v.removedEnv(env)
 		}
 		if done.Err == nil {
