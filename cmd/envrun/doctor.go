@@ -215,13 +215,7 @@ func (d *doctor) vaults(ctx context.Context, p *project.Project) {
 			if d.inRepo(p.Dir) && d.git(p.Dir, "check-ignore", "-q", "--", filepath.Join(env.Vault, "vault.toml")) {
 				d.say("bad", "vault", env.Vault+" is ignored by git, so nobody else gets it", "git check-ignore -v "+env.Vault)
 			}
-			switch merge, textconv, err := v.GitInstalled(ctx); {
-			case err != nil: // in no repository, which was said
-			case merge && textconv:
-				d.say("ok", "git drivers", "git merges secrets by itself where nobody must decide", "")
-			default:
-				d.say("note", "git drivers", "are not installed, and nothing needs them", "envrun git setup")
-			}
+			d.drivers(v)
 		}
 		envs, err := v.Envs(ctx)
 		if err != nil {
@@ -272,6 +266,24 @@ func (d *doctor) plainFiles(ctx context.Context, p *project.Project) {
 		default:
 			d.say("note", "plain file", name+" holds values in clear", "envrun import "+name+", then delete it")
 		}
+	}
+}
+
+// drivers says whether git has ours. Those of a program that is gone make git
+// diff fail.
+func (d *doctor) drivers(v *filevault.Vault) {
+	have, err := v.GitInstalled(d.ctx)
+	if err != nil {
+		return // in no repository, which was said
+	}
+	want, err := gitCommands()
+	switch {
+	case err == nil && have == want:
+		d.say("ok", "git drivers", "git merges secrets by itself where nobody must decide", "")
+	case have == filevault.GitCommands{}:
+		d.say("note", "git drivers", "are not installed, and nothing needs them", "envrun git setup")
+	default:
+		d.say("note", "git drivers", "are not those of this program: "+have.Merge, "envrun git setup, or envrun git setup --remove")
 	}
 }
 

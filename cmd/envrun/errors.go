@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"path"
 	"strconv"
 	"strings"
 	"time"
@@ -316,7 +317,7 @@ func explainMerge(err error, r *cli.Report) bool {
 	case errors.As(err, &retired) && ve != nil:
 		r.Code = cli.CodeTampered
 		r.AddHint("nothing of it was used; only if %s was still welcome on %s: envrun vault adopt -e %s %s", retired.By, retired.At.Format(time.DateOnly), ve.Env, ve.Path)
-		r.AddHint("what else waits to be taken over: envrun vault adopt")
+		r.AddHint("what else waits for it, and whether a rotation came here in part: envrun vault adopt")
 	case errors.As(err, &behind) && ve != nil:
 		explainBehind(behind, ve, r)
 	case ve == nil || ve.Kind != vault.KindUnmerged:
@@ -331,6 +332,10 @@ func explainMerge(err error, r *cli.Report) bool {
 		file := r.Path(ve.File)
 		r.AddHint("take one of them: git checkout --ours -- %s (or --theirs), then git add -- %s", file, file)
 		r.AddHint("where the one to take has no such file: git rm -- %s", file)
+	case path.Base(ve.File) == "vault.toml":
+		r.Code = cli.CodeConflict
+		dir := r.Path(path.Dir(ve.File))
+		r.AddHint("both branches made a vault, and one of them must go: git restore --source=HEAD --staged --worktree -- %s (or --source=MERGE_HEAD), then set again what the other had", dir)
 	default:
 		r.Code = cli.CodeConflict
 		r.AddHint("envrun vault merge")

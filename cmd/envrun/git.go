@@ -31,7 +31,7 @@ func newGit(t *tool) *cobra.Command {
 		Long: `Writes into this clone's own config that git merges secrets with envrun, where
 nobody has to decide anything, and shows in a diff which fields changed. Each
 value stands there as a short print of it that needs the key to make, never in
-clear.
+clear. Protected environments are left to envrun vault merge, which asks.
 
 All of it is comfort. Without it git marks what both sides changed, and envrun
 vault merge resolves it; a merge that went wrong is refused when it is read.
@@ -209,8 +209,8 @@ func (t *tool) driverVault(ctx context.Context, file string) (*filevault.Vault, 
 func runMergeDriver(ctx context.Context, t *tool, args []string) error {
 	base, ours, theirs, path := args[0], args[1], args[2], args[3]
 	v, err := t.driverVault(ctx, path)
-	if err == nil && t.Getenv("ENVRUN_KEY") != "" {
-		v, err = t.driverMember(ctx, v, path)
+	if err == nil {
+		v, err = t.driverWriter(ctx, v, path)
 	}
 	if err != nil {
 		err = errors.Join(err, filevault.Mark(ctx, ".", base, ours, theirs))
@@ -227,8 +227,10 @@ func runMergeDriver(ctx context.Context, t *tool, args []string) error {
 	return cli.ErrShown
 }
 
-// driverMember is the vault for somebody who brings a bare key: the grant says who they are.
-func (t *tool) driverMember(ctx context.Context, v *filevault.Vault, path string) (*filevault.Vault, error) {
+// driverWriter is the vault to write a file of: not one of a protected
+// environment, which is written to when it is named, and for somebody who brings
+// a bare key, as whom the grant says.
+func (t *tool) driverWriter(ctx context.Context, v *filevault.Vault, path string) (*filevault.Vault, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return nil, err
@@ -241,6 +243,12 @@ func (t *tool) driverMember(ctx context.Context, v *filevault.Vault, path string
 	env, err := vault.ParseEnv(name)
 	if err != nil {
 		return nil, err
+	}
+	if !t.unprotected(v, env) {
+		return nil, fmt.Errorf("%s is protected, and a driver cannot ask", env)
+	}
+	if t.Getenv("ENVRUN_KEY") == "" {
+		return v, nil
 	}
 	s := selected{env: project.Env{Name: env, Vault: v.Dir()}, vault: v}
 	err = t.signAs(ctx, &s)
@@ -257,7 +265,7 @@ func runTextconv(ctx context.Context, t *tool, file string, reveal bool) {
 			return filevault.TextconvNames(file, err)
 		}
 		return v.Textconv(ctx, file, func(env vault.Env) bool {
-			if reveal && !t.mayReveal(v, env) {
+			if reveal && !t.unprotected(v, env) {
 				protected = env
 			}
 			return reveal && protected == ""
@@ -272,9 +280,9 @@ func runTextconv(ctx context.Context, t *tool, file string, reveal bool) {
 	_, _ = t.Out.Write(text)
 }
 
-// mayReveal reports whether the values of an environment may be shown with
-// nobody asked: what is not known not to be protected is.
-func (t *tool) mayReveal(v *filevault.Vault, env vault.Env) bool {
+// unprotected reports whether values of an environment may be shown or written
+// with nobody asked: what is not known not to be protected is.
+func (t *tool) unprotected(v *filevault.Vault, env vault.Env) bool {
 	if t.yes(env) {
 		return true
 	}

@@ -104,6 +104,7 @@ type merging struct {
 	takes []*taking
 	envs  map[vault.Env]project.Env
 	under filevault.UnderWay
+	dir   string // the vault's, as it is found from here
 
 	allowed map[vault.Env]error // what was answered for the environments that were asked about
 	asked   bool
@@ -112,6 +113,7 @@ type merging struct {
 	facts     mergeFacts
 	undecided []engine.Conflict
 	failures  []error
+	unmarked  error // what was merged is not in git's index
 }
 
 func runVaultMerge(ctx context.Context, t *tool, f mergeFlags) error {
@@ -160,6 +162,7 @@ func (m *merging) merge(v placed) error {
 	if m.under, err = w.UnderWay(m.ctx); err != nil {
 		return err
 	}
+	m.dir = m.here(w.Dir())
 	report, err := w.Merge(m.ctx, engine.MergeOptions{Choose: m.choose, Allow: m.allow, Adopt: m.flags.adopt})
 	if err != nil {
 		return err
@@ -438,7 +441,7 @@ func (m *merging) collect(r filevault.MergeReport) {
 	}
 	m.facts.Added = append(m.facts.Added, r.Added...)
 	if r.IndexErr != nil {
-		m.failures = append(m.failures, &cli.HintError{Err: fmt.Errorf("marking as resolved: %w", r.IndexErr), Code: cli.CodeIO, Hint: "the files are merged: git add -- .envrun"})
+		m.unmarked = &cli.HintError{Err: fmt.Errorf("what was merged could not be marked as resolved: %w", r.IndexErr), Code: cli.CodeIO}
 	}
 }
 
@@ -477,6 +480,9 @@ func (m *merging) report() error {
 	m.facts.Done = len(m.failures) == 0 && m.stopped == nil
 	m.facts.UnderWay = string(m.under.Operation)
 	m.next()
+	if m.unmarked != nil {
+		m.failures = append(m.failures, m.unmarked)
+	}
 	if m.json() {
 		for _, err := range m.failures {
 			r := m.explain(err)
@@ -491,7 +497,7 @@ func (m *merging) report() error {
 	switch {
 	case m.stopped != nil:
 		return m.stopped
-	case !m.facts.Done:
+	case len(m.failures) > 0:
 		return cli.ErrShown
 	}
 	return nil
@@ -549,18 +555,20 @@ func (m *merging) print() error {
 
 // say is what became of a secret, in words.
 func (f mergedFacts) say() string {
-	var parts []string
+	authors := strings.Join(f.Authors, " and ")
 	if f.Outcome == "left" {
-		parts = append(parts, "see below")
-	} else if f.Deleted {
-		parts = append(parts, fmt.Sprintf("deleted in version %d", f.Version))
-	} else {
-		parts = append(parts, fmt.Sprintf("version %d", f.Version))
+		if authors != "" {
+			return "by " + authors
+		}
+		return "see below"
 	}
-	if len(f.Authors) > 0 {
-		parts = append(parts, "from "+strings.Join(f.Authors, " and "))
+	text := fmt.Sprintf("version %d", f.Version)
+	if f.Deleted {
+		text = "deleted in " + text
 	}
-	text := strings.Join(parts, " ")
+	if authors != "" {
+		text += " from " + authors
+	}
 	if f.Why != "" {
 		text += ": " + f.Why
 	}
@@ -576,12 +584,15 @@ func (m *merging) next() {
 	if !m.facts.Done {
 		return
 	}
+	if m.unmarked != nil {
+		add("git add -- " + cli.Quote(m.dir))
+	}
 	if n := len(m.under.Others); n > 0 {
 		add(fmt.Sprintf("git status   # %s outside of the vault in conflict", cli.Count(n, "file")))
 	}
 	switch op := m.under.Operation; op {
 	case filevault.GitNone:
-		if len(m.facts.Added) > 0 {
+		if len(m.facts.Added) > 0 || m.unmarked != nil {
 			add("git commit")
 		}
 	case filevault.GitMerge:
