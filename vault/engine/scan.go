@@ -55,9 +55,19 @@ func bySealedPath(s *record.Seal, prefix vault.Path) map[vault.Path]record.Seale
 	return m
 }
 
+// A portion is some heads of a walk, and what came of each.
+type portion struct {
+	found   []found
+	records []Record // of the same numbers
+	size    int      // of them all, in bytes
+}
+
+func (p *portion) full() bool { return len(p.found) == scanRecords || p.size >= scanBytes }
+
 // walk opens every head, holds it against the seal, and yields the outcomes;
-// then it yields what is sealed and was not there. open runs on all processors
-// but never while yield does, and no more than a portion is held at once.
+// then it yields what is sealed and was not there. open runs on all processors,
+// while the heads of the next portion are read but never while yield runs, and
+// no more than two portions are held at once.
 func (e *Engine) walk(ctx context.Context, env vault.Env, heads iter.Seq2[Record, error], sealed map[vault.Path]record.SealedEntry, open func(Record) (opened, []vault.Field, error), yield func(found) bool) error {
 	check := func(r Record) found {
 		o, fields, err := open(r)
@@ -74,31 +84,43 @@ func (e *Engine) walk(ctx context.Context, env vault.Env, heads iter.Seq2[Record
 			entry:  record.SealedEntry{Path: r.Path, Version: o.Version, Hash: o.hash, Deleted: o.Deleted},
 		}
 	}
-	var (
-		portion []found
-		records []Record // those of portion
-		size    int
-		seen    = make(map[vault.Path]bool)
-	)
-	flush := func() (bool, error) {
-		err := inParallel(ctx, len(portion), func(i int) error {
-			if portion[i].err == nil {
-				portion[i] = check(records[i])
+	checkAll := func(p *portion) error {
+		return inParallel(ctx, len(p.found), func(i int) error {
+			if p.found[i].err == nil {
+				p.found[i] = check(p.records[i])
 			}
 			return nil
 		})
-		if err != nil {
-			return false, err
+	}
+	// finish yields a portion once it is checked, as checked says, and empties it.
+	finish := func(p *portion, checked error) (goOn bool, _ error) {
+		if checked != nil {
+			return false, checked
 		}
-		for _, f := range portion {
+		for _, f := range p.found {
 			if !yield(f) {
 				return false, nil
 			}
 		}
-		clear(portion)
-		portion, records, size = portion[:0], records[:0], 0
+		clear(p.found)
+		clear(p.records)
+		p.found, p.records, p.size = p.found[:0], p.records[:0], 0
 		return true, nil
 	}
+
+	var (
+		reading, other = &portion{}, &portion{}
+		checked        chan error // what comes of the other one; nil unless it is being checked
+		seen           = make(map[vault.Path]bool)
+	)
+	wait := func() (err error) {
+		if checked != nil {
+			err = <-checked
+			checked = nil
+		}
+		return err
+	}
+	defer wait()
 	for r, err := range heads {
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -110,15 +132,22 @@ func (e *Engine) walk(ctx context.Context, env vault.Env, heads iter.Seq2[Record
 			return err
 		}
 		seen[r.Path] = true
-		portion = append(portion, found{path: r.Path, err: e.locate(err, env, r.Path)})
-		records = append(records, r)
-		if size += len(r.Raw); len(portion) == scanRecords || size >= scanBytes {
-			if goOn, err := flush(); !goOn {
-				return err
-			}
+		reading.found = append(reading.found, found{path: r.Path, err: e.locate(err, env, r.Path)})
+		reading.records = append(reading.records, r)
+		if reading.size += len(r.Raw); !reading.full() {
+			continue
 		}
+		if goOn, err := finish(other, wait()); !goOn {
+			return err
+		}
+		full, c := reading, make(chan error, 1)
+		reading, other, checked = other, full, c
+		go func() { c <- checkAll(full) }()
 	}
-	if goOn, err := flush(); !goOn {
+	if goOn, err := finish(other, wait()); !goOn {
+		return err
+	}
+	if goOn, err := finish(reading, checkAll(reading)); !goOn {
 		return err
 	}
 	for _, path := range slices.Sorted(maps.Keys(sealed)) {
