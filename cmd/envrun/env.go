@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -279,13 +280,10 @@ func runRotateKey(ctx context.Context, t *tool, args []string, o rotateOptions) 
 	defer p.End()
 	ro := filevault.RotateOptions{Why: o.why, Progress: p.Step}
 	if !o.resume {
-		if err := s.notInPart(ctx); err != nil {
-			return err
-		}
 		r, err := s.vault.RotateKey(ctx, env, ro)
 		p.End()
 		if err != nil {
-			return err
+			return cmp.Or(s.inPart(ctx, err), err)
 		}
 		return t.sayRotated(ctx, s, r)
 	}
@@ -317,11 +315,15 @@ func runRotateKey(ctx context.Context, t *tool, args []string, o rotateOptions) 
 	return nil
 }
 
-// notInPart refuses to begin a rotation where another came only in part.
-func (s selected) notInPart(ctx context.Context) error {
+// inPart is what to say of err, with which a rotation was refused, where another
+// came only in part; else nil. Only then is it worth a look at every record.
+func (s selected) inPart(ctx context.Context, err error) error {
+	if vault.KindOf(err) != vault.KindTampered {
+		return nil
+	}
 	st, err := s.vault.Status(ctx)
 	if err != nil {
-		return err
+		return nil // what was said first is what counts
 	}
 	for _, e := range st.Envs {
 		if e.Env == s.env.Name && e.SealGen > 0 && e.SealGen < e.Gen {

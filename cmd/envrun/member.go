@@ -287,17 +287,16 @@ func (t *tool) memberEnvs(ctx context.Context, members []string) ([]memberEnv, e
 	}
 	var all []memberEnv
 	for _, v := range vaults {
-		st, err := v.Status(ctx)
-		if err != nil {
-			return nil, err
-		}
 		for _, env := range v.envs {
-			i := slices.IndexFunc(st.Envs, func(e filevault.EnvStatus) bool { return e.Env == env.Name })
-			if i < 0 {
+			now, err := v.Members(ctx, env.Name)
+			if vault.KindOf(err) == vault.KindNoEnv {
 				continue
 			}
+			if err != nil {
+				return nil, err
+			}
 			var who []string
-			for _, m := range st.Envs[i].Members {
+			for _, m := range now {
 				if slices.Contains(members, m.Member) {
 					who = append(who, m.Member)
 				}

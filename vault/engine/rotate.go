@@ -125,7 +125,8 @@ type Rotation struct {
 	// beside keys, records and the seal; nil for nothing. An error undoes all.
 	Also func(tx Tx, r Rotated) error
 
-	Progress func(done int) // how many records have been wrapped anew; may be nil
+	Progress func(done int)   // how many records have been wrapped anew; may be nil
+	Each     func(vault.Info) // each of them, by path, as often as all are tried; may be nil
 }
 
 // Rotated is what a rotation does.
@@ -184,7 +185,7 @@ func (e *Engine) RotateTo(ctx context.Context, env vault.Env, r Rotation) error 
 		if err := v.sameGrants(tx, now); err != nil {
 			return err
 		}
-		entries, err := v.rotate(ctx, tx, next, r.Progress)
+		entries, err := v.rotate(ctx, tx, next, r)
 		if err != nil || r.Also == nil {
 			return err
 		}
@@ -198,7 +199,7 @@ func sealName(c *checkpoint) (string, error) {
 	return fmt.Sprintf("%d %s", c.view.Head.Seq, hash), err
 }
 
-func (v view) rotate(ctx context.Context, tx Tx, next generation, progress func(int)) ([]record.SealedEntry, error) {
+func (v view) rotate(ctx context.Context, tx Tx, next generation, to Rotation) ([]record.SealedEntry, error) {
 	last, err := v.seal.parsed()
 	if err != nil {
 		return nil, err
@@ -231,8 +232,11 @@ func (v view) rotate(ctx context.Context, tx Tx, next generation, progress func(
 			forget = append(forget, f.path)
 		default:
 			records = append(records, wrapped[f.path])
-			if progress != nil {
-				progress(len(records))
+			if to.Progress != nil {
+				to.Progress(len(records))
+			}
+			if to.Each != nil {
+				to.Each(f.opened.Info())
 			}
 		}
 		return bad == nil

@@ -446,7 +446,7 @@ func (v *Vault) Mine(ctx context.Context, env vault.Env) (string, error) {
 // trust decides whether an opened current key is the right one, by the pin of
 // this machine, and moves the pin. It returns the pin as it is then, nil for a
 // CI key, which needs none.
-func (k *keyring) trust(ctx context.Context, env vault.Env, o openKey, from files) (*pin, error) {
+func (k *keyring) trust(ctx context.Context, env vault.Env, o openKey, from *view) (*pin, error) {
 	file := from.file(env, engine.GenBlob(o.Gen))
 	if k.o.CI != nil {
 		if err := k.trustCI(ctx, env, o, file, from); err != nil {
@@ -478,7 +478,7 @@ func (k *keyring) trust(ctx context.Context, env vault.Env, o openKey, from file
 }
 
 // follow gets from what this machine knows of env to o, or refuses it.
-func (k *keyring) follow(ctx context.Context, env vault.Env, o openKey, file string, p pin, known bool, from files) (*pin, error) {
+func (k *keyring) follow(ctx context.Context, env vault.Env, o openKey, file string, p pin, known bool, from *view) (*pin, error) {
 	switch {
 	case !known:
 		return k.contact(ctx, env, o, file, nil)
@@ -578,7 +578,7 @@ func (k *keyring) stale(env vault.Env, file, what string) error {
 // newer follows the chain from the pinned key to this one: each generation
 // bears a MAC that only a holder of the one before it can make. The key of
 // each step comes from the caller's own grant, as long as it is there.
-func (k *keyring) newer(ctx context.Context, env vault.Env, o openKey, file string, p pin, from files) (*pin, error) {
+func (k *keyring) newer(ctx context.Context, env vault.Env, o openKey, file string, p pin, from *view) (*pin, error) {
 	chain := p.chain
 	var path []openKey
 	for gen := p.gen + 1; ; gen++ {
@@ -602,9 +602,16 @@ func (k *keyring) newer(ctx context.Context, env vault.Env, o openKey, file stri
 			break
 		}
 	}
+	// The seal that came with the key is looked at now, so that compareSeal
+	// finds it known: the pins are not to be written twice, waiting for the disk.
+	seq, sealed := sealSeq(from, env)
+	sealed = sealed && genuineSeal(from, env, seq, &o)
 	return k.pins.update(ctx, k.o.LockWait, env, func(q *pin) {
 		for _, step := range path {
 			q.learn(step)
+		}
+		if sealed {
+			q.seal = max(q.seal, seq)
 		}
 	})
 }

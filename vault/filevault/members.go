@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"envrun/auth/agekey"
@@ -389,13 +390,15 @@ func (v *Vault) rotate(ctx context.Context, env vault.Env, remove []string, o Ro
 	if _, err := v.keys.Current(ctx, env); err != nil { // before the work: it may ask a person
 		return out, err
 	}
-	var past map[vault.Path][]seenVersion
+	// git reads what was ever committed while we wrap what is there now.
+	ctx, stop := context.WithCancel(ctx)
+	past := sync.OnceValues(func() (map[vault.Path][]seenVersion, error) { return v.committed(ctx, env) })
+	var reading sync.WaitGroup
 	if len(remove) > 0 {
-		var err error
-		if past, err = v.committed(ctx, env); err != nil {
-			return out, err
-		}
+		reading.Go(func() { _, _ = past() })
 	}
+	defer reading.Wait()
+	defer stop()
 	total := 0
 	if o.Progress != nil {
 		var err error
@@ -404,10 +407,11 @@ func (v *Vault) rotate(ctx context.Context, env vault.Env, remove []string, o Ro
 		}
 	}
 	var gone []leaver
+	var present map[vault.Path]vault.Info
 	r := engine.Rotation{
 		Why: o.Why,
 		To: func(now []engine.GrantState) ([]engine.GrantTo, error) {
-			out = Rotation{Env: env}
+			out, present = Rotation{Env: env}, map[vault.Path]vault.Info{}
 			var to []engine.GrantTo
 			var err error
 			to, gone, err = v.stay(env, now, remove, &out)
@@ -424,9 +428,19 @@ func (v *Vault) rotate(ctx context.Context, env vault.Env, remove []string, o Ro
 					out.Secrets++
 				}
 			}
-			_, err := v.listExposed(t, gone, done.From.Gen, done.Entries, past)
+			if len(gone) == 0 {
+				return nil
+			}
+			read, err := past()
+			if err != nil {
+				return err
+			}
+			_, err = v.listExposed(t, gone, done.From.Gen, done.Entries, read)
 			return err
 		},
+	}
+	if len(remove) > 0 {
+		r.Each = func(i vault.Info) { present[i.Path] = i }
 	}
 	if err := v.RotateTo(ctx, env, r); err != nil {
 		return Rotation{}, err
@@ -435,7 +449,7 @@ func (v *Vault) rotate(ctx context.Context, env vault.Env, remove []string, o Ro
 		return out, nil
 	}
 	var err error
-	out.Exposed, err = v.exposedOf(ctx, env, out.Removed)
+	out.Exposed, err = v.exposedOf(env, out.Removed, present)
 	return out, err
 }
 
@@ -567,18 +581,12 @@ func (v *Vault) count(env vault.Env) (int, error) {
 }
 
 // exposedOf reads the lists of these members.
-func (v *Vault) exposedOf(ctx context.Context, env vault.Env, members []string) ([]Exposure, error) {
+func (v *Vault) exposedOf(env vault.Env, members []string, present map[vault.Path]vault.Info) ([]Exposure, error) {
 	view, err := v.store.d.view()
 	if err != nil {
 		return nil, err
 	}
 	defer view.Close()
-	present := map[vault.Path]vault.Info{}
-	for info, err := range v.List(ctx, env, "") {
-		if err == nil {
-			present[info.Path] = info
-		}
-	}
 	s := EnvStatus{Env: env}
 	if err := v.exposures(view, &s, present); err != nil {
 		return nil, err

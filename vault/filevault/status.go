@@ -147,7 +147,32 @@ func (v *view) journal() (Journal, error) {
 	return NoJournal, nil
 }
 
+// Members are those who hold the present key of env and those whose grant
+// waits, as Status tells of them, without a look at any secret.
+func (v *Vault) Members(ctx context.Context, env vault.Env) ([]Member, error) {
+	view, err := v.store.d.view()
+	if err != nil {
+		return nil, err
+	}
+	defer view.Close()
+	s, err := v.keyStatus(ctx, view, env)
+	return s.Members, err
+}
+
 func (v *Vault) envStatus(ctx context.Context, view *view, env vault.Env) (EnvStatus, error) {
+	s, err := v.keyStatus(ctx, view, env)
+	if err != nil {
+		return s, err
+	}
+	if err := v.records(ctx, view, &s); err != nil {
+		return s, err
+	}
+	s.Requests = view.requests(env)
+	return s, nil
+}
+
+// keyStatus is the part of an environment's status that is about its key.
+func (v *Vault) keyStatus(ctx context.Context, view *view, env vault.Env) (EnvStatus, error) {
 	s := EnvStatus{Env: env}
 	gens, err := view.generations(env)
 	if err != nil {
@@ -170,14 +195,7 @@ func (v *Vault) envStatus(ctx context.Context, view *view, env vault.Env) (EnvSt
 			s.Pinned = pins[env].gen
 		}
 	}
-	if err := v.members(ctx, view, &s); err != nil {
-		return s, err
-	}
-	if err := v.records(ctx, view, &s); err != nil {
-		return s, err
-	}
-	s.Requests = view.requests(env)
-	return s, nil
+	return s, v.members(ctx, view, &s)
 }
 
 // members lists the grants, with their MACs checked if the caller has the key.
