@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -411,8 +412,18 @@ func TestRotate(t *testing.T) {
 	for _, path := range []vault.Path{"app", "db", "later"} {
 		old[path] = s.Memory.Peek(dev, path)
 	}
-	if err := s.Rotate(ctx, dev, "bob leaves", []engine.GrantTo{s.Person.Grant(), carol.Grant()}); err != nil {
+	var told []string
+	if err := s.RotateTo(ctx, dev, engine.Rotation{
+		Why: "bob leaves",
+		To: func([]engine.GrantState) ([]engine.GrantTo, error) {
+			return []engine.GrantTo{s.Person.Grant(), carol.Grant()}, nil
+		},
+		Each: func(i vault.Info) { told = append(told, fmt.Sprint(i.Path, " ", i.Version, " ", len(i.Fields))) },
+	}); err != nil {
 		t.Fatal(err)
+	}
+	if want := []string{"app 4 3", "db 1 3", "later 1 1"}; !slices.Equal(told, want) {
+		t.Errorf("told of %q, want %q", told, want)
 	}
 	for path, before := range old {
 		after := s.Memory.Peek(dev, path)
@@ -462,6 +473,76 @@ func TestRotate(t *testing.T) {
 		t.Errorf("the new key does not chain from the old: %v", err)
 	}
 	wantKind(t, s.Rotate(ctx, dev, "", nil), vault.KindInvalid)
+}
+
+// TestPortions: what is walked over in portions, each read while the one before
+// is opened, comes in order, with what is wrong in its place, and stops when it is told to.
+func TestPortions(t *testing.T) {
+	const n = 700
+	v := vaulttest.New(t, dev)
+	var changes []vault.Change
+	var paths []vault.Path
+	for i := range n {
+		path := vault.Path(fmt.Sprintf("s/%03d", i))
+		paths = append(paths, path)
+		changes = append(changes, vault.Change{Path: path, Set: []vault.Field{set("A", fmt.Sprint(i))}})
+	}
+	write(t, v, dev, changes...)
+	if _, err := v.WriteSeal(t.Context(), dev); err != nil {
+		t.Fatal(err)
+	}
+	all, err := v.GetAll(t.Context(), dev, "")
+	if err != nil || len(all) != n {
+		t.Fatal(len(all), err)
+	}
+	for i, s := range all {
+		if f, _ := s.Field("A"); s.Path != paths[i] || string(f.Value.Reveal()) != canary+fmt.Sprint(i) {
+			t.Fatalf("number %d is %s, %q", i, s.Path, f.Value.Reveal())
+		}
+	}
+	bad := []int{0, 255, 256, 511, 512, 699}
+	for _, i := range bad {
+		raw := v.Memory.Peek(dev, paths[i])
+		v.Memory.Poke(dev, paths[i], bytes.Replace(raw, []byte("\nby "), []byte("\nby x"), 1))
+	}
+	var seen []vault.Path
+	var wrong []int
+	for f := range v.Verify(t.Context(), dev) {
+		if f.Err != nil {
+			wrong = append(wrong, len(seen))
+		}
+		seen = append(seen, f.Path)
+	}
+	if !slices.Equal(seen, paths) || !slices.Equal(wrong, bad) {
+		t.Errorf("%d verified, wrong are %v, want %v", len(seen), wrong, bad)
+	}
+	var ve *vault.Error
+	if _, err := v.GetAll(t.Context(), dev, ""); !errors.As(err, &ve) || ve.Path != paths[0] {
+		t.Errorf("the first that is wrong is %s: %v", paths[0], err)
+	}
+	for _, stop := range []int{1, 256, 257, 600} {
+		count := 0
+		for range v.Verify(t.Context(), dev) {
+			if count++; count == stop {
+				break
+			}
+		}
+		if count != stop {
+			t.Errorf("%d came after a stop at %d", count, stop)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	count := 0
+	for f := range v.Verify(ctx, dev) {
+		if count++; count == 300 {
+			cancel()
+		}
+		err = f.Err
+	}
+	if count >= n || !errors.Is(err, context.Canceled) {
+		t.Errorf("%d came of a walk that was given up, and then %v", count, err)
+	}
 }
 
 func TestAdopt(t *testing.T) {

@@ -2,6 +2,7 @@ package filevault_test
 
 import (
 	"os"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -87,6 +88,11 @@ func TestStatus(t *testing.T) {
 		t.Fatal(err)
 	}
 	check(s, true)
+	if now, err := v.Members(t.Context(), "dev"); err != nil || !reflect.DeepEqual(now, s.Envs[0].Members) {
+		t.Errorf("members: %+v, %v; by the status %+v", now, err, s.Envs[0].Members)
+	}
+	_, err = v.Members(t.Context(), "nowhere")
+	wantKind(t, err, vault.KindNoEnv)
 	if e := s.Envs[0]; e.Err != nil || e.Mine != "alice@laptop" || e.Pinned != 2 {
 		t.Errorf("%+v", e)
 	}
