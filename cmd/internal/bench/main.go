@@ -11,6 +11,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -44,15 +45,17 @@ func main() {
 // A bench is what the rows need to know.
 type bench struct {
 	envrun, base, fill string // programs
-	sops, dotenvx      string // programs to compare with; empty: not here
+	replace, decrypt   string // programs to compare with
+	sops, dotenvx, git string // the same; empty: not here
 	node               string // what runs dotenvx
 	self               string // this program
 	truePath           string
 	rounds             int
 
-	dir string   // everything that is written is in here
-	env []string // of every program that is run
-	bad bool     // something did not run
+	dir  string   // everything that is written is in here
+	disk string   // what file system that is
+	env  []string // of every program that is run
+	bad  bool     // something did not run
 
 	projects map[project]string // those that have been made, with their folders
 }
@@ -77,6 +80,8 @@ var rows = []row{
 	{"peers", (*bench).peers},
 	{"verify", (*bench).verify},
 	{"write", (*bench).write},
+	{"rotate", (*bench).rotate},
+	{"growth", (*bench).growth},
 	{"mask", (*bench).mask},
 	{"memory", (*bench).memory},
 	{"size", (*bench).size},
@@ -87,13 +92,15 @@ func run() error {
 	flag.StringVar(&b.envrun, "envrun", "", "envrun, stripped and static")
 	flag.StringVar(&b.base, "base", "", "the program that only executes another")
 	flag.StringVar(&b.fill, "fill", "", "the program that fills vaults")
+	flag.StringVar(&b.replace, "replace", "", "the program that replaces many files")
+	flag.StringVar(&b.decrypt, "decrypt", "", "the program that only decrypts")
 	flag.StringVar(&b.sops, "sops", "", "sops; empty: left out")
 	flag.StringVar(&b.dotenvx, "dotenvx", "", "dotenvx.js; empty: left out")
 	flag.IntVar(&b.rounds, "n", 20, "rounds of a slow row; quick ones take ten times as many")
 	only := flag.String("rows", "", "measure only the rows that this regular expression finds")
 	profile := flag.Bool("profile", false, "say where the start of envrun spends its time, instead of the table")
 	flag.Parse()
-	if b.envrun == "" || b.base == "" || b.fill == "" || flag.NArg() > 0 {
+	if b.envrun == "" || b.base == "" || b.fill == "" || b.replace == "" || b.decrypt == "" || flag.NArg() > 0 {
 		return errors.New("it is started by .ci/bench")
 	}
 	wanted, err := regexp.Compile(*only)
@@ -128,7 +135,7 @@ func run() error {
 			table = append(table, line{what: r.name, mine: "did not run: " + err.Error()})
 		}
 	}
-	printTable(table)
+	printTable(b.disk, table)
 	if b.bad {
 		os.RemoveAll(b.dir)
 		os.Exit(1)
@@ -142,7 +149,7 @@ func say(format string, args ...any) { fmt.Fprintf(os.Stderr, "bench: "+format+"
 // open finds the programs and makes the folder that everything happens in,
 // with an identity that is kept in a file there and nowhere else.
 func (b *bench) open() (err error) {
-	for _, p := range []*string{&b.envrun, &b.base, &b.fill, &b.sops, &b.dotenvx} {
+	for _, p := range []*string{&b.envrun, &b.base, &b.fill, &b.replace, &b.decrypt, &b.sops, &b.dotenvx} {
 		if *p == "" {
 			continue
 		}
@@ -168,9 +175,13 @@ func (b *bench) open() (err error) {
 			b.dotenvx = ""
 		}
 	}
-	if b.dir, err = os.MkdirTemp("", "envrun-bench-"); err != nil {
+	if b.git, err = lookPath(path, "git"); err != nil {
+		b.git = ""
+	}
+	if b.dir, err = os.MkdirTemp(onDisk(), "envrun-bench-"); err != nil {
 		return err
 	}
+	b.disk = fileSystem(b.dir)
 	// A caller's variables would change what is measured: CI makes envrun mask,
 	// and a large environment has to be copied by everybody.
 	b.env = []string{
@@ -180,6 +191,23 @@ func (b *bench) open() (err error) {
 	b.projects = map[project]string{}
 	return nil
 }
+
+// onDisk is a folder for temporary things that is on a disk, if there is one:
+// in memory, syncing costs nothing. Empty is the usual one.
+func onDisk() string {
+	places := []string{"", "/var/tmp"}
+	if dir, err := os.UserCacheDir(); err == nil {
+		places = append(places, dir)
+	}
+	for _, dir := range places {
+		if name := fileSystem(cmp.Or(dir, os.TempDir())); name != "" && name != inMemory {
+			return dir
+		}
+	}
+	return ""
+}
+
+const inMemory = "in memory"
 
 // usualPath is that of Debian: the length of somebody's own would count too.
 const usualPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -194,8 +222,8 @@ func lookPath(path, name string) (string, error) {
 	return "", fmt.Errorf("no %s in %s", name, path)
 }
 
-func printTable(lines []line) {
-	fmt.Printf("%s, %s/%s, %d processors; the ratio of the medians, and beside it of the quickest runs\n\n", runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
+func printTable(disk string, lines []line) {
+	fmt.Printf("%s, %s/%s, %d processors, %s; the ratio of the medians, and beside it of the quickest runs\n\n", runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), disk)
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "what\tenvrun\tagainst\tratio\tbest\tpromise\t")
 	for _, l := range lines {

@@ -22,6 +22,8 @@ type variant struct {
 	env  []string                 // beside that of the bench
 	each func(round int) []string // more arguments, others in each round; may be nil
 	run  func() (*sample, error)  // instead of argv, for what is more than one process
+
+	before func() error // is done before each run, and not measured; may be nil
 }
 
 // A sample is what one run took.
@@ -59,12 +61,13 @@ func cpu(s sample) float64    { return s.cpu.Seconds() }
 func faults(s sample) float64 { return float64(s.faults) }
 func waits(s sample) float64  { return float64(s.waits) }
 
-const warmup = 3 // rounds that are not counted: files come into memory
+const warmup = 3 // rounds that are not counted, fewer where there are few: files come into memory
 
 // interleave runs the variants in turn, so that whatever else the machine does
 // hits all of them.
 func (b *bench) interleave(rounds int, variants ...variant) ([]samples, error) {
 	out := make([]samples, len(variants))
+	warmup := min(warmup, 1+rounds/4)
 	for round := range warmup + rounds {
 		for i, v := range variants {
 			s, err := b.once(v, round)
@@ -80,6 +83,11 @@ func (b *bench) interleave(rounds int, variants ...variant) ([]samples, error) {
 }
 
 func (b *bench) once(v variant, round int) (*sample, error) {
+	if v.before != nil {
+		if err := v.before(); err != nil {
+			return nil, err
+		}
+	}
 	if v.run != nil {
 		return v.run()
 	}
