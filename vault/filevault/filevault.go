@@ -232,9 +232,11 @@ func (v *Vault) GetAll(ctx context.Context, env vault.Env, prefix vault.Path) (g
 }
 
 // atOnce runs read until no write of several files came into sight meanwhile.
+// It gives up when that has not been so for as long as a writer would wait.
 func (v *Vault) atOnce(ctx context.Context, env vault.Env, read func() error) error {
 	const attempts = 20
-	for range attempts {
+	late := time.Now().Add(v.store.wait)
+	for n := 0; n < attempts || time.Now().Before(late); n++ {
 		before, err := v.store.journals()
 		if err != nil {
 			return err
