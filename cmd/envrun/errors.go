@@ -261,6 +261,7 @@ func explainTrust(err error, r *cli.Report) bool {
 	var replaced *filevault.ReplacedError
 	var known *filevault.KnownError
 	var pins *filevault.PinsError
+	var older *filevault.OlderError
 	switch {
 	case errors.As(err, &untrusted):
 		r.Code = cli.CodeAuth
@@ -277,6 +278,10 @@ func explainTrust(err error, r *cli.Report) bool {
 		r.Code = cli.CodeTampered
 		r.AddHint("it says which keys this machine knows, and is on no other; bring it back from a copy of yours")
 		r.AddHint("if there is none, put it away (mv %s %s), and compare the fingerprints at the next use: envrun vault status", r.Path(pins.File), r.Path(pins.File+".old"))
+	case errors.As(err, &older):
+		r.Code = cli.CodeConflict
+		r.AddHint("nothing was written; bring the newer state here: git pull, or git merge the branch that has it")
+		r.AddHint("if it is not newer, somebody put the old one back: git log -- .envrun")
 	case errors.Is(err, filevault.ErrStray):
 		r.Code = cli.CodeTampered
 		file := ""

@@ -32,7 +32,7 @@ func (e *Engine) CreateEnv(ctx context.Context, env vault.Env, to []GrantTo) err
 	if err != nil {
 		return err
 	}
-	g, err := e.newGeneration(ctx, env, EnvKey{1, key}, EnvKey{}, "", to)
+	g, err := e.newGeneration(ctx, env, EnvKey{Gen: 1, Key: key}, EnvKey{}, "", to)
 	if err != nil {
 		return err
 	}

@@ -176,7 +176,7 @@ func (e *Engine) RotateTo(ctx context.Context, env vault.Env, r Rotation) error 
 		if r.Headers != nil {
 			headers = append(headers, r.Headers()...)
 		}
-		next, err = e.newGeneration(ctx, env, EnvKey{v.key.Gen + 1, key}, v.key, r.Why, to, headers...)
+		next, err = e.newGeneration(ctx, env, EnvKey{Gen: v.key.Gen + 1, Key: key}, v.key, r.Why, to, headers...)
 		return err
 	}, func(v view, tx Tx) error {
 		if !v.seal.is(from) {

@@ -129,6 +129,11 @@ type Settler interface {
 type EnvKey struct {
 	Gen uint32 // 1 for the first
 	Key seal.Key
+
+	// ReadOnly says why nothing is written under it, though it is the newest that
+	// is there: a newer one is known, which perhaps not all who have this one were
+	// to have. nil otherwise.
+	ReadOnly error
 }
 
 // Keys finds the keys of environments. It answers for what it returns: that

@@ -55,6 +55,9 @@ func (e *Engine) batch(ctx context.Context, env vault.Env, prepare func(view) er
 		if err := e.read(ctx, env, func(v view) error { before = v; return nil }); err != nil {
 			return err
 		}
+		if before.key.ReadOnly != nil {
+			return before.key.ReadOnly
+		}
 		if prepare != nil {
 			if err := prepare(before); err != nil {
 				return err

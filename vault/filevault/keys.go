@@ -181,6 +181,9 @@ func (k *keyring) Current(ctx context.Context, env vault.Env) (engine.EnvKey, er
 		if p, err = k.trust(ctx, env, opened, v); err != nil {
 			return engine.EnvKey{}, err
 		}
+		if p != nil && p.gen > gen {
+			opened.ReadOnly = &vault.Error{Kind: vault.KindConflict, Op: "writing", Env: env, File: v.file(env, engine.GenBlob(gen)), Err: &OlderError{env, gen, p.gen}}
+		}
 		k.opened[slot{env, gen}] = opened
 		o = &opened
 	}
@@ -393,6 +396,19 @@ func (e *ReplacedError) Error() string {
 		return fmt.Sprintf("another vault is in the place of vault %s, which this machine knows here: this is %s, and its %s key is %s", e.Known, e.Vault, e.Env, e.Fingerprint)
 	}
 	return fmt.Sprintf("the %s key was replaced by someone who did not hold the old one; this one is %s", e.Env, e.Fingerprint)
+}
+
+// OlderError is the cause of a KindConflict for a write to an environment that
+// is at an older key than one that this machine has seen: on a branch that was
+// cut before a rotation, or because somebody put the old state back. Whoever was
+// left out of the newer key could read it.
+type OlderError struct {
+	Env        vault.Env
+	Gen, Known uint32
+}
+
+func (e *OlderError) Error() string {
+	return fmt.Sprintf("is at key %d here, and this machine has seen key %d: who was left out of that could read what is written under this one", e.Gen, e.Known)
 }
 
 // Trust makes this machine take the present key of env, whatever key it knew,

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -498,6 +499,30 @@ func TestOlder(t *testing.T) {
 	}
 	_, err := open(t, fresh).Get(t.Context(), "dev", "a")
 	wantError(t, err, vault.KindTampered, "", "key 1", "seen key 2")
+
+	// Nothing is written there: whoever was left out of key 2 could read it.
+	before := tree(t, m.alice.Dir)
+	for range 2 {
+		v := open(t, m.bob)
+		for what, write := range map[string]func() error{
+			"set":    func() error { _, err := v.Apply(t.Context(), "dev", []vault.Change{change("a", "A=new")}); return err },
+			"seal":   func() error { return v.Seal(t.Context(), "dev") },
+			"grant":  func() error { return v.AddGrant(t.Context(), "dev", m.toAlice) },
+			"rotate": func() error { return v.Rotate(t.Context(), "dev", "", []engine.GrantTo{m.toBob}) },
+		} {
+			err := write()
+			wantError(t, err, vault.KindConflict, ".envrun/vault/envs/dev/keys/0001/gen", "key 1 here", "seen key 2")
+			if older, ok := errors.AsType[*filevault.OlderError](err); !ok || older.Gen != 1 || older.Known != 2 {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+	}
+	after := tree(t, m.alice.Dir)
+	delete(before, ".lock")
+	delete(after, ".lock")
+	if !maps.Equal(before, after) {
+		t.Error("something was written")
+	}
 	if len(m.contacts) != 1 {
 		t.Errorf("bob was asked: %q", m.contacts)
 	}
