@@ -100,7 +100,7 @@ func (v *Vault) exposeAdopted(ctx context.Context, env vault.Env, old []Retired,
 			if err != nil {
 				return err
 			}
-			x, err := record.ParseExposed(raw)
+			x, err := v.parseExposed(env, raw)
 			if err != nil {
 				continue // Verify reports it
 			}

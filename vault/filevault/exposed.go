@@ -41,13 +41,22 @@ func (v *Vault) exposures(view *view, s *EnvStatus, present map[vault.Path]vault
 		if err != nil {
 			continue // among the strays
 		}
-		x, err := record.ParseExposed(raw)
+		x, err := v.parseExposed(s.Env, raw)
 		if err != nil {
 			continue
 		}
 		s.Exposures = append(s.Exposures, exposure(x, view.file(s.Env, name), present))
 	}
 	return nil
+}
+
+// parseExposed reads a list and checks that it is of the place where it is.
+func (v *Vault) parseExposed(env vault.Env, raw []byte) (*record.Exposed, error) {
+	x, err := record.ParseExposed(raw)
+	if err == nil && (x.Vault != v.id || x.Env != env) {
+		return nil, &vault.Error{Kind: vault.KindMalformed, Detail: fmt.Sprintf("is a list of %s in vault %s, put in this place", x.Env, x.Vault)}
+	}
+	return x, err
 }
 
 func exposure(x *record.Exposed, file string, present map[vault.Path]vault.Info) Exposure {

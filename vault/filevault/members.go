@@ -627,7 +627,7 @@ func (v *Vault) ResumeRotation(ctx context.Context, env vault.Env, o RotateOptio
 			}
 			now = append(now, record.SealedEntry{Path: info.Path, Version: info.Version, Deleted: info.Deleted})
 		}
-		listed, err := t.listed(key.Gen - 1)
+		listed, err := v.listed(t, key.Gen-1)
 		if err != nil {
 			return err
 		}
@@ -679,7 +679,7 @@ func (v *Vault) removedBy(ctx context.Context, env vault.Env, gen uint32) ([]lea
 }
 
 // listed are those whose exposure up to a generation has its list.
-func (t *tx) listed(gen uint32) (map[string]bool, error) {
+func (v *Vault) listed(t *tx, gen uint32) (map[string]bool, error) {
 	names, err := t.blobs(exposedDir + "/")
 	if err != nil {
 		return nil, err
@@ -690,7 +690,7 @@ func (t *tx) listed(gen uint32) (map[string]bool, error) {
 		if err != nil {
 			return nil, err
 		}
-		if x, err := record.ParseExposed(raw); err == nil && x.Gen >= gen {
+		if x, err := v.parseExposed(t.env, raw); err == nil && x.Gen >= gen {
 			all[x.Member] = true
 		}
 	}

@@ -485,7 +485,7 @@ func (v *Vault) verifyFiles(ctx context.Context, env vault.Env) []error {
 	for _, name := range names {
 		raw, err := view.blob(env, name)
 		if err == nil {
-			_, err = record.ParseExposed(raw)
+			_, err = v.parseExposed(env, raw)
 		}
 		if err != nil {
 			found = append(found, inFile(err, view.file(env, name)))

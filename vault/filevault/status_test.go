@@ -1,9 +1,11 @@
 package filevault_test
 
 import (
+	"errors"
 	"os"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -39,6 +41,11 @@ func TestStatus(t *testing.T) {
 	exposed := record.Exposed{Vault: v.ID(), Env: "dev", Member: "eve", Gen: 1, Since: now, By: "alice@laptop", At: now,
 		Entries: []record.ExposedEntry{{Path: "a", Version: 1}, {Path: "b", Version: 0 + 1}, {Path: "c", Version: 1}, {Path: "gone", Version: 3}}}
 	write(t, file(m.alice, "envs/dev/exposed/2026-02-11-eve.list"), exposed.Marshal())
+	elsewhere := exposed
+	elsewhere.Env = "prod"
+	write(t, file(m.alice, "envs/dev/exposed/2026-02-12-eve.list"), elsewhere.Marshal())
+	elsewhere.Env, elsewhere.Vault = "dev", "v_0000000000000000"
+	write(t, file(m.alice, "envs/dev/exposed/2026-02-13-eve.list"), elsewhere.Marshal())
 	set(t, v, "dev", "b", "A=2")
 	request := record.Request{Vault: v.ID(), Env: "dev", Member: "dave", Recipient: identity(t).Recipient(), Reason: "on call", At: now}
 	write(t, file(m.alice, "requests/dev/dave.req"), request.Marshal())
@@ -107,11 +114,13 @@ func TestStatus(t *testing.T) {
 		t.Errorf("%+v", e)
 	}
 
-	// The request in the wrong place is a finding; the rest is clean.
-	if errs := findings(t, v, "dev"); len(errs) != 1 {
+	// The request and the lists in the wrong place are findings; the rest is clean.
+	if errs := findings(t, v, "dev"); len(errs) != 3 {
 		t.Errorf("verify: %v", errs)
 	}
 	os.Remove(file(m.alice, "requests/dev/eve.req"))
+	os.Remove(file(m.alice, "envs/dev/exposed/2026-02-12-eve.list"))
+	os.Remove(file(m.alice, "envs/dev/exposed/2026-02-13-eve.list"))
 	clean(t, v, "dev", "prod")
 	if err := v.Seal(t.Context(), "dev"); err != nil {
 		t.Fatal(err)
@@ -130,6 +139,42 @@ func TestStatus(t *testing.T) {
 }
 
 // TestStatusOfJournal: what an interrupted write left, before anybody mends it.
+// TestStrays: what has no place is found, wherever it is, and once.
+func TestStrays(t *testing.T) {
+	_, o := project(t, "dev", "prod")
+	v := open(t, o)
+	for _, name := range []string{"x", "envs/Dev/seal", "envs/dev/y", "envs/prod/keys/0001/z", "requests/dev/\x1b[31m.req"} {
+		write(t, file(o, name), nil)
+	}
+	names := func(errs []error) string {
+		var all []string
+		for _, err := range errs {
+			if !errors.Is(err, filevault.ErrStray) {
+				t.Errorf("%v is no stray", err)
+			}
+			ve, _ := errors.AsType[*vault.Error](err)
+			all = append(all, strings.TrimPrefix(ve.File, ".envrun/vault/"))
+		}
+		return strings.Join(all, " ")
+	}
+	for _, c := range []struct {
+		but  []vault.Env
+		want string
+	}{
+		{nil, "envs/Dev envs/dev/y envs/prod/keys/0001/z requests/dev/\x1b[31m.req x"},
+		{[]vault.Env{"dev"}, "envs/Dev envs/prod/keys/0001/z requests/dev/\x1b[31m.req x"},
+		{[]vault.Env{"dev", "prod"}, "envs/Dev requests/dev/\x1b[31m.req x"},
+	} {
+		strays, err := v.Strays(t.Context(), c.but...)
+		if got := names(strays); err != nil || got != c.want {
+			t.Errorf("but %v: %q, %v; want %q", c.but, got, err, c.want)
+		}
+	}
+	if got := names(findings(t, v, "dev")); got != "envs/dev/y" {
+		t.Errorf("verify of dev: %s", got)
+	}
+}
+
 func TestStatusOfJournal(t *testing.T) {
 	_, o := project(t, "dev")
 	v := open(t, o)
