@@ -120,3 +120,29 @@ func descriptors() (n int) {
 func becomeUser(cmd *exec.Cmd, uid uint32) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
 }
+
+// TestLockIsAnotherFile: the lock is the one file that is written in place, and
+// is not if that is also a file of somebody's.
+func TestLockIsAnotherFile(t *testing.T) {
+	_, o := project(t, "dev")
+	v := open(t, o)
+	set(t, v, "dev", "a", "A=1")
+	mine := filepath.Join(t.TempDir(), "identity")
+	if err := os.WriteFile(mine, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(file(o, ".lock")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Link(mine, file(o, ".lock")); err != nil {
+		t.Skip("no hard links here:", err)
+	}
+	_, err := v.Apply(t.Context(), "dev", []vault.Change{change("a", "A=2")})
+	wantError(t, err, vault.KindInsecure, ".envrun/vault/.lock", "also the name of another file")
+	if text := string(read(t, mine)); text != "precious" {
+		t.Errorf("the file has %q now", text)
+	}
+	if got := get(t, v, "dev", "a"); got != "A=1" {
+		t.Error(got)
+	}
+}
