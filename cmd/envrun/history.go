@@ -41,6 +41,12 @@ func runHistory(ctx context.Context, t *tool, args []string) error {
 	}
 	versions := []secretFacts{}
 	for info, err := range s.vault.Versions(ctx, s.env.Name, path) {
+		switch vault.KindOf(err) {
+		case vault.KindTampered, vault.KindMalformed, vault.KindVersion, vault.KindUnmerged:
+			// Whoever could once commit there must not be able to hide the rest for ever.
+			t.Notef("left out: %s", cli.Printable(err.Error()))
+			continue
+		}
 		if err != nil {
 			return t.withNear(ctx, s, noHistory(err))
 		}
