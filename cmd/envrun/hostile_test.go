@@ -52,6 +52,8 @@ func hostileCommands(cmds map[string]func(*testscript.TestScript, bool, []string
 	cmds["plant"] = plant
 	cmds["cut"] = cut
 	cmds["harmless"] = harmless
+	cmds["join"] = join
+	cmds["unchanged"] = unchanged
 	cmds["fingerprint"] = fingerprint
 	cmds["pins"] = pins
 	cmds["forge"] = forge
@@ -143,6 +145,40 @@ func makeTeam(ts *testscript.TestScript) {
 	publish(ts, false, []string{"a new value, and the seal over it"})
 	as(ts, false, []string{"thief"})
 	clone(ts, false, nil)
+}
+
+// join PERSON ENV: alice lets somebody in, as PERSON@desktop, who then has a clone
+// and has opened the environment. It ends as alice.
+func join(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: join PERSON ENV")
+	}
+	person, env := args[:1], args[1]
+	as(ts, false, person)
+	must(ts, "envrun", "key", "new", "--store", "file", "--member", person[0]+"@desktop")
+	fact(ts, false, []string{"RECIPIENT", "recipient", "key", "show"})
+	as(ts, false, []string{"alice"})
+	must(ts, "envrun", "member", "add", person[0]+"@desktop", ts.Getenv("RECIPIENT"), "-e", env)
+	publish(ts, false, []string{env + ": let " + person[0] + " in"})
+	right(ts, false, nil)
+	as(ts, false, person)
+	clone(ts, false, nil)
+	must(ts, "envrun", "get", "-e", env, "A")
+	as(ts, false, []string{"alice"})
+}
+
+// unchanged exec COMMAND…: it fails, and changes nothing.
+func unchanged(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 || args[0] != "exec" {
+		ts.Fatalf("usage: unchanged exec COMMAND…")
+	}
+	before := everything(ts)
+	if err := ts.Exec(args[1], args[2:]...); err == nil {
+		ts.Fatalf("it did not fail")
+	}
+	if after := everything(ts); after != before {
+		ts.Fatalf("something was changed:\n%s\nwas\n%s", after, before)
+	}
 }
 
 // clone: the present person's clone of the host's repository, made or made anew.
@@ -382,6 +418,9 @@ func forge(ts *testscript.TestScript, neg bool, args []string) {
 		"seal":      "ENV: a seal over what is there, under the person's own key",
 		"grant":     "ENV MEMBER RECIPIENT: a grant of the person's own key",
 		"recipient": "FILE RECIPIENT: writes another recipient into a grant",
+		"request":   "FILE RECIPIENT: writes another recipient into a request",
+		"grant-as":  "ENV MEMBER RECIPIENT: a grant that holds nothing, for a recipient that is made up",
+		"hold":      "ENV MEMBER: the present key, which the person's identity opens as MEMBER, is the one that they forge with",
 		"open":      "FILE NAME: prints the value that a secret's file has under the person's own key",
 		"next":      "ENV MEMBER: a next key, chained to the present one, which the person's identity opens as MEMBER",
 	}
@@ -409,6 +448,20 @@ func forge(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(err)
 		g.Recipient = rest[1]
 		ts.Check(os.WriteFile(ts.MkAbs(rest[0]), g.Marshal(), 0o644))
+	case "request":
+		q, err := record.ParseRequest([]byte(ts.ReadFile(rest[0])))
+		ts.Check(err)
+		q.Recipient = rest[1]
+		ts.Check(os.WriteFile(ts.MkAbs(rest[0]), q.Marshal(), 0o644))
+	case "grant-as":
+		env := vault.Env(rest[0])
+		gen := f.present(env)
+		g := f.grants(env, gen)[0]
+		g.Member, g.Recipient = rest[1], rest[2]
+		f.write(blob(env, engine.GrantBlob(gen, g.Member)), g.Marshal())
+	case "hold":
+		env := vault.Env(rest[0])
+		f.keep(env, f.held(env, rest[1], f.grants(env, f.present(env))))
 	case "next":
 		f.next(vault.Env(rest[0]), rest[1])
 	case "open":
@@ -613,25 +666,29 @@ func (f *forger) seal(env vault.Env) {
 // next is what a former member can do with the key that they held: make the key
 // after it, and a seal under that. What they cannot open stays as it is.
 func (f *forger) next(env vault.Env, member string) {
-	id, err := agekey.Parse(f.ts.ReadFile(filepath.Join(f.ts.Getenv("ENVRUN_CONFIG_DIR"), "identity")))
-	f.ts.Check(err)
 	gen := f.present(env)
 	grants := f.grants(env, gen)
-	var old seal.Key
-	for _, g := range grants {
-		if g.Member == member {
-			old, err = seal.AgeSealer("age:"+member, nil, id.Unwrap()).Open(context.Background(), g.Wrapped, seal.KeyContext(f.vault, env, gen, member))
-			f.ts.Check(err)
-		}
-	}
-	if old.IsZero() {
-		f.ts.Fatalf("%s has no grant of key %d of %s", member, gen, env)
-	}
+	old := f.held(env, member, grants)
 	key := f.key(env)
 	f.gen(env, gen+1, key, &old)
 	for _, g := range grants {
 		f.grant(env, gen+1, g.Member, g.Recipient, key)
 	}
+}
+
+// held is the key that the person's identity opens as member.
+func (f *forger) held(env vault.Env, member string, grants []*record.Grant) seal.Key {
+	id, err := agekey.Parse(f.ts.ReadFile(filepath.Join(f.ts.Getenv("ENVRUN_CONFIG_DIR"), "identity")))
+	f.ts.Check(err)
+	for _, g := range grants {
+		if g.Member == member {
+			key, err := seal.AgeSealer("age:"+member, nil, id.Unwrap()).Open(context.Background(), g.Wrapped, seal.KeyContext(f.vault, env, g.Gen, member))
+			f.ts.Check(err)
+			return key
+		}
+	}
+	f.ts.Fatalf("%s has no grant of %s", member, env)
+	return seal.Key{}
 }
 
 func (f *forger) open(file string, name vault.FieldName) ([]byte, error) {
