@@ -171,8 +171,9 @@ func missingSeal(err error) error {
 	return err
 }
 
-// attempts is how often what keeps moving is read before that counts as a fault.
-const attempts = 5
+// attempts is how often what keeps moving is read before somebody is told so.
+// It takes a rotation each time to use one up.
+const attempts = 20
 
 // read runs f on a view, and again on a new one if f fails while the
 // environment has moved on: a rotation replaces key, seal and every record,
@@ -183,8 +184,11 @@ func (e *Engine) read(ctx context.Context, env vault.Env, f func(view) error) er
 		if err == nil {
 			err = f(v)
 		}
-		if vault.KindOf(err) != vault.KindTampered || attempt == attempts {
+		if vault.KindOf(err) != vault.KindTampered {
 			return err
+		}
+		if attempt == attempts {
+			return &vault.Error{Kind: vault.KindBusy, Op: "reading", Env: env, Detail: "others rotate its key all the time", Err: err}
 		}
 		if s, ok := e.c.Store.(Settler); ok {
 			if err := s.Settle(ctx, env); err != nil {

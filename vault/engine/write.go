@@ -70,7 +70,7 @@ func (e *Engine) batch(ctx context.Context, env vault.Env, prepare func(view) er
 			}
 			v := before
 			if v.seal, err = e.checkpoint(env, before.key, raw); err != nil {
-				if !before.seal.is(raw) && attempt < attempts {
+				if !before.seal.is(raw) {
 					return errMoved
 				}
 				return err
