@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,6 +39,7 @@ type order struct {
 	DieAt    int    // kill yourself before this step, counted from 1; 0: never
 	Count    int    // of what is done
 	Arg      string // more for some deeds
+	Life     []act  // for a child that is killed at any moment
 }
 
 func TestMain(m *testing.M) {
@@ -82,7 +84,7 @@ func (o order) options() filevault.Options {
 		panic(err)
 	}
 	return filevault.Options{
-		Dir: o.Dir, StateDir: o.StateDir, Member: "alice@laptop", Command: "envrun " + o.Do, LockWait: time.Minute,
+		Dir: o.Dir, StateDir: o.StateDir, Member: "olga@laptop", Command: "envrun " + o.Do, LockWait: time.Minute,
 		Identity: func(context.Context) (*agekey.Identity, error) { return id, nil },
 	}
 }
@@ -124,11 +126,7 @@ func (o order) obey() error {
 	case "delete":
 		_, err = v.Apply(ctx, "dev", []vault.Change{{Path: "s/00", Was: vault.Any, Delete: true}})
 	case "import":
-		var changes []vault.Change
-		for i := range many {
-			changes = append(changes, change(manyPath(i), "A=new", "B=new"))
-		}
-		_, err = v.Apply(ctx, "dev", changes)
+		_, err = v.Apply(ctx, "dev", importOf(few))
 	case "merge":
 		var r filevault.MergeReport
 		if r, err = v.Merge(ctx, engine.MergeOptions{}); err == nil && !r.Done() {
@@ -151,18 +149,29 @@ func (o order) obey() error {
 		if rerr != nil {
 			return rerr
 		}
-		err = v.Rotate(ctx, "dev", "test", []engine.GrantTo{{Member: "alice@laptop", Recipient: id.Recipient(), Sealer: seal.AgeSealer("alice", to, nil)}})
+		err = v.Rotate(ctx, "dev", "test", []engine.GrantTo{{Member: "olga@laptop", Recipient: id.Recipient(), Sealer: seal.AgeSealer("olga", to, nil)}})
 	case "increment":
 		for range o.Count {
 			if err := increment(ctx, v); err != nil {
 				return err
 			}
 		}
-	case "churn":
-		for i := range o.Count {
-			value := o.Arg + strconv.Itoa(i)
-			_, err := v.Apply(ctx, "dev", []vault.Change{change("s/00", "A="+value, "B="+value), change("s/01", "A="+value, "B="+value)})
-			if err != nil {
+	case "again": // and again, with a pause of some milliseconds, until nobody listens
+		over := make(chan struct{})
+		go func() {
+			_, _ = os.Stdin.Read(make([]byte, 1))
+			close(over)
+		}()
+		for i := 0; ; i++ {
+			select {
+			case <-over:
+				fmt.Println(i, "times", o.Life[0].Do)
+				return nil
+			case <-time.After(time.Duration(o.Count) * time.Millisecond):
+			}
+			a := o.Life[0]
+			a.Value = strconv.Itoa(i)
+			if err := a.do(ctx, v); err != nil {
 				return err
 			}
 		}
@@ -176,6 +185,13 @@ func (o order) obey() error {
 			return err
 		})
 		_, err = v.Apply(ctx, "dev", []vault.Change{change("s/00", "A=held", "B=held")})
+	case "live":
+		for i, a := range o.Life {
+			if err := a.do(ctx, v); err != nil {
+				return fmt.Errorf("%s: %w", a.Do, err)
+			}
+			fmt.Println("did", i)
+		}
 	default:
 		err = fmt.Errorf("no such deed: %s", o.Do)
 	}
@@ -232,8 +248,8 @@ func (o order) run(t testing.TB) (string, bool) {
 	return string(out), err == nil
 }
 
-// many is how many secrets an import has.
-const many = 50
+// few is how many secrets most stages have.
+const few = 4
 
 func manyPath(i int) vault.Path { return vault.Path(fmt.Sprintf("s/%02d", i)) }
 
@@ -243,7 +259,7 @@ type stage struct {
 	identity string
 }
 
-func newStage(t *testing.T) stage {
+func newStage(t testing.TB, secrets int) stage {
 	t.Helper()
 	id := identity(t)
 	s := stage{dir: t.TempDir(), identity: id.Reveal()}
@@ -253,7 +269,7 @@ func newStage(t *testing.T) stage {
 		t.Fatal(err)
 	}
 	var changes []vault.Change
-	for i := range many {
+	for i := range secrets {
 		changes = append(changes, change(manyPath(i), "A=old", "B=old"))
 	}
 	changes = append(changes, change("base", "A=base", "B=base"))
@@ -298,11 +314,12 @@ func (s stage) copy(t *testing.T) string {
 	return dir
 }
 
-// TestCrash kills a process before every step of every kind of write. What was
-// acknowledged before must be there, the write must have happened whole or not
-// at all, for a reader as for the next writer, and nothing may be left behind.
+// TestCrash kills a process before every step of every kind of write: what
+// TestReplay builds on. What was acknowledged before must be there, the write
+// must have happened whole or not at all, for a reader as for the next writer,
+// and nothing may be left behind.
 func TestCrash(t *testing.T) {
-	s := newStage(t)
+	s := newStage(t, few)
 	for _, do := range []string{"set", "create", "delete", "import", "seal", "addenv", "rmenv", "rotate"} {
 		t.Run(do, func(t *testing.T) {
 			t.Parallel()
@@ -400,7 +417,7 @@ func (s stage) check(t *testing.T, do, dir string) bool {
 		}
 	case "import", "rotate", "seal":
 		var paths []vault.Path
-		for i := range many {
+		for i := range few {
 			paths = append(paths, manyPath(i))
 		}
 		// A reader first, before a writer could mend anything.
@@ -478,17 +495,11 @@ func TestCrashInit(t *testing.T) {
 	t.Logf("%d steps", steps)
 }
 
-// TestWriters: four processes, fifty writes each, to one secret (filevault
-// §3.11). Meanwhile readers see no torn secret, and of two that are always
-// written together never one of before and one of after.
+// TestWriters: four processes, fifty writes each, to one secret (filevault §3.11).
 func TestWriters(t *testing.T) {
-	s := newStage(t)
+	s := newStage(t, few)
 	v := open(t, s.order("", s.dir).options())
 	set(t, v, "dev", "counter", "N=0")
-	same := []vault.Change{change("s/00", "A=x", "B=x"), change("s/01", "A=x", "B=x")}
-	if _, err := v.Apply(t.Context(), "dev", same); err != nil {
-		t.Fatal(err)
-	}
 	const processes, writes = 4, 50
 	var wg sync.WaitGroup
 	for range processes {
@@ -500,40 +511,89 @@ func TestWriters(t *testing.T) {
 			}
 		})
 	}
-	churn := s.order("churn", s.dir)
-	churn.Count, churn.Arg = 40, "v"
-	wg.Go(func() {
-		if out, ok := churn.run(t); !ok {
-			t.Errorf("churn: %s", out)
-		}
-	})
-	done := make(chan struct{})
-	go func() {
-		wg.Wait()
-		close(done)
-	}()
-	reads := 0
-	for running := true; running; reads++ {
-		select {
-		case <-done:
-			running = false
-		default:
-		}
-		two, err := v.GetMany(t.Context(), "dev", []vault.Path{"s/00", "s/01"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		a, b := show(two[0]), show(two[1])
-		if first, second, _ := strings.Cut(a, " "); a != b || first[2:] != second[2:] {
-			t.Fatalf("read %q and %q", a, b)
-		}
-		if _, err := v.Get(t.Context(), "dev", "counter"); err != nil {
-			t.Fatal(err)
-		}
-	}
+	wg.Wait()
 	if got := get(t, v, "dev", "counter"); got != fmt.Sprintf("N=%d", processes*writes) {
 		t.Errorf("after %d increments: %s", processes*writes, got)
 	}
 	clean(t, v, "dev", "prod")
-	t.Logf("%d reads", reads)
+}
+
+// TestReaders reads all the time that other processes write one secret, import
+// many and rotate the key. Nothing that is read is torn, which is not of one
+// write, or blended, of two; and nothing fails.
+func TestReaders(t *testing.T) {
+	reads := int64(25_000)
+	if testing.Short() {
+		reads = 3_000
+	}
+	const imported = 24
+	s := newStage(t, imported)
+	v := open(t, s.order("", s.dir).options())
+	set(t, v, "dev", "one", "A=0", "B=0")
+	var paths []vault.Path
+	for i := range imported {
+		paths = append(paths, manyPath(i))
+	}
+	var stop []func()
+	for i, a := range []act{{Do: "set", Path: "one"}, {Do: "import", Count: imported}, {Do: "rotate"}} {
+		o := s.order("again", s.dir)
+		o.Life, o.Count = []act{a}, []int{2, 10, 100}[i]
+		cmd := o.command(t)
+		in, err := cmd.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out strings.Builder
+		cmd.Stdout, cmd.Stderr = &out, &out
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		stop = append(stop, func() {
+			in.Close()
+			if err := cmd.Wait(); err != nil {
+				t.Errorf("%s: %s", a.Do, out.String())
+			}
+			t.Log(strings.TrimSpace(out.String()))
+		})
+	}
+	var n atomic.Int64
+	var wg sync.WaitGroup
+	for reader := range 4 {
+		wg.Go(func() {
+			v := open(t, s.order("", s.dir).options())
+			for i := reader; n.Add(1) <= reads && !t.Failed(); i++ {
+				var got []vault.Secret
+				var err error
+				switch i % 24 {
+				case 0:
+					got, err = v.GetMany(t.Context(), "dev", paths)
+				case 8:
+					got, err = v.GetAll(t.Context(), "dev", "s")
+				case 4, 12, 16, 20:
+					got, err = v.GetMany(t.Context(), "dev", []vault.Path{paths[0], paths[imported-1]})
+				default:
+					got = make([]vault.Secret, 1)
+					got[0], err = v.Get(t.Context(), "dev", "one")
+				}
+				if err != nil {
+					t.Errorf("read %d: %v", i, err)
+					return
+				}
+				first := show(got[0])
+				if a, b, _ := strings.Cut(first, " "); a[2:] != b[2:] {
+					t.Errorf("blended: %s", first)
+				}
+				for _, s := range got {
+					if show(s) != first {
+						t.Errorf("torn: %s is %s, and %s is %s", got[0].Path, first, s.Path, show(s))
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for _, f := range stop {
+		f()
+	}
+	clean(t, open(t, s.order("", s.dir).options()), "dev", "prod")
 }

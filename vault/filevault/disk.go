@@ -546,22 +546,8 @@ const manyFiles = 128
 // syncAll makes files that were created without sync last.
 func (v *view) syncAll(names []string) error {
 	if len(names) >= manyFiles {
-		top, err := v.enter("")
-		if err != nil {
+		if done, err := v.syncFileSystem(); done || err != nil {
 			return err
-		}
-		f, err := top.Open(".")
-		if err != nil {
-			return v.d.fail("writing", "", err)
-		}
-		defer f.Close()
-		done := false
-		err = v.d.do(step{Op: "syncfs"}, func() (err error) {
-			done, err = syncFileSystem(f)
-			return err
-		})
-		if done || err != nil {
-			return v.d.fail("writing", "", err)
 		}
 	}
 	for _, name := range names {
@@ -581,6 +567,56 @@ func (v *view) syncAll(names []string) error {
 		}
 	}
 	return nil
+}
+
+// syncFileSystem makes everything last, and reports whether there is such a call.
+func (v *view) syncFileSystem() (done bool, err error) {
+	top, err := v.enter("")
+	if err != nil {
+		return false, err
+	}
+	f, err := top.Open(".")
+	if err != nil {
+		return false, v.d.fail("writing", "", err)
+	}
+	defer f.Close()
+	err = v.d.do(step{Op: "syncfs"}, func() (err error) {
+		done, err = syncFileSystem(f)
+		return err
+	})
+	return done, v.d.fail("writing", "", err)
+}
+
+// syncFolders makes all names last.
+func (v *view) syncFolders() error {
+	dirs := map[string]bool{"": true}
+	var walk func(dir string) error
+	walk = func(dir string) error {
+		list, err := v.entries(dir)
+		if err != nil {
+			return err
+		}
+		dirs[dir] = true
+		for _, e := range list {
+			if e.IsDir() {
+				if err := walk(dir + "/" + e.Name()); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	for _, dir := range []string{envsDir, requestsDir, txnDir} {
+		if err := walk(dir); err != nil {
+			return err
+		}
+	}
+	if len(dirs) >= manyFiles {
+		if done, err := v.syncFileSystem(); done || err != nil {
+			return err
+		}
+	}
+	return v.syncDirs(dirs)
 }
 
 // syncDirs makes new names in folders, and names that are gone, last.

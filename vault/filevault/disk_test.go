@@ -487,7 +487,7 @@ func TestOrder(t *testing.T) {
 
 // TestBusy: a writer waits, and says who it waits for.
 func TestBusy(t *testing.T) {
-	s := newStage(t)
+	s := newStage(t, few)
 	cmd := s.order("hold", s.dir).command(t)
 	in, err := cmd.StdinPipe()
 	if err != nil {

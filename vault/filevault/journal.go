@@ -284,31 +284,40 @@ func (v *view) journalNames() ([]string, error) {
 
 // recover does what a dead writer could not: it finishes the journal that has
 // its commit, and removes every other trace. The lock is held.
+//
+// A writer that was killed has made names that are there and may not last: of
+// folders, which nobody after it would make again and sync, and of a commit.
 func (h *held) recover() error {
 	list, err := h.entries("")
 	if err != nil {
 		return err
 	}
+	var temps []string
+	var j journalState
 	for _, e := range list {
 		switch name := e.Name(); {
 		case strings.HasPrefix(name, tempPrefix):
-			if err := h.removeAll(name); err != nil {
-				return err
-			}
+			temps = append(temps, name)
 		case name == txnDir:
-			if err := h.finish(); err != nil {
+			if j, err = h.journals(); err != nil {
 				return err
 			}
 		}
 	}
-	return nil
+	if len(temps)+len(j.committed)+len(j.abandoned) > 0 {
+		if err := h.syncFolders(); err != nil {
+			return err
+		}
+	}
+	for _, name := range temps {
+		if err := h.removeAll(name); err != nil {
+			return err
+		}
+	}
+	return h.finish(j)
 }
 
-func (h *held) finish() error {
-	j, err := h.journals()
-	if err != nil {
-		return err
-	}
+func (h *held) finish(j journalState) error {
 	for _, id := range j.committed {
 		name := txnDir + "/" + id + "/" + commitFile
 		raw, err := h.read(name, maxCommit)
@@ -381,6 +390,10 @@ func (h *held) writeOne(c change) error {
 	}
 	changed, err := h.mkdirs(dirOf(c.name))
 	if err == nil {
+		// Now, as long as the temporary file tells of a writer that is killed.
+		err = h.syncDirs(setOf(changed))
+	}
+	if err == nil {
 		err = h.lastCheck(c.name)
 	}
 	if err == nil {
@@ -390,11 +403,15 @@ func (h *held) writeOne(c change) error {
 		_ = h.remove(temp)
 		return err
 	}
-	dirs := map[string]bool{dirOf(c.name): true}
-	for _, dir := range changed {
-		dirs[dir] = true
+	return h.syncDirs(map[string]bool{dirOf(c.name): true})
+}
+
+func setOf(names []string) map[string]bool {
+	set := make(map[string]bool, len(names))
+	for _, name := range names {
+		set[name] = true
 	}
-	return h.syncDirs(dirs)
+	return set
 }
 
 func (h *held) writeMany(changes []change) error {

@@ -144,8 +144,23 @@ func parseGenDir(name string) (uint32, bool) {
 	return uint32(n), engine.GrantsPrefix(uint32(n)) == engine.KeysPrefix+name+"/"
 }
 
-// Current implements engine.Keys.
+// Current implements engine.Keys. Whoever finds no grant may have come to a new
+// key whose grants are on their way.
 func (k *keyring) Current(ctx context.Context, env vault.Env) (engine.EnvKey, error) {
+	key, err := k.current(ctx, env)
+	if vault.KindOf(err) != vault.KindDenied {
+		return key, err
+	}
+	if j, jerr := k.store.journals(); jerr != nil || len(j.committed) == 0 {
+		return key, err
+	}
+	if err := k.store.Settle(ctx, env); err != nil {
+		return key, err
+	}
+	return k.current(ctx, env)
+}
+
+func (k *keyring) current(ctx context.Context, env vault.Env) (engine.EnvKey, error) {
 	if err := ctx.Err(); err != nil {
 		return engine.EnvKey{}, err
 	}

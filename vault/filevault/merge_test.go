@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -658,25 +657,7 @@ func TestMergeAgain(t *testing.T) {
 // TestMergeCrash kills a merge before every step of its write; the next one
 // does the rest.
 func TestMergeCrash(t *testing.T) {
-	needGit(t)
-	s := newStage(t)
-	main := s.copy(t)
-	git(t, main, "init", "-q")
-	o := s.order("", main).options()
-	f := &fork{t, main, o}
-	write(t, filepath.Join(main, ".gitignore"), []byte("/state/\n"))
-	commit(t, main, "base")
-	f.branches(
-		func() { f.write(change("s/00", "A=ours"), change("s/01", "A=ours")); f.seal() },
-		func() { f.write(change("s/00", "B=theirs"), change("s/01", "B=theirs")); f.seal() })
-	f.conflict()
-	copyOf := func() string {
-		dir := t.TempDir()
-		if out, err := exec.Command("cp", "-a", main+"/.", dir).CombinedOutput(); err != nil {
-			t.Skipf("cp: %s", out)
-		}
-		return dir
-	}
+	s, copyOf := conflicted(t)
 	out, ok := s.order("merge", copyOf()).run(t)
 	var steps int
 	if _, err := fmt.Sscanf(out, "steps %d", &steps); !ok || err != nil || steps == 0 {

@@ -737,21 +737,23 @@ func (t *tx) RemoveEnv() error {
 }
 
 // rank orders the files of a write so that a reader who comes in between finds
-// keys before what they open, and the seal last: it must not know of records
-// that are not there yet.
+// keys before what they open, each once all its grants are there, and the seal
+// last: it must not know of records that are not there yet.
 func (t *tx) rank(c change) int {
 	name := strings.TrimPrefix(c.name, envDir(t.env)+"/")
 	switch {
 	case c.data == nil:
-		return 4
-	case strings.HasPrefix(name, engine.KeysPrefix):
+		return 5
+	case strings.HasPrefix(name, engine.KeysPrefix) && strings.HasSuffix(name, grantSuffix):
 		return 0
-	case strings.HasPrefix(name, secretsDir+"/"):
+	case strings.HasPrefix(name, engine.KeysPrefix):
 		return 1
+	case strings.HasPrefix(name, secretsDir+"/"):
+		return 2
 	case name == engine.SealBlob:
-		return 3
+		return 4
 	}
-	return 2
+	return 3
 }
 
 func (t *tx) commit() error {
