@@ -57,9 +57,10 @@ func runHistory(ctx context.Context, t *tool, args []string) error {
 	}
 	table := cli.NewTable(t.Streams)
 	for i, v := range versions {
+		// Of one number there may be two, from branches: what came before is below both.
 		var before secretFacts
-		if i+1 < len(versions) {
-			before = versions[i+1]
+		if n := slices.IndexFunc(versions[i:], func(o secretFacts) bool { return o.Version < v.Version }); n >= 0 {
+			before = versions[i+n]
 		}
 		table.Row(fmt.Sprintf("v%d", v.Version), v.At.Format(time.DateTime), v.By, whatChanged(v, before))
 	}
