@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -14,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"testing"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -52,6 +54,7 @@ func hostileCommands(cmds map[string]func(*testscript.TestScript, bool, []string
 	cmds["plant"] = plant
 	cmds["cut"] = cut
 	cmds["harmless"] = harmless
+	cmds["escape"] = escape
 	cmds["join"] = join
 	cmds["unchanged"] = unchanged
 	cmds["fingerprint"] = fingerprint
@@ -365,6 +368,16 @@ func line(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("the lines %q are the same", args[1])
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.Replace(text, old, new, 1)), 0o644))
+}
+
+// escape FILE OLD NEW: sub, with NEW written as in Go.
+func escape(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: escape FILE OLD NEW")
+	}
+	text, err := strconv.Unquote(`"` + args[2] + `"`)
+	ts.Check(err)
+	sub(ts, false, []string{args[0], args[1], text})
 }
 
 // harmless FILE: FILE holds nothing that a terminal would obey or that turns text around.
@@ -712,4 +725,136 @@ func (f *forger) open(file string, name vault.FieldName) ([]byte, error) {
 		}
 	}
 	return nil, fmt.Errorf("there is no field %s", name)
+}
+
+// attacks are the attacks that there must be a script of, hostile_NAME.txtar.
+var attacks = map[string]string{
+	// on what a secret's file says
+	"swapped":      "the file of one secret in the place of another",
+	"renamed":      "a file renamed, and its path line with it",
+	"moved_env":    "a record of another environment",
+	"copied_vault": "a record of another vault",
+	"blended":      "fields and lines of two versions",
+	"truncated":    "a file cut off",
+	"remac":        "all of it under a key of the thief's",
+	"downgraded":   "an older format, another kind of file, a header nobody knows",
+	"history":      "versions in git's history that never were",
+
+	// on what there is
+	"deleted":         "a secret, the seal, the keys or all of it deleted",
+	"resurrected":     "a deleted secret put back",
+	"rolled_back":     "an older version put back, below the seal and above it",
+	"seal":            "the seal removed, edited, or of another environment",
+	"old_commit":      "an old commit served by the host",
+	"key_rolled_back": "the removal of a member reverted",
+
+	// on the keys and who holds them
+	"key_replaced":     "the keys folder made anew, and wrapped for everybody",
+	"vault_replaced":   "the vault made anew, or envrun.toml pointed at another",
+	"chain_forged":     "the next key made by a former member",
+	"grant_forged":     "a grant made by somebody without the key",
+	"recipient_edited": "another recipient in a grant, a grant added, a grant renamed",
+	"request_altered":  "a request altered after its check code was read",
+	"pins_deleted":     "what a machine knows deleted or damaged",
+	"exposed_edited":   "the list of what a former member could read shortened",
+	"adopt":            "records under a former key",
+	"plugin":           "a plugin that nobody named",
+
+	// on what reads the files
+	"names":         "paths that lead out, are devices, differ in case, hold control characters, are too long, are no text",
+	"links":         "symbolic and hard links, pipes and folders where files belong",
+	"oversized":     "files that are too large",
+	"text":          "text that speaks to a terminal",
+	"journal":       "a journal and a lock that came with a checkout",
+	"gitattributes": "attributes that rewrite bytes",
+	"git_config":    "hooks, pagers, filters and drivers of a clone",
+	"project_file":  "envrun.toml pointed elsewhere",
+	"merge":         "a branch to be merged",
+
+	// by those who hold something
+	"reader":        "a copy of the repository and no key",
+	"member":        "a member who means harm",
+	"former_member": "a former member without write access",
+	"ci":            "a pipeline's key in a hostile job",
+}
+
+// Each attack has its script, each script its story, and what a script shows to
+// go unnoticed stands in the README, in the words that the script names.
+func TestAttacks(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, ok := strings.Cut(string(readme), "\n## What it protects against, and what it does not\n")
+	if !ok {
+		t.Fatal("the README has no section on what is protected against")
+	}
+	section, _, _ = strings.Cut(section, "\n## ")
+	words := func(s string) string { return strings.Join(strings.Fields(s), " ") }
+	_, list, _ := strings.Cut(section, "\nSaid plainly:\n")
+	section = words(section)
+	shown := map[string]bool{} // what of it some script shows
+
+	files, err := filepath.Glob("testdata/script/hostile_*.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		name := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(file), "hostile_"), ".txtar")
+		if attacks[name] == "" {
+			t.Errorf("%s is of no attack in the list", file)
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The story: who does what and hopes for what, and what comes of it.
+		head, script, _ := strings.Cut(string(text), "\n[")
+		paragraphs := strings.Split(head, "\n#\n")
+		if !strings.HasPrefix(head, "# Attack: ") || len(paragraphs) != 3 || len(strings.Fields(paragraphs[1])) < 30 || len(strings.Fields(paragraphs[2])) < 20 {
+			t.Errorf("%s has no story on top: what it is, who does it and hopes for what, and what comes of it", file)
+		}
+		for line := range strings.Lines(head) {
+			if !strings.HasPrefix(line, "#") {
+				t.Errorf("%s: the story is cut short by %q", file, line)
+			}
+		}
+		sentences := 0
+		for line := range strings.Lines(string(text)) {
+			_, sentence, ok := strings.Cut(line, "not detected: ")
+			if !ok {
+				continue
+			}
+			sentences++
+			if s := strings.TrimSuffix(words(sentence), "."); len(s) < 30 || !strings.Contains(section, s) {
+				t.Errorf("%s: the README does not say %q", file, s)
+			} else {
+				shown[s] = true
+			}
+		}
+		if asserted := strings.Contains(script, "\n# Not detected"); asserted && sentences == 0 {
+			t.Errorf("%s shows what is not detected, and names no sentence of the README", file)
+		}
+		// What is refused is refused with a reason and the next command.
+		for _, want := range []string{"stderr '", "hint: "} {
+			if !strings.Contains(script, want) && !strings.Contains(script, "\nrefused ") && !strings.Contains(script, "\ncaught ") && sentences == 0 {
+				t.Errorf("%s does not look for %s", file, want)
+			}
+		}
+	}
+	for name, what := range attacks {
+		if _, err := os.Stat("testdata/script/hostile_" + name + ".txtar"); err != nil {
+			t.Errorf("there is no script of %s: %s", name, what)
+		}
+	}
+	// And nothing stands there that was never tried.
+	for _, item := range strings.Split(list, "\n* ")[1:] {
+		item = words(item)
+		if !slices.ContainsFunc(slices.Collect(maps.Keys(shown)), func(s string) bool { return strings.HasPrefix(item, s) }) {
+			t.Errorf("no script shows what the README says: %s", item)
+		}
+	}
+	if len(shown) < 15 {
+		t.Errorf("%d sentences are named: are they still looked for?", len(shown))
+	}
 }
