@@ -322,6 +322,7 @@ func explainMerge(err error, r *cli.Report) bool {
 	case errors.As(err, &retired) && ve != nil:
 		r.Code = cli.CodeTampered
 		r.AddHint("nothing of it was used; only if %s was still welcome on %s: envrun vault adopt -e %s %s", retired.By, retired.At.Format(time.DateOnly), ve.Env, ve.Path)
+		r.AddHint("name and date are its writer's word; who brought it: git log -- %s", r.Path(ve.File))
 		r.AddHint("what else waits for it, and whether a rotation came here in part: envrun vault adopt")
 	case errors.As(err, &behind) && ve != nil:
 		explainBehind(behind, ve, r)
