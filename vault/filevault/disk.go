@@ -485,6 +485,33 @@ func (v *view) writable(dir string) error {
 	return v.d.fail("writing", dir, mayWrite(f))
 }
 
+// movable says whether what is at name can be taken elsewhere and removed: a
+// folder must be writable for the first and all those in it for the second.
+func (v *view) movable(name string) error {
+	mode, err := v.mode(name)
+	if vault.KindOf(err) == vault.KindNotFound {
+		return nil
+	}
+	if err != nil || !mode.IsDir() {
+		return err
+	}
+	if err := v.writable(name); err != nil {
+		return err
+	}
+	list, err := v.entries(name)
+	if err != nil {
+		return err
+	}
+	for _, e := range list {
+		if e.IsDir() {
+			if err := v.movable(name + "/" + e.Name()); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // rename moves a file or folder into its place, over a file that is there. It
 // is KindNotFound if there is nothing at from.
 func (v *view) rename(from, to string) error {

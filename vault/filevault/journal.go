@@ -452,6 +452,9 @@ func (h *held) stage(dir string, old []string, changes []change, actions *[]acti
 	var files []string
 	for i, c := range changes {
 		if c.data == nil {
+			if err := h.movable(c.name); err != nil {
+				return err
+			}
 			*actions = append(*actions, action{to: c.name})
 			continue
 		}
