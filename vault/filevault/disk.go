@@ -570,14 +570,15 @@ func (v *view) removeAll(name string) error {
 // file system is not waited for.
 const manyFiles = 128
 
-// syncAll makes files that were created without sync last.
+// syncAll makes files that were created without sync last. Where it has to sync
+// each by itself, the drive's own cache is emptied once, with the last.
 func (v *view) syncAll(names []string) error {
 	if len(names) >= manyFiles {
 		if done, err := v.syncFileSystem(); done || err != nil {
 			return err
 		}
 	}
-	for _, name := range names {
+	for i, name := range names {
 		dir, base := path.Split(name)
 		root, err := v.enter(strings.TrimSuffix(dir, "/"))
 		if err != nil {
@@ -587,7 +588,12 @@ func (v *view) syncAll(names []string) error {
 		if err != nil {
 			return v.d.fail("writing", name, err)
 		}
-		err = v.d.do(step{Op: "sync", Name: name}, func() error { return syncOne(f) })
+		err = v.d.do(step{Op: "sync", Name: name}, func() error {
+			if i == len(names)-1 {
+				return f.Sync()
+			}
+			return syncOne(f)
+		})
 		f.Close()
 		if err != nil {
 			return v.d.fail("writing", name, err)
