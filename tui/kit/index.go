@@ -28,11 +28,17 @@ func (x *Index) Add(name string) {
 	x.has = append(x.has, maskOf(x.text[from:]))
 }
 
-// Grow makes room for n more names of about so many bytes in all.
-func (x *Index) Grow(n, bytes int) {
-	x.text = append(make([]byte, 0, len(x.text)+bytes), x.text...)
-	x.start = append(make([]uint32, 0, len(x.start)+n), x.start...)
-	x.has = append(make([]uint64, 0, len(x.has)+n), x.has...)
+// IndexOf makes the index of all rows.
+func IndexOf(rows Rows) Index {
+	n, size := rows.Len(), 0
+	for i := range n {
+		size += len(rows.Name(i))
+	}
+	x := Index{text: make([]byte, 0, size), start: make([]uint32, 0, n), has: make([]uint64, 0, n)}
+	for i := range n {
+		x.Add(rows.Name(i))
+	}
+	return x
 }
 
 func (x *Index) name(i int32) []byte {

@@ -41,6 +41,9 @@ type List struct {
 	Facets []string
 	Facet  func(f Facet, row int) bool
 
+	// Alert has the cursor drawn as a warning: what is under it is protected.
+	Alert bool
+
 	rows  Rows
 	index Index
 
@@ -73,9 +76,12 @@ type line struct {
 // Set replaces the rows; the cursor stays on the row of the same name, or near
 // where it was. In a tree the rows must be sorted by name. What was typed to
 // filter is looked for in the new rows; a Search is returned as Filter does.
-func (l *List) Set(rows Rows) *Search {
-	l.rows, l.index = rows, Index{}
-	l.index.Grow(rows.Len(), rows.Len()*24)
+func (l *List) Set(rows Rows) *Search { return l.SetIndexed(rows, IndexOf(rows)) }
+
+// SetIndexed is Set with an index that was made elsewhere: for many rows that
+// takes longer than a key may take.
+func (l *List) SetIndexed(rows Rows, x Index) *Search {
+	l.rows, l.index = rows, x
 	return l.Grew()
 }
 
@@ -413,6 +419,7 @@ type Line struct {
 	Open     bool
 	Count    int // rows in the folder
 	Selected bool
+	Whole    Area // the line right of the cursor's mark, with what is left of a tree's branch
 }
 
 // Draw draws the lines that the area has room for, the cursor's among them. draw
@@ -434,8 +441,13 @@ func (l *List) Draw(a Area, draw func(a Area, ln Line)) {
 		ln := l.line(i)
 		ln.Selected = i == l.cursor
 		if ln.Selected {
-			row.Text(0, 0, In(Selection), a.Marks().Cursor)
+			mark := a.Marks().Cursor
+			if l.Alert {
+				mark = "!"
+			}
+			row.Text(0, 0, In(Selection), mark)
 		}
+		ln.Whole = row.Sub(2, 0, a.W, 1)
 		inner := row.Sub(2+2*ln.Depth, 0, a.W, 1)
 		if ln.Folder {
 			mark := a.Marks().Closed

@@ -1,0 +1,170 @@
+package tui
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"envrun/tui/kit"
+	"envrun/tui/screen"
+)
+
+// A command is one line of the palette.
+type command struct {
+	name string // what is found
+	key  string // what does it directly
+	off  string // why it cannot be used now
+	do   func()
+}
+
+type commands []command
+
+// Len implements kit.Rows.
+func (c commands) Len() int { return len(c) }
+
+// Name implements kit.Rows.
+func (c commands) Name(row int) string { return c[row].name }
+
+// palette finds actions and environments by name, and shows their keys.
+func (m *Model) palette() {
+	var all commands
+	for _, o := range m.offers() {
+		a := m.actions.Get(o.ID)
+		if a.Group == screen.GroupMove || a.ID == screen.Palette {
+			continue
+		}
+		c := command{name: a.Name + ": " + a.Help, off: o.Off, do: func() { m.do(a.ID) }}
+		if len(a.Keys) > 0 {
+			c.key = kit.KeyLabel(a.Keys[0])
+		}
+		all = append(all, c)
+	}
+	for i, e := range m.config.Envs {
+		c := command{name: "go to environment " + string(e.Name), do: func() { m.goTo(e.Name) }}
+		if i < 9 {
+			c.key = string(rune('1' + i))
+		}
+		all = append(all, c)
+	}
+	p := kit.NewPick(": commands", all, func(a kit.Area, ln kit.Line) {
+		c := all[ln.Row]
+		a.FitRight(a.W-8, 0, 8, kit.In(kit.Dim), c.key)
+		st := kit.Style{}
+		text := c.name
+		if c.off != "" {
+			st, text = kit.In(kit.Dim), text+" (off: "+c.off+")"
+		}
+		a.Fit(0, 0, a.W-9, st, text)
+	})
+	m.dialogs.Push(p, func() {
+		row, ok := p.Taken()
+		switch {
+		case !ok:
+		case all[row].off != "":
+			m.say(kit.Notice{Text: "Not now: " + all[row].off})
+		default:
+			all[row].do()
+		}
+	})
+}
+
+// help lists the keys that work here, and says why others do not.
+func (m *Model) help() {
+	offers := m.offers()
+	sheet := &kit.Sheet{Title: "? " + m.top().Title()}
+	for _, group := range screen.Groups() {
+		head := group
+		for _, o := range offers {
+			a := m.actions.Get(o.ID)
+			if a.Group != group || o.Off != "" || len(a.Keys) == 0 {
+				continue
+			}
+			var keys []string
+			for _, k := range a.Keys[:min(len(a.Keys), 2)] {
+				keys = append(keys, kit.KeyLabel(k))
+			}
+			sheet.Lines = append(sheet.Lines, kit.SheetLine{Head: head, Text: pad(strings.Join(keys, " "), 12) + a.Help})
+			head = ""
+		}
+		if group == "Go" && len(m.config.Envs) > 1 {
+			sheet.Lines = append(sheet.Lines, kit.SheetLine{Head: head, Text: pad("1-9", 12) + "to the environment of that number"})
+		}
+	}
+	head := "Off now"
+	for _, o := range offers {
+		if o.Off != "" {
+			a := m.actions.Get(o.ID)
+			sheet.Lines = append(sheet.Lines, kit.SheetLine{Head: head, Text: pad(strings.Join(a.Keys[:min(len(a.Keys), 1)], ""), 12) + a.Name + ": " + o.Off, Style: kit.In(kit.Dim)})
+			head = ""
+		}
+	}
+	m.dialogs.Push(sheet, nil)
+}
+
+func pad(s string, n int) string {
+	if len(s) < n {
+		return s + strings.Repeat(" ", n-len(s))
+	}
+	return s + " "
+}
+
+// details shows all of the last notice, which is then no longer held up.
+func (m *Model) details() {
+	if m.notice.Details == "" {
+		return
+	}
+	m.dialogs.Push(&kit.Sheet{Title: "Details", Lines: []kit.SheetLine{{Text: m.notice.Details}}}, nil)
+	m.notice = kit.Notice{}
+}
+
+// pickEnv goes to an environment by name.
+func (m *Model) pickEnv() {
+	var names kit.Names
+	for _, e := range m.config.Envs {
+		names = append(names, string(e.Name))
+	}
+	p := kit.NewPick("Environment", names, func(a kit.Area, ln kit.Line) {
+		e := m.config.Envs[ln.Row]
+		st := kit.Style{}
+		if e.Protected {
+			st = kit.In(kit.Protected)
+		}
+		a.Fit(0, 0, min(a.W, m.marks.Width(envLabel(e))), st, envLabel(e))
+	})
+	m.dialogs.Push(p, func() {
+		if row, ok := p.Taken(); ok {
+			m.goTo(m.config.Envs[row].Name)
+		}
+	})
+}
+
+var themeNames = [...]string{"auto", "dark", "light", "contrast", "mono"}
+
+func (m *Model) nextTheme() {
+	next := 0
+	for i, n := range themeNames {
+		if n == m.themeName || i == 0 && m.themeName == "" {
+			next = (i + 1) % len(themeNames)
+		}
+	}
+	m.themeName = themeNames[next]
+	m.dress()
+	m.remember()
+	m.say(kit.Notice{Text: "Theme: " + m.themeName})
+	if m.config.Look.NoColor {
+		m.say(kit.Notice{Text: "Theme: " + m.themeName + ", without colours as NO_COLOR asks"})
+	}
+}
+
+// remember writes the state file, beside the interface. That it cannot be
+// written is no reason to disturb anybody.
+func (m *Model) remember() {
+	if m.config.StateFile == "" {
+		return
+	}
+	s := state{Env: string(m.env), Theme: m.themeName, Tree: m.project.Tree, Share: m.share}
+	m.start(&job{lane: lane{name: "state"}, limit: 5 * time.Second,
+		do:   func(context.Context, func(func()) bool) error { return s.save(m.config.StateFile) },
+		done: func(error) {},
+	})
+}

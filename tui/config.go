@@ -1,0 +1,122 @@
+package tui
+
+import (
+	"context"
+	"time"
+
+	"envrun/tui/clip"
+	"envrun/tui/kit"
+	"envrun/tui/screen"
+	"envrun/vault"
+
+	tea "charm.land/bubbletea/v2"
+)
+
+// Config is what the interface is made of. Only Envs and Open are needed.
+type Config struct {
+	Project string       // its name, for the header
+	Who     string       // the member, for the header; empty: nothing is said
+	Envs    []screen.Env // those of the project file, in its order; at least one
+	First   vault.Env    // where to begin; empty: where we were last, else the first
+
+	// Open returns the vault of an environment. It is called from jobs, may be
+	// slow, and is called again each time: whoever opens caches.
+	Open func(ctx context.Context, env vault.Env) (vault.Vault, error)
+
+	// Audit writes down that a value is about to be shown or copied, before it is;
+	// its error means that it is not. nil where nobody keeps account of reads.
+	Audit func(ctx context.Context, use Use) error
+
+	// FreeFacts says that opening a value to say its length costs nothing and is
+	// written down nowhere, as in a file vault: the length is then shown unasked.
+	FreeFacts bool
+
+	// Explain says what went wrong and what to do about it; next may be empty. nil:
+	// the error's own words.
+	Explain func(err error) (what, next string)
+
+	Clipboard Clipboard // nil: there is none, and copying says so
+
+	Look  Look
+	Share bool          // begin in share mode
+	Show  time.Duration // how long a value is shown, 5 to 60 s; 0: 15 s
+	Idle  time.Duration // without a key for so long, the screen is locked; 0: 5 min, 2 min where protected
+	Hello string        // first notice
+
+	StateFile string // what is remembered between starts; empty: nothing
+
+	// Now and After are the clock; nil for the real one.
+	Now   func() time.Time
+	After func(d time.Duration, msg tea.Msg) tea.Cmd
+}
+
+// Look is how the interface is drawn.
+type Look struct {
+	Theme   string // "auto", "dark", "light", "contrast", "mono"; empty: as remembered, else auto
+	ASCII   bool   // draw with ASCII alone
+	NoColor bool   // NO_COLOR is set: mono, whatever Theme says
+}
+
+// Use is one use of a value that an audit trail keeps.
+type Use struct {
+	Op     string // "reveal" or "copy"
+	Target screen.Target
+}
+
+// Clipboard is what a value is copied to. *clip.Clipboard is one.
+type Clipboard interface {
+	// Copy puts a value on the clipboard and sees to it that it goes again, also
+	// when this process is gone. It keeps no reference to value.
+	Copy(ctx context.Context, value []byte) (clip.Copied, error)
+	// CopyText puts text there that is no secret, and leaves it.
+	CopyText(ctx context.Context, text string) error
+	// Clear empties it now, if what we put there is still there.
+	Clear(ctx context.Context) error
+}
+
+const (
+	usualShow     = 15 * time.Second
+	leastShow     = 5 * time.Second
+	mostShow      = 60 * time.Second
+	usualIdle     = 5 * time.Minute
+	protectedIdle = 2 * time.Minute
+)
+
+func (c *Config) env(name vault.Env) (screen.Env, bool) {
+	for _, e := range c.Envs {
+		if e.Name == name {
+			return e, true
+		}
+	}
+	return screen.Env{}, false
+}
+
+// showFor is how long a value of an environment may be seen.
+func (c *Config) showFor(name vault.Env) time.Duration {
+	d := c.Show
+	if d == 0 {
+		d = usualShow
+	}
+	d = min(max(d, leastShow), mostShow)
+	if e, ok := c.env(name); ok && e.Reveal > 0 {
+		d = min(d, e.Reveal)
+	}
+	return d
+}
+
+func (c *Config) idleFor(name vault.Env) time.Duration {
+	if c.Idle > 0 {
+		return c.Idle
+	}
+	if e, ok := c.env(name); ok && e.Protected {
+		return protectedIdle
+	}
+	return usualIdle
+}
+
+func (c *Config) marks() kit.Marks {
+	if c.Look.ASCII {
+		return kit.ASCIIMarks()
+	}
+	return kit.UTF8Marks()
+}

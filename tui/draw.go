@@ -1,0 +1,249 @@
+package tui
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"envrun/tui/kit"
+	"envrun/tui/screen"
+
+	tea "charm.land/bubbletea/v2"
+)
+
+const bodyTop = 2 // the rows of the header
+
+// View implements tea.Model. It draws only when something has changed, since it
+// is called after every message.
+func (m *Model) View() (v tea.View) {
+	if !m.dirty {
+		return m.picture
+	}
+	defer func() {
+		if c := recovered(recover()); c != nil {
+			// Nothing half-drawn: an empty picture, and the end.
+			v = tea.View{AltScreen: true}
+			m.blank, m.dirty, m.picture = true, false, v
+			m.slot.wipe()
+			if m.crash == nil {
+				m.crash = c
+			}
+			if m.send != nil {
+				go m.send(tea.QuitMsg{})
+			}
+		}
+	}()
+	v = m.draw()
+	m.picture, m.dirty = v, false
+	return v
+}
+
+func (m *Model) draw() tea.View {
+	v := tea.View{AltScreen: true, ReportFocus: true, WindowTitle: "envrun"}
+	// Told when a key is let go, we can show a value while one is held, and tell a
+	// key that repeats from one that is pressed again.
+	v.KeyboardEnhancements.ReportEventTypes = true
+	if m.mouseOn() {
+		v.MouseMode = tea.MouseModeCellMotion
+	}
+	if m.blank || m.w == 0 {
+		return v
+	}
+	m.frame.Reset(m.w, m.h)
+	m.frame.Marks = m.marks
+	a := m.frame.Area()
+	switch {
+	case m.size() == kit.TooSmall:
+		a.Text(0, 0, kit.Style{}, fmt.Sprintf("envrun needs %dx%d, this is %dx%d", kit.MinWidth, kit.MinHeight, m.w, m.h))
+	case m.locked:
+		m.drawLock(a)
+	default:
+		m.drawAll(a)
+	}
+	v.Content = m.frame.Render(m.theme)
+	if x, y, on := m.frame.Cursor(); on {
+		v.Cursor = tea.NewCursor(x, y)
+	}
+	return v
+}
+
+func (m *Model) drawAll(a kit.Area) {
+	head, rest := a.Top(bodyTop)
+	m.drawHeader(head)
+	body, foot := rest.Bottom(2)
+	m.body = body
+	m.top().Draw(body, screen.Scene{Now: m.now(), Size: m.size(), Share: m.share, Values: &m.slot, Lanes: lanesOf{m, m.top()}})
+	m.drawStatus(foot.Sub(0, 0, foot.W, 1))
+	last := foot.Sub(0, 1, foot.W, 1)
+	if d := m.dialogs.Top(); d != nil {
+		m.dialogs.Draw(body)
+		kit.DrawHints(last, 0, d.Hints())
+		return
+	}
+	if t, ok := m.top().(screen.Typist); ok && t.Input() != nil {
+		kit.DrawHints(last, 0, m.typingHints())
+		return
+	}
+	kit.DrawHints(last, 0, m.hints(), kit.Hint{Key: ":", Name: "commands"}, kit.Hint{Key: "?", Name: "keys"})
+}
+
+// hints are the most useful keys, without those that everybody knows.
+func (m *Model) hints() []kit.Hint {
+	var offers []kit.Offer
+	for _, o := range m.offers() {
+		switch o.ID {
+		case screen.Up, screen.First, screen.Last, screen.PageUp, screen.PageDown, screen.HalfUp, screen.HalfDown,
+			screen.Palette, screen.Help, screen.Peek:
+		default:
+			offers = append(offers, o)
+		}
+	}
+	hints := m.actions.Hints(offers)
+	return hints[:min(len(hints), 7)]
+}
+
+// typingHints are the keys that still mean something while text is typed.
+func (m *Model) typingHints() []kit.Hint {
+	var offers []kit.Offer
+	for _, o := range m.offers() {
+		if keys := m.actions.Get(o.ID).Keys; len(keys) > 0 && len(keys[0]) > 1 {
+			offers = append(offers, o)
+		}
+	}
+	hints := m.actions.Hints(offers)
+	return hints[:min(len(hints), 7)]
+}
+
+// EnvLabel is how an environment is written on every screen: one that is
+// protected in capitals and with the word, whatever the colours.
+func envLabel(e screen.Env) string {
+	if e.Protected {
+		return strings.ToUpper(string(e.Name)) + " *protected*"
+	}
+	return string(e.Name)
+}
+
+func (m *Model) drawHeader(a kit.Area) {
+	env, _ := m.config.env(m.env)
+	st := kit.Style{Attr: kit.Bold}
+	if env.Protected {
+		st = kit.In(kit.Protected)
+	}
+	// The right side first: it gives way where there is no room, the environment never.
+	var right []string
+	if m.share {
+		right = append(right, "SHARE")
+	}
+	if left := m.clipUntil.Sub(m.now()); !m.clipUntil.IsZero() && left > 0 {
+		right = append(right, "clip "+seconds(left))
+	}
+	if m.offline {
+		right = append(right, "OFFLINE")
+	}
+	wide := m.size() == kit.Large
+	if m.config.Who != "" {
+		who := m.config.Who
+		if !wide {
+			who, _, _ = strings.Cut(who, "@")
+		}
+		right = append([]string{who}, right...)
+	}
+	x := 0
+	if wide {
+		x = a.Text(0, 0, kit.In(kit.Dim), "envrun") + 2
+		x = a.Text(x, 0, kit.Style{}, m.config.Project) + 2
+		x = a.Text(x, 0, kit.In(kit.Dim), "env: ")
+		x = a.Text(x, 0, st, envLabel(env))
+	} else {
+		label := envLabel(env)
+		if m.size() == kit.Small {
+			label = strings.TrimSuffix(label, " *protected*")
+			if env.Protected {
+				label = "!" + label
+			}
+		}
+		x = a.Text(x, 0, st, label)
+		if m.size() == kit.Medium {
+			x = a.Text(x+2, 0, kit.In(kit.Dim), m.config.Project)
+		}
+	}
+	text := strings.Join(right, "  ")
+	for len(right) > 0 && m.marks.Width(text)+x+2 > a.W {
+		right = right[1:]
+		text = strings.Join(right, "  ")
+	}
+	rst := kit.In(kit.Dim)
+	if m.offline || m.share {
+		rst = kit.Style{Role: kit.Warn, Attr: kit.Bold}
+	}
+	a.FitRight(x+2, 0, a.W-x-2, rst, text)
+	rule := m.marks.Horizontal
+	if env.Protected {
+		rule = m.marks.Double
+	}
+	role := kit.In(kit.Border)
+	if env.Protected {
+		role = kit.Style{Role: kit.Warn, Attr: kit.Bold}
+	}
+	a.Sub(0, 1, a.W, 1).Fill(role, rule)
+}
+
+// drawStatus is one line: what is waited for, else the last notice.
+func (m *Model) drawStatus(a kit.Area) {
+	if b := m.busy(); b.Shown(m.now()) {
+		x := a.Text(0, 0, kit.In(kit.Dim), b.Spinner(m.marks, m.now())+" "+b.What)
+		a.Text(x, 0, kit.In(kit.Dim), " "+seconds(m.now().Sub(b.Since)))
+		return
+	}
+	n := m.notice
+	text := n.Text
+	if n.Role == kit.Danger && text != "" {
+		text = "! " + text
+	}
+	if m.marks.Width(text) > a.W && n.Sticky {
+		more := "  ! all"
+		a.Fit(0, 0, a.W-len(more), kit.In(n.Role), text)
+		a.Text(a.W-len(more), 0, kit.In(kit.Dim), more)
+		return
+	}
+	a.Fit(0, 0, a.W, kit.In(n.Role), text)
+}
+
+func seconds(d time.Duration) string {
+	return fmt.Sprintf("%ds", int((d+time.Second-1)/time.Second))
+}
+
+func (m *Model) drawLock(a kit.Area) {
+	x := max((a.W-44)/2, 1)
+	y := max(a.H/4, 1)
+	line := func(st kit.Style, text string) {
+		a.Fit(x, y, a.W-x, st, text)
+		y++
+	}
+	why := "envrun is locked"
+	if m.lockedFor >= time.Minute {
+		why += fmt.Sprintf(" (%d minutes without a key)", int(m.lockedFor/time.Minute))
+	}
+	line(kit.Style{Attr: kit.Bold}, why)
+	y++
+	if m.config.Who != "" {
+		line(kit.Style{}, "you are    "+m.config.Who)
+	}
+	drafts := 0
+	for _, s := range m.screens {
+		if d, ok := s.(screen.Drafter); ok {
+			drafts += d.Drafts()
+		}
+	}
+	line(kit.Style{}, fmt.Sprintf("kept       %d changes not sent, 0 values", drafts))
+	y++
+	line(kit.Style{}, "enter      unlock")
+	line(kit.Style{}, "q          quit")
+	y++
+	if y < a.H-2 {
+		line(kit.In(kit.Dim), "This hides the screen. It does not lock")
+		line(kit.In(kit.Dim), "the computer.")
+	}
+	m.drawStatus(a.Sub(0, a.H-2, a.W, 1))
+	kit.DrawHints(a.Sub(0, a.H-1, a.W, 1), 0, m.actions.Hints(lockOffers()))
+}

@@ -1,0 +1,252 @@
+package tui
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"envrun/tui/kit"
+	"envrun/tui/screen"
+	"envrun/vault"
+
+	tea "charm.land/bubbletea/v2"
+)
+
+// A job is something that is done beside the interface. Jobs run in lanes: one
+// that begins ends the one before it in its lane, whatever that still has to say
+// is dropped, and so a slow answer cannot overwrite a newer one.
+//
+// A job never touches the model. It hands over functions, which the model calls
+// between two messages, if the job is still the one of its lane.
+type job struct {
+	lane  lane
+	owner screen.Screen // ends with it; nil: goes on
+	what  string
+	limit time.Duration
+	do    func(ctx context.Context, show func(func()) bool) error
+	done  func(err error) // nil: nothing
+	late  func()          // called when the job is dropped; may be nil
+
+	since  time.Time
+	id     uint64
+	ctx    context.Context
+	cancel context.CancelFunc
+	gone   chan struct{} // closed when nobody wants it any more
+	out    chan report
+	begin  sync.Once
+}
+
+// A lane is one of the root's, or one of a screen.
+type lane struct {
+	of   screen.Screen // nil: the root
+	name string
+}
+
+// The root's lanes.
+var (
+	laneReveal = lane{name: "reveal"}
+	laneCopy   = lane{name: "copy"}
+	laneWrite  = lane{name: "write"}
+)
+
+// A report is what a job has to say: a change, or that it is done.
+type report struct {
+	change func()
+	made   chan struct{} // closed when the change has been made
+	done   bool
+	err    error
+}
+
+// jobMsg brings a report of a job to the model. The job is told apart by its id.
+type jobMsg struct {
+	job *job
+	report
+}
+
+// crashMsg says that a job has panicked.
+type crashMsg struct{ crash *Crash }
+
+const usualLimit = 10 * time.Second
+
+// start begins a job in its lane.
+func (m *Model) start(j *job) {
+	m.stop(j.lane)
+	if j.limit == 0 {
+		j.limit = usualLimit
+	}
+	m.jobs++
+	j.id, j.since = m.jobs, m.now()
+	j.ctx, j.cancel = context.WithCancel(m.ctx)
+	j.gone, j.out = make(chan struct{}), make(chan report)
+	m.lanes[j.lane] = j
+	m.run(j.next)
+	m.tickBusy()
+}
+
+// stop ends the job of a lane. What it would still say is dropped.
+func (m *Model) stop(l lane) {
+	j := m.lanes[l]
+	if j == nil {
+		return
+	}
+	delete(m.lanes, l)
+	j.cancel()
+	close(j.gone)
+	if j.late != nil {
+		j.late()
+	}
+}
+
+// stopOf ends the jobs of a screen.
+func (m *Model) stopOf(s screen.Screen) {
+	for l, j := range m.lanes {
+		if j.owner == s {
+			m.stop(l)
+		}
+	}
+}
+
+// next is the command of a job: it waits for its next report.
+func (j *job) next() (msg tea.Msg) {
+	j.begin.Do(func() {
+		select {
+		case <-j.gone: // it was over before it began
+			return
+		default:
+		}
+		go j.work()
+	})
+	select {
+	case r := <-j.out:
+		return jobMsg{j, r}
+	case <-j.gone:
+		return nil
+	}
+}
+
+func (j *job) work() {
+	r := report{done: true}
+	defer func() {
+		if c := recovered(recover()); c != nil {
+			r = report{done: true, err: c}
+		}
+		select {
+		case j.out <- r:
+		case <-j.gone:
+		}
+	}()
+	ctx, cancel := context.WithTimeout(j.ctx, j.limit)
+	defer cancel()
+	r.err = j.do(ctx, func(change func()) bool {
+		r := report{change: change, made: make(chan struct{})}
+		select {
+		case j.out <- r:
+		case <-j.gone:
+			return false
+		}
+		select {
+		case <-r.made:
+			return true
+		case <-j.gone:
+			return false
+		}
+	})
+	if errors.Is(r.err, context.DeadlineExceeded) && ctx.Err() != nil {
+		r.err = &vault.Error{Kind: vault.KindUnavailable, Op: j.what, Detail: "no answer within " + j.limit.String(), Err: r.err}
+	}
+}
+
+// take is what the model does with a report.
+func (m *Model) take(msg jobMsg) {
+	j := msg.job
+	if m.lanes[j.lane] != j {
+		return // another has its lane by now
+	}
+	if c := (*Crash)(nil); errors.As(msg.err, &c) {
+		m.die(c)
+		return
+	}
+	if !msg.done {
+		msg.change()
+		close(msg.made)
+		m.run(j.next)
+		return
+	}
+	delete(m.lanes, j.lane)
+	j.cancel()
+	if msg.err == nil {
+		m.offline = false
+	}
+	if j.done != nil {
+		j.done(msg.err)
+	}
+}
+
+// read begins a screen's job.
+func (m *Model) read(s screen.Screen, r screen.Read) {
+	m.start(&job{
+		lane: lane{s, r.Lane}, owner: s, what: r.What, limit: r.For,
+		do: func(ctx context.Context, show func(func()) bool) error { return r.Do(ctx, m.power, show) },
+		done: func(err error) {
+			if vault.KindOf(err) == vault.KindUnavailable {
+				m.offline = true
+			}
+			if r.Done != nil {
+				m.apply(s, r.Done(err))
+			}
+		},
+	})
+}
+
+// write begins a job that changes something, if somebody consented to it.
+func (m *Model) write(s screen.Screen, w screen.Write) {
+	env, known := m.config.env(w.Env)
+	switch {
+	case m.lanes[laneWrite] != nil:
+		m.say(kit.Notice{Role: kit.Warn, Text: "Not begun: " + m.lanes[laneWrite].what + " is not done yet."})
+		return
+	case !known:
+		m.say(kit.Notice{Role: kit.Danger, Text: "Not begun: there is no environment " + string(w.Env) + " here."})
+		return
+	case env.Protected && w.Harm == kit.Destroys && w.Consent.Typed() != string(w.Env), !w.Consent.Use():
+		m.say(kit.Notice{Role: kit.Danger, Text: "Not begun: nobody was asked about " + w.What + "."})
+		return
+	}
+	m.start(&job{
+		lane: laneWrite, what: w.What, limit: 30 * time.Second,
+		do: func(ctx context.Context, _ func(func()) bool) error { return w.Do(ctx, writing{m.power, w.Env}) },
+		done: func(err error) {
+			if w.Done != nil {
+				m.apply(s, w.Done(err))
+			} else if err != nil {
+				m.fail(err)
+			}
+		},
+	})
+}
+
+// view of the lanes that a screen gets while it is drawn.
+type lanesOf struct {
+	m *Model
+	s screen.Screen
+}
+
+// Busy implements screen.Lanes.
+func (l lanesOf) Busy(name string) kit.Busy {
+	if j := l.m.lanes[lane{l.s, name}]; j != nil {
+		return kit.Busy{Since: j.since, What: j.what}
+	}
+	return kit.Busy{}
+}
+
+// busy is the longest-running job that is worth mentioning.
+func (m *Model) busy() kit.Busy {
+	var b kit.Busy
+	for _, j := range m.lanes {
+		if j.what != "" && (b.Since.IsZero() || j.since.Before(b.Since)) {
+			b = kit.Busy{Since: j.since, What: j.what}
+		}
+	}
+	return b
+}

@@ -1,0 +1,713 @@
+package tui
+
+import (
+	"context"
+	"os"
+	"slices"
+	"strconv"
+	"time"
+
+	"envrun/tui/kit"
+	"envrun/tui/screen"
+	"envrun/vault"
+
+	tea "charm.land/bubbletea/v2"
+)
+
+// Model is the one tea.Model of the interface. It routes keys and messages, runs
+// jobs in lanes, keeps the dialogs and the slot, and does what screens ask for.
+type Model struct {
+	config  Config
+	project screen.Project
+	power   *power
+	actions *kit.Actions
+	ctx     context.Context // of all jobs
+	cancel  context.CancelFunc
+	send    func(tea.Msg) // to ourselves, from outside an Update; nil before the program runs
+
+	// What is on the screen.
+	env       vault.Env
+	home      map[vault.Env]screen.Screen // the first screen of each environment that was looked at
+	screens   []screen.Screen             // the last on top; never empty
+	dialogs   kit.Stack
+	notice    kit.Notice
+	slot      slot
+	share     bool
+	locked    bool
+	lockedFor time.Duration // nobody had pressed a key for so long; 0: somebody asked for it
+	asking    bool          // whether to leave
+	offline   bool          // the last job found nobody to answer
+	focused   bool          // the terminal has the focus, as far as we know
+	mouse     bool
+	blank     bool // nothing is drawn: we are leaving, or away
+
+	// How it is drawn.
+	w, h      int // 0 until the terminal has said
+	marks     kit.Marks
+	themeName string
+	darkBack  bool
+	theme     *kit.Theme
+	frame     *kit.Frame
+	body      kit.Area // where the top screen was drawn last, for the mouse
+	dirty     bool
+	picture   tea.View
+
+	// What is under way.
+	lanes map[lane]*job
+	jobs  uint64
+	cmds  []tea.Cmd // collected during one Update
+
+	// Times, all by the wall clock: a machine that slept has been away.
+	seen      time.Time // the last key
+	last      time.Time // the last message
+	left      time.Time // when we were suspended, or an editor began; zero: we were not
+	ticking   bool      // the spinner's tick is under way
+	clipUntil time.Time
+	clipName  string
+	releases  bool // the terminal reports that keys are let go
+
+	away, here func() // around a pause: SIGTSTP is not ours then; nil before the program runs
+
+	ended os.Signal // what ended us; nil: somebody quit
+	crash *Crash
+}
+
+// New makes the interface. ctx ends all its jobs.
+func New(ctx context.Context, c Config) (*Model, error) {
+	if c.Now == nil {
+		c.Now = func() time.Time { return time.Now().Round(0) }
+	}
+	if c.After == nil {
+		c.After = func(d time.Duration, msg tea.Msg) tea.Cmd {
+			return tea.Tick(d, func(time.Time) tea.Msg { return msg })
+		}
+	}
+	actions, err := kit.NewActions(screen.Actions())
+	if err != nil {
+		return nil, err
+	}
+	m := &Model{
+		config: c, power: newPower(c.Open), actions: actions,
+		home: map[vault.Env]screen.Screen{}, lanes: map[lane]*job{},
+		share: c.Share, focused: true, darkBack: true, dirty: true,
+		marks: c.marks(), frame: kit.NewFrame(0, 0, c.marks()),
+	}
+	m.ctx, m.cancel = context.WithCancel(ctx)
+	m.slot.power, m.slot.now = m.power, m.now
+	m.project = screen.Project{Name: c.Project, Envs: c.Envs, Explain: m.explain, FreeFacts: c.FreeFacts}
+	m.seen, m.last = m.now(), m.now()
+	remembered := loadState(c.StateFile)
+	m.share = m.share || remembered.Share
+	if m.themeName = c.Look.Theme; m.themeName == "" {
+		m.themeName = remembered.Theme
+	}
+	m.dress()
+	first := c.First
+	if _, ok := c.env(first); !ok {
+		first = vault.Env(remembered.Env)
+	}
+	if _, ok := c.env(first); !ok {
+		first = c.Envs[0].Name
+	}
+	m.project.Tree = remembered.Tree
+	m.env = first
+	m.screens = []screen.Screen{m.homeOf(first)}
+	if c.Hello != "" {
+		m.say(kit.Notice{Role: kit.Warn, Text: c.Hello, Sticky: true})
+	}
+	return m, nil
+}
+
+func (m *Model) now() time.Time { return m.config.Now() }
+
+// dress chooses the theme.
+func (m *Model) dress() {
+	name := m.themeName
+	if m.config.Look.NoColor {
+		name = "mono"
+	}
+	t, ok := kit.NewTheme(name, m.darkBack)
+	if !ok {
+		m.themeName = ""
+		t, _ = kit.NewTheme("", m.darkBack)
+	}
+	m.theme = t
+}
+
+func (m *Model) homeOf(env vault.Env) screen.Screen {
+	s := m.home[env]
+	if s == nil {
+		e, _ := m.config.env(env)
+		s = screen.NewBrowse(&m.project, e)
+		m.home[env] = s
+	}
+	return s
+}
+
+func (m *Model) top() screen.Screen { return m.screens[len(m.screens)-1] }
+
+func (m *Model) size() kit.Size { return kit.SizeOf(m.w, m.h) }
+
+// explain is Config.Explain, or the error's own words.
+func (m *Model) explain(err error) (what, next string) {
+	if m.config.Explain != nil {
+		return m.config.Explain(err)
+	}
+	return err.Error(), ""
+}
+
+// Messages of our own. None has a value in it.
+type (
+	beatMsg    struct{}                   // once a second
+	spinMsg    struct{}                   // while something is waited for
+	endMsg     struct{ signal os.Signal } // from outside: leave
+	suspendMsg struct{}                   // from outside: stop
+	editedMsg  struct{ then func() }      // an editor is done
+)
+
+// Init implements tea.Model.
+func (m *Model) Init() tea.Cmd {
+	m.apply(m.top(), m.top().Enter())
+	m.run(tea.RequestBackgroundColor)
+	m.run(m.config.After(time.Second, beatMsg{}))
+	return m.flush()
+}
+
+// run has a command done after this Update. A panic in it ends the program as
+// one of our own does.
+func (m *Model) run(c tea.Cmd) {
+	if c != nil {
+		m.cmds = append(m.cmds, c)
+	}
+}
+
+func (m *Model) flush() tea.Cmd {
+	cmds := slices.Clone(m.cmds)
+	m.cmds = m.cmds[:0]
+	return tea.Batch(cmds...)
+}
+
+// Update implements tea.Model.
+func (m *Model) Update(msg tea.Msg) (_ tea.Model, cmd tea.Cmd) {
+	defer func() {
+		if c := recovered(recover()); c != nil {
+			m.die(c)
+			cmd = m.flush()
+		}
+	}()
+	m.update(msg)
+	m.keepHidden()
+	return m, m.flush()
+}
+
+// Filter is what the program asks before anything else: whatever is about to end
+// it finds an empty screen, and ends it the polite way, which draws once more.
+func (m *Model) Filter(_ tea.Model, msg tea.Msg) tea.Msg {
+	switch msg.(type) {
+	case tea.QuitMsg, tea.InterruptMsg:
+		m.vanish()
+		return tea.QuitMsg{}
+	case tea.SuspendMsg:
+		m.vanish()
+	}
+	return msg
+}
+
+// vanish hides everything that is drawn, at once.
+func (m *Model) vanish() {
+	m.hide()
+	m.blank, m.dirty = true, true
+}
+
+func (m *Model) update(msg tea.Msg) {
+	now := m.now()
+	if m.crash != nil {
+		return
+	}
+	// Whoever was away for a while, or put the clock back, finds the screen locked.
+	gap := now.Sub(m.last)
+	m.last = now
+	idle := now.Sub(m.seen)
+	switch {
+	case m.locked || !m.left.IsZero():
+	case idle >= m.config.idleFor(m.env), gap > time.Minute, gap < -5*time.Second:
+		m.lock(idle)
+	}
+	if _, ok := msg.(beatMsg); !ok {
+		m.dirty = true
+	}
+
+	switch msg := msg.(type) {
+	case tea.WindowSizeMsg:
+		if msg.Width < m.w || msg.Height < m.h {
+			m.hide()
+		}
+		m.w, m.h = msg.Width, msg.Height
+	case tea.KeyPressMsg:
+		m.seen = now
+		m.key(keyOf(tea.Key(msg)))
+	case tea.KeyReleaseMsg:
+		if m.slot.peek && (msg.Code == 'v' || msg.Code == 'V') || m.lanes[laneReveal] != nil && (msg.ShiftedCode == 'V' || msg.Code == 'V') {
+			m.hide()
+		}
+	case tea.PasteMsg:
+		m.seen = now
+		m.paste(msg.Content)
+	case tea.MouseClickMsg:
+		m.seen = now
+		if p, ok := m.top().(screen.Pointed); ok && m.pointing() && msg.Button == tea.MouseLeft {
+			m.apply(m.top(), p.Click(msg.X, msg.Y-bodyTop))
+		}
+	case tea.MouseWheelMsg:
+		m.seen = now
+		if p, ok := m.top().(screen.Pointed); ok && m.pointing() {
+			switch msg.Button {
+			case tea.MouseWheelUp:
+				m.apply(m.top(), p.Wheel(-3))
+			case tea.MouseWheelDown:
+				m.apply(m.top(), p.Wheel(3))
+			}
+		}
+	case tea.BlurMsg:
+		m.focused = false
+		m.hide()
+	case tea.FocusMsg:
+		m.focused = true
+	case tea.BackgroundColorMsg:
+		m.darkBack = msg.IsDark()
+		m.dress()
+	case tea.KeyboardEnhancementsMsg:
+		m.releases = msg.SupportsEventTypes()
+	case tea.SuspendMsg:
+		m.back()
+	case tea.ResumeMsg:
+		// SuspendMsg has come before it and after the pause.
+	case endMsg:
+		m.ended = msg.signal
+		m.leave()
+	case suspendMsg:
+		m.suspend()
+	case editedMsg:
+		m.back()
+		msg.then()
+	case beatMsg:
+		m.beat(now)
+	case spinMsg:
+		m.ticking = false
+		m.tickBusy()
+	case jobMsg:
+		m.take(msg)
+	case crashMsg:
+		m.die(msg.crash)
+	}
+}
+
+// beat is the clock of whatever counts down.
+func (m *Model) beat(now time.Time) {
+	m.run(m.config.After(time.Second, beatMsg{}))
+	if m.slot.on || !m.clipUntil.IsZero() {
+		m.dirty = true
+	}
+	if !m.clipUntil.IsZero() && !now.Before(m.clipUntil) {
+		m.clipUntil = time.Time{}
+	}
+}
+
+// tickBusy has the spinner drawn again, while there is one to draw.
+func (m *Model) tickBusy() {
+	b := m.busy()
+	if m.ticking || b.Since.IsZero() {
+		return
+	}
+	d := kit.BusyStep
+	if !b.Shown(m.now()) {
+		d = kit.BusyAfter
+	}
+	m.ticking = true
+	m.run(m.config.After(d, spinMsg{}))
+}
+
+// keyOf is a key as the kit knows it.
+func keyOf(k tea.Key) kit.Key {
+	key := kit.Key{Name: k.String(), Text: k.Text, Repeat: k.IsRepeat}
+	if k.Text == " " {
+		key.Name = "space"
+	}
+	if k.BaseCode != 0 && k.BaseCode != k.Code {
+		base := tea.Key{Code: k.BaseCode, Mod: k.Mod &^ tea.ModShift}
+		if k.Mod&tea.ModShift != 0 && k.BaseCode >= 'a' && k.BaseCode <= 'z' {
+			base.Code = k.BaseCode - 'a' + 'A'
+		}
+		key.Base = base.String()
+	}
+	return key
+}
+
+// key is the way of a key: what always works, the lock, the dialog on top, what
+// types, the screen, the root.
+func (m *Model) key(k kit.Key) {
+	switch k.Name {
+	case "ctrl+c":
+		m.interrupt()
+		return
+	case "ctrl+l":
+		m.lock(0)
+		return
+	case "ctrl+z":
+		m.suspend()
+		return
+	}
+	if !m.notice.Sticky {
+		m.notice = kit.Notice{}
+	}
+	if m.locked {
+		if a, _, ok := m.actions.Match(lockOffers(), k); ok {
+			m.do(a.ID)
+		}
+		return
+	}
+	if m.size() == kit.TooSmall {
+		if k.Name == "q" {
+			m.interrupt()
+		}
+		return
+	}
+	if m.dialogs.Key(k, m.now()) {
+		return
+	}
+	top := m.top()
+	if t, ok := top.(screen.Typist); ok {
+		if in := t.Input(); in != nil {
+			if in.Key(k) {
+				m.apply(top, t.Typed())
+				return
+			}
+			if k.Text != "" {
+				return // typed text is never an action
+			}
+		}
+	}
+	if a, o, ok := m.actions.Match(m.offers(), k); ok {
+		if o.Off != "" {
+			m.say(kit.Notice{Text: a.Name + ": " + o.Off})
+			return
+		}
+		m.do(a.ID)
+		return
+	}
+	if len(k.Name) == 1 && k.Name >= "1" && k.Name <= "9" {
+		if i, _ := strconv.Atoi(k.Name); i <= len(m.config.Envs) {
+			m.apply(top, screen.Switch{Env: m.config.Envs[i-1].Name})
+		}
+	}
+}
+
+// paste: what is pasted is never keys. Where nothing is typed it is ignored.
+func (m *Model) paste(text string) {
+	if m.locked || m.size() == kit.TooSmall || m.dialogs.Paste(text, m.now()) {
+		return
+	}
+	top := m.top()
+	if t, ok := top.(screen.Typist); ok {
+		if in := t.Input(); in != nil {
+			if in.Paste(text) {
+				m.apply(top, t.Typed())
+			}
+			return
+		}
+	}
+	m.say(kit.Notice{Text: "Pasted text is ignored here."})
+}
+
+// pointing: the mouse is used, and nothing is over the screen.
+func (m *Model) pointing() bool { return m.mouseOn() && m.dialogs.Len() == 0 && !m.locked }
+
+// mouseOn: with a value on the screen the mouse is the terminal's, to select with.
+func (m *Model) mouseOn() bool { return m.mouse && !m.slot.on }
+
+// lockOffers are what a locked screen offers.
+func lockOffers() []kit.Offer { return []kit.Offer{{ID: screen.Unlock}, {ID: screen.Quit}} }
+
+// offers are those of the screen on top, and ours.
+func (m *Model) offers() []kit.Offer {
+	offers := slices.Clone(m.top().Offers())
+	for i, o := range offers {
+		if m.share && o.Off == "" && (o.ID == screen.ShowHide || o.ID == screen.Peek) {
+			offers[i].Off = "share mode is on; P ends it"
+		}
+		if m.config.Clipboard == nil && o.Off == "" && (o.ID == screen.CopyIt || o.ID == screen.CopyPath) {
+			offers[i].Off = "there is no clipboard here"
+		}
+	}
+	if len(m.screens) > 1 {
+		offers = append(offers, kit.Offer{ID: screen.Back})
+	}
+	if len(m.config.Envs) > 1 {
+		offers = append(offers, kit.Offer{ID: screen.PickEnv})
+	}
+	if m.notice.Details != "" {
+		offers = append(offers, kit.Offer{ID: screen.Details})
+	}
+	return append(offers, kit.Offer{ID: screen.Palette}, kit.Offer{ID: screen.Help}, kit.Offer{ID: screen.Share}, kit.Offer{ID: screen.Mouse},
+		kit.Offer{ID: screen.NextTheme}, kit.Offer{ID: screen.Lock}, kit.Offer{ID: screen.Suspend}, kit.Offer{ID: screen.Quit}, kit.Offer{ID: screen.Interrupt})
+}
+
+// do does an action: ours, or the screen's.
+func (m *Model) do(id string) {
+	switch id {
+	case screen.Back:
+		m.pop()
+	case screen.Quit:
+		if len(m.screens) > 1 && !m.locked {
+			m.pop()
+			return
+		}
+		m.interrupt()
+	case screen.Interrupt:
+		m.interrupt()
+	case screen.Palette:
+		m.palette()
+	case screen.Help:
+		m.help()
+	case screen.Details:
+		m.details()
+	case screen.PickEnv:
+		m.pickEnv()
+	case screen.Share:
+		m.share = !m.share
+		m.remember()
+	case screen.Mouse:
+		m.mouse = !m.mouse
+		if m.mouse {
+			m.say(kit.Notice{Text: "The mouse is used here; shift+drag selects text. m gives it back."})
+		}
+	case screen.NextTheme:
+		m.nextTheme()
+	case screen.Lock:
+		m.lock(0)
+	case screen.Unlock:
+		m.locked = false
+		m.seen = m.now()
+		m.apply(m.top(), m.top().Enter())
+	case screen.Suspend:
+		m.suspend()
+	default:
+		top := m.top()
+		m.apply(top, top.Do(id))
+	}
+}
+
+// apply does what a screen asks for. A screen that is not on top any more, or
+// not there at all, may still say how its write ended.
+func (m *Model) apply(from screen.Screen, e screen.Effect) {
+	switch e := e.(type) {
+	case nil:
+	case screen.All:
+		for _, one := range e {
+			m.apply(from, one)
+		}
+	case screen.Push:
+		m.push(e.Screen)
+	case screen.Pop:
+		if from == m.top() {
+			m.pop()
+		}
+	case screen.Replace:
+		if from == m.top() {
+			m.stopOf(from)
+			m.hide()
+			m.screens[len(m.screens)-1] = e.Screen
+			m.apply(e.Screen, e.Screen.Enter())
+		}
+	case screen.Switch:
+		m.goTo(e.Env)
+	case screen.Say:
+		m.say(e.Notice)
+	case screen.Ask:
+		m.dialogs.Push(e.Dialog, func() {
+			if e.Then != nil {
+				m.apply(from, e.Then())
+			}
+		})
+	case screen.Reveal:
+		if from == m.top() {
+			m.reveal(false)
+		}
+	case screen.PeekAt:
+		if from == m.top() {
+			m.reveal(m.releases)
+		}
+	case screen.Hide:
+		m.hide()
+	case screen.Copy:
+		if from == m.top() {
+			m.copyValue()
+		}
+	case screen.CopyName:
+		m.copyName(e.Text)
+	case screen.Read:
+		m.read(from, e)
+	case screen.Write:
+		m.write(from, e)
+	case screen.Stop:
+		m.stop(lane{from, e.Lane})
+	case screen.Remember:
+		m.project.Tree = e.Tree
+		m.remember()
+	default:
+		panic("an effect that the root does not know")
+	}
+}
+
+func (m *Model) push(s screen.Screen) {
+	m.hide()
+	m.screens = append(m.screens, s)
+	m.apply(s, s.Enter())
+}
+
+func (m *Model) pop() {
+	if len(m.screens) == 1 {
+		return
+	}
+	m.hide()
+	m.stopOf(m.top())
+	m.screens = m.screens[:len(m.screens)-1]
+	m.apply(m.top(), m.top().Enter())
+}
+
+func (m *Model) goTo(env vault.Env) {
+	if _, ok := m.config.env(env); !ok {
+		return
+	}
+	m.hide()
+	for _, s := range m.screens {
+		m.stopOf(s)
+	}
+	m.env = env
+	m.screens = []screen.Screen{m.homeOf(env)}
+	m.remember()
+	m.apply(m.top(), m.top().Enter())
+}
+
+func (m *Model) say(n kit.Notice) {
+	if n.Details == "" {
+		n.Details = n.Text
+	}
+	m.notice = n
+}
+
+// lock hides everything. idle is for how long nobody had pressed a key; 0 if
+// somebody asked for it.
+func (m *Model) lock(idle time.Duration) {
+	if m.locked {
+		return
+	}
+	m.hide()
+	m.dialogs.Drop()
+	for _, s := range m.screens {
+		m.stopOf(s)
+	}
+	m.locked, m.notice = true, kit.Notice{}
+	m.lockedFor = idle
+	m.clearClipboard()
+}
+
+// clearClipboard empties the clipboard now.
+func (m *Model) clearClipboard() {
+	if m.config.Clipboard == nil || m.clipUntil.IsZero() {
+		return
+	}
+	m.clipUntil = time.Time{}
+	m.start(&job{lane: laneCopy, limit: 5 * time.Second,
+		do: func(ctx context.Context, _ func(func()) bool) error { return m.config.Clipboard.Clear(ctx) },
+		done: func(err error) {
+			if err != nil {
+				m.fail(err)
+				return
+			}
+			m.say(kit.Notice{Text: "Clipboard cleared."})
+		},
+	})
+}
+
+func (m *Model) copyName(text string) {
+	if m.config.Clipboard == nil {
+		return
+	}
+	m.start(&job{lane: laneCopy, what: "copying", limit: 10 * time.Second,
+		do: func(ctx context.Context, _ func(func()) bool) error {
+			return m.config.Clipboard.CopyText(ctx, text)
+		},
+		done: func(err error) {
+			if err != nil {
+				m.fail(err)
+				return
+			}
+			m.say(kit.Notice{Role: kit.OK, Text: "Copied " + text})
+		},
+	})
+}
+
+// suspend stops the program as Ctrl-Z does in a shell, with nothing on the screen.
+func (m *Model) suspend() {
+	m.vanish()
+	m.left = m.now()
+	if m.away != nil {
+		m.away()
+	}
+	m.run(tea.Suspend)
+}
+
+// back is after a pause: what was there is drawn again, unless it was long.
+func (m *Model) back() {
+	if m.here != nil {
+		m.here()
+	}
+	if m.left.IsZero() {
+		m.blank = false
+		return
+	}
+	away := m.now().Sub(m.left)
+	m.left, m.blank = time.Time{}, false
+	if away >= time.Minute || away < 0 || m.now().Sub(m.seen) >= m.config.idleFor(m.env) {
+		m.lock(away)
+	}
+}
+
+// interrupt leaves, and asks once if something would be lost.
+func (m *Model) interrupt() {
+	drafts := 0
+	for _, s := range m.screens {
+		if d, ok := s.(screen.Drafter); ok {
+			drafts += d.Drafts()
+		}
+	}
+	if drafts == 0 || m.locked || m.asking {
+		m.leave()
+		return
+	}
+	m.asking = true
+	c := &kit.Confirm{Title: "Leave?", Verb: "leave", Facts: []string{kit.Number(drafts) + " changes have not been sent and would be lost."}, Role: kit.Warn}
+	m.dialogs.Push(c, func() {
+		m.asking = false
+		if c.Consent().OK() {
+			m.leave()
+		}
+	})
+}
+
+// leave ends the program: nothing on the screen, no job left.
+func (m *Model) leave() {
+	m.vanish()
+	m.cancel()
+	m.run(tea.Quit)
+}
+
+// die is after a panic: nothing on the screen, and out.
+func (m *Model) die(c *Crash) {
+	if m.crash == nil {
+		m.crash = c
+	}
+	m.cmds = m.cmds[:0]
+	m.leave()
+}

@@ -1,0 +1,146 @@
+package screen
+
+import "envrun/tui/kit"
+
+// The actions. What a screen offers, what the footer and the help and the palette
+// show, and which key means what, is all in the table below: a new action is one
+// constant and one line.
+const (
+	Up       = "move.up"
+	Down     = "move.down"
+	First    = "move.first"
+	Last     = "move.last"
+	PageUp   = "move.pageup"
+	PageDown = "move.pagedown"
+	HalfUp   = "move.halfup"
+	HalfDown = "move.halfdown"
+	Left     = "move.left"
+	Right    = "move.right"
+	Next     = "move.next"
+
+	Filter      = "find.filter"
+	KeepFilter  = "find.keep"
+	ClearFilter = "find.clear"
+	ListUp      = "find.up"
+	ListDown    = "find.down"
+	Tree        = "find.tree"
+
+	Open     = "look.open"
+	ShowHide = "look.reveal"
+	Peek     = "look.peek"
+	CopyIt   = "look.copy"
+	CopyPath = "look.path"
+	StopIt   = "look.stop"
+
+	Delete = "change.delete"
+
+	Reload    = "app.reload"
+	Back      = "app.back"
+	Quit      = "app.quit"
+	Palette   = "app.palette"
+	Help      = "app.help"
+	Details   = "app.details"
+	PickEnv   = "go.env"
+	Share     = "app.share"
+	Mouse     = "app.mouse"
+	NextTheme = "app.theme"
+	Lock      = "app.lock"
+	Suspend   = "app.suspend"
+	Interrupt = "app.interrupt"
+	Unlock    = "app.unlock"
+)
+
+// Groups of the help, in its order.
+const (
+	GroupMove   = "Move"
+	GroupFind   = "Find"
+	GroupGo     = "Go"
+	GroupLook   = "Look"
+	GroupChange = "Change"
+	GroupAccess = "Access"
+	GroupApp    = "App"
+)
+
+// Groups are the headings of the help in their order.
+func Groups() []string {
+	return []string{GroupMove, GroupFind, GroupGo, GroupLook, GroupChange, GroupAccess, GroupApp}
+}
+
+// Actions is the table of all actions.
+func Actions() []kit.Action {
+	return []kit.Action{
+		{ID: Up, Name: "up", Help: "one line up", Group: GroupMove, Keys: []string{"k", "up", "ctrl+p"}},
+		{ID: Down, Name: "down", Help: "one line down", Group: GroupMove, Keys: []string{"j", "down", "ctrl+n"}},
+		{ID: First, Name: "first", Help: "to the first line", Group: GroupMove, Keys: []string{"g", "home"}},
+		{ID: Last, Name: "last", Help: "to the last line", Group: GroupMove, Keys: []string{"G", "end"}},
+		{ID: PageUp, Name: "page up", Help: "one page up", Group: GroupMove, Keys: []string{"pgup", "ctrl+b"}},
+		{ID: PageDown, Name: "page down", Help: "one page down", Group: GroupMove, Keys: []string{"pgdown", "ctrl+f"}},
+		{ID: HalfUp, Name: "half up", Help: "half a page up", Group: GroupMove, Keys: []string{"ctrl+u"}},
+		{ID: HalfDown, Name: "half down", Help: "half a page down", Group: GroupMove, Keys: []string{"ctrl+d"}},
+		{ID: Left, Name: "close", Help: "close the folder, go to the one above", Group: GroupMove, Keys: []string{"h", "left"}},
+		{ID: Right, Name: "open", Help: "open the folder", Group: GroupMove, Keys: []string{"l", "right"}},
+		{ID: Next, Name: "next", Help: "to the next field or pane", Group: GroupMove, Keys: []string{"tab"}},
+
+		{ID: Filter, Name: "filter", Help: "show only what matches: words, 'exact, !not, ^start, end$", Group: GroupFind, Keys: []string{"/"}},
+		{ID: KeepFilter, Name: "keep", Help: "keep what is filtered and go on", Group: GroupFind, Keys: []string{"enter"}},
+		{ID: ListUp, Name: "up", Help: "one line up while typing", Group: GroupFind, Keys: []string{"up", "ctrl+p"}},
+		{ID: ListDown, Name: "down", Help: "one line down while typing", Group: GroupFind, Keys: []string{"down", "ctrl+n"}},
+		{ID: ClearFilter, Name: "all", Help: "show everything again", Group: GroupFind, Keys: []string{"esc"}},
+		{ID: Tree, Name: "tree", Help: "show folders, or a flat list", Group: GroupFind, Keys: []string{"t"}},
+
+		{ID: PickEnv, Name: "environment", Help: "go to another environment", Group: GroupGo, Keys: []string{"E"}},
+		{ID: Back, Name: "back", Help: "to the screen before", Group: GroupGo, Keys: []string{"esc", "-"}},
+
+		{ID: Open, Name: "open", Help: "open what the cursor is on", Group: GroupLook, Keys: []string{"enter"}},
+		{ID: ShowHide, Name: "reveal", Help: "show the value for a few seconds, or hide it", Group: GroupLook, Keys: []string{"v"}},
+		{ID: Peek, Name: "peek", Help: "show the value while the key is held, where the terminal tells; else as reveal", Group: GroupLook, Keys: []string{"V"}},
+		{ID: CopyIt, Name: "copy", Help: "copy the value; it leaves the clipboard by itself", Group: GroupLook, Keys: []string{"y"}},
+		{ID: CopyPath, Name: "copy path", Help: "copy where it is, not the value", Group: GroupLook, Keys: []string{"p"}},
+		{ID: StopIt, Name: "stop", Help: "stop reading; what has come stays", Group: GroupLook, Keys: []string{"esc"}},
+
+		{ID: Delete, Name: "delete...", Help: "delete this name; earlier versions stay where they are kept", Group: GroupChange, Keys: []string{"d"}, Harm: kit.Destroys},
+
+		{ID: Palette, Name: "commands", Help: "find an action or an environment by name", Group: GroupApp, Keys: []string{":"}},
+		{ID: Help, Name: "keys", Help: "the keys that work here, and why others do not", Group: GroupApp, Keys: []string{"?", "f1"}},
+		{ID: Details, Name: "details", Help: "all of the last message", Group: GroupApp, Keys: []string{"!"}},
+		{ID: Reload, Name: "reload", Help: "read again", Group: GroupApp, Keys: []string{"r"}},
+		{ID: Share, Name: "share mode", Help: "somebody is watching: no value is shown until this is off", Group: GroupApp, Keys: []string{"P"}},
+		{ID: Mouse, Name: "mouse", Help: "use the mouse here, or leave it to the terminal", Group: GroupApp, Keys: []string{"m"}},
+		{ID: NextTheme, Name: "theme", Help: "next of dark, light, contrast, mono", Group: GroupApp},
+		{ID: Lock, Name: "lock", Help: "hide everything until unlocked, empty the clipboard", Group: GroupApp, Keys: []string{"ctrl+l"}},
+		{ID: Suspend, Name: "suspend", Help: "stop envrun, as in any shell; nothing stays on the screen", Group: GroupApp, Keys: []string{"ctrl+z"}},
+		{ID: Quit, Name: "quit", Help: "back, and on the first screen out", Group: GroupApp, Keys: []string{"q"}},
+		{ID: Interrupt, Name: "quit now", Help: "leave at once; asks if there are changes that were not sent", Group: GroupApp, Keys: []string{"ctrl+c"}},
+		{ID: Unlock, Name: "unlock", Help: "go on where it was locked", Group: GroupApp, Keys: []string{"enter"}},
+	}
+}
+
+// moves are the offers of every list.
+func moves() []kit.Offer {
+	return []kit.Offer{{ID: Down}, {ID: Up}, {ID: First}, {ID: Last}, {ID: PageUp}, {ID: PageDown}, {ID: HalfUp}, {ID: HalfDown}}
+}
+
+// move does an action of moves on a list, and reports whether it was one.
+func move(l *kit.List, action string) bool {
+	switch action {
+	case Up:
+		l.Move(-1)
+	case Down:
+		l.Move(1)
+	case First:
+		l.First()
+	case Last:
+		l.Last()
+	case PageUp:
+		l.Page(-1)
+	case PageDown:
+		l.Page(1)
+	case HalfUp:
+		l.Half(-1)
+	case HalfDown:
+		l.Half(1)
+	default:
+		return false
+	}
+	return true
+}

@@ -1,0 +1,280 @@
+// Package screen holds the screens of the terminal interface: plain structs that
+// say which actions they offer, return what should happen as effects, and draw
+// themselves into a rectangle.
+//
+// They do no I/O, start no goroutine, know no clock and hold no value: a screen
+// asks for a job and gets facts, it asks for a value to be revealed and gets
+// room to be drawn in. The root in package tui does what they ask for, or
+// refuses.
+package screen
+
+import (
+	"context"
+	"iter"
+	"time"
+
+	"envrun/tui/kit"
+	"envrun/vault"
+)
+
+// A Screen is one place of the interface. The root calls its methods one at a
+// time; none of them may block.
+type Screen interface {
+	// Title says where we are, in a few words; no value.
+	Title() string
+
+	// Enter is called when the screen comes to the top, the first time and again
+	// when what was above it is gone.
+	Enter() Effect
+
+	// Offers are the actions that are there now, the most useful first: the footer
+	// shows as many as fit. One that cannot be used says why.
+	Offers() []kit.Offer
+
+	// Do does an action that is offered and not off.
+	Do(action string) Effect
+
+	// Target is the value that the screen is about at the moment, if there is one.
+	// When it changes, a value that is shown is hidden.
+	Target() (Target, bool)
+
+	// Draw draws the screen. It must draw the same when it is called again.
+	Draw(a kit.Area, s Scene)
+}
+
+// A Typist is a screen in which something can be typed.
+type Typist interface {
+	// Input takes the keys that type; nil when nothing has the focus. While there
+	// is one, a key that types text means no action.
+	Input() Input
+	// Typed is called after the input has taken a key or pasted text.
+	Typed() Effect
+}
+
+// Input is what takes keys: a kit.Field, a kit.Form.
+type Input interface {
+	Key(k kit.Key) bool
+	Paste(text string) bool
+}
+
+// A Pointed is a screen that can be used with a mouse. Rows are counted in the
+// area that it was drawn in last.
+type Pointed interface {
+	Click(x, y int) Effect
+	Wheel(lines int) Effect
+}
+
+// A Drafter is a screen that holds changes that have not been sent.
+type Drafter interface {
+	Drafts() int
+}
+
+// Target names one value.
+type Target struct {
+	Env     vault.Env
+	Path    vault.Path
+	Field   vault.FieldName
+	Version uint64 // 0: the current one
+}
+
+// Project is what all screens know. It is the root's, and changes between two
+// keys only.
+type Project struct {
+	Name string
+	Envs []Env
+	Tree bool // this person likes lists as trees
+
+	// Explain says what went wrong, and what to do about it, which may be empty.
+	Explain func(err error) (what, next string)
+
+	// FreeFacts says that Reading.Facts costs nothing and is written down nowhere.
+	FreeFacts bool
+}
+
+// Env is an environment as the interface knows it.
+type Env struct {
+	Name      vault.Env
+	Protected bool          // marked on every screen; what destroys asks for its name
+	Reveal    time.Duration // how long a value may be shown there; 0: as elsewhere
+}
+
+// Facts are what may be said of a value without showing it.
+type Facts struct {
+	Name   vault.FieldName
+	Length int    // bytes
+	Lines  int    // 1 for text without a newline
+	Odd    string // "ends with newline, begins with space"; empty if nothing is odd
+	Print  string // ten characters that are equal for equal values, in this session only
+}
+
+// Reading is what a job may read. It has no method that returns a value.
+type Reading interface {
+	// List yields every secret of an environment, as vault.Reader does.
+	List(ctx context.Context, env vault.Env) iter.Seq2[vault.Info, error]
+	// Info is the current version of one secret. KindNotFound if there is none.
+	Info(ctx context.Context, env vault.Env, path vault.Path) (vault.Info, error)
+	// Versions yields the versions of one secret, newest first, as vault.Historian
+	// does. KindUnsupported where none are kept.
+	Versions(ctx context.Context, env vault.Env, path vault.Path) iter.Seq2[vault.Info, error]
+	// Facts opens one version of a secret (0: the current one), counts, and
+	// forgets it. A server may log that as a read.
+	Facts(ctx context.Context, env vault.Env, path vault.Path, version uint64) ([]Facts, error)
+	// Verify checks what is stored, as vault.Verifier does. Nothing where a vault
+	// cannot.
+	Verify(ctx context.Context, env vault.Env) iter.Seq[vault.Finding]
+}
+
+// Writing is what a job may do that a person consented to, in one environment.
+type Writing interface {
+	Reading
+	// Apply makes all changes or none: vault.Writer.
+	Apply(ctx context.Context, changes []vault.Change) ([]vault.Info, error)
+	// Restore makes an earlier version the newest, with a version of its own, if
+	// the newest is still was.
+	Restore(ctx context.Context, path vault.Path, version, was uint64) (vault.Info, error)
+	// CopyFrom copies fields of a secret of another environment here, all of them
+	// if none is named. The values pass from vault to vault.
+	CopyFrom(ctx context.Context, from vault.Env, path vault.Path, fields []vault.FieldName, was uint64) (vault.Info, error)
+	// AddEnv and RemoveEnv are vault.EnvKeeper; KindUnsupported where it is none.
+	AddEnv(ctx context.Context) error
+	RemoveEnv(ctx context.Context) error
+}
+
+// An Effect is what a screen wants done. nil is nothing.
+type Effect interface{ effect() }
+
+// All are several effects, in order.
+type All []Effect
+
+// Push opens a screen above this one; Pop goes back; Replace opens one in its place.
+type Push struct{ Screen Screen }
+
+// Pop goes back to the screen below.
+type Pop struct{}
+
+// Replace opens a screen in the place of this one.
+type Replace struct{ Screen Screen }
+
+// Switch goes to the first screen of an environment.
+type Switch struct{ Env vault.Env }
+
+// Say shows a notice.
+type Say struct{ kit.Notice }
+
+// Ask opens a dialog. Then, which may be nil, is called when it is done.
+type Ask struct {
+	Dialog kit.Dialog
+	Then   func() Effect
+}
+
+// Reveal shows the value that the screen is about, for a while; Hide hides it.
+type Reveal struct{}
+
+// PeekAt shows it while the key is held, where the terminal tells when a key is
+// let go; elsewhere it is Reveal.
+type PeekAt struct{}
+
+// Hide hides what is revealed.
+type Hide struct{}
+
+// Remember has how this person likes lists kept until the next start.
+type Remember struct{ Tree bool }
+
+// Copy copies the value that the screen is about to the clipboard, for a while.
+type Copy struct{}
+
+// CopyName copies text that is no secret: a path.
+type CopyName struct{ Text string }
+
+// A Read is a job that reads. It runs beside the interface, and only while it is
+// wanted: another job in its lane, another screen or Esc end it, and whatever it
+// still has to say is then dropped.
+type Read struct {
+	Lane string        // of this screen
+	What string        // "reading prod", for the status line; empty: not mentioned
+	For  time.Duration // at most; 0: 10 seconds
+
+	// Do runs on a goroutine of its own and must not touch the screen: what
+	// changes the screen it hands to show, which has it run between two keys and
+	// returns when it has, or reports false when nobody wants it any more. Rows go in pages of a
+	// thousand or more, not one by one.
+	Do func(ctx context.Context, r Reading, show func(change func()) bool) error
+
+	// Done is called between two keys when Do has returned; it may be nil.
+	Done func(err error) Effect
+}
+
+// A Write is a job that changes something. Without a fresh Consent from a Confirm
+// box it is refused, and so it is without the environment's name typed if it
+// destroys something in a protected one. Moving on does not end it.
+type Write struct {
+	Consent kit.Consent
+	Harm    kit.Harm
+	Env     vault.Env
+	What    string // "deleting STRIPE_KEY"
+	Do      func(ctx context.Context, w Writing) error
+	Done    func(err error) Effect // also when the screen is gone; it may be nil
+}
+
+// Stop ends the job of a lane of this screen.
+type Stop struct{ Lane string }
+
+func (All) effect()      {}
+func (Push) effect()     {}
+func (Pop) effect()      {}
+func (Replace) effect()  {}
+func (Switch) effect()   {}
+func (Say) effect()      {}
+func (Ask) effect()      {}
+func (Reveal) effect()   {}
+func (PeekAt) effect()   {}
+func (Hide) effect()     {}
+func (Remember) effect() {}
+func (Copy) effect()     {}
+func (CopyName) effect() {}
+func (Read) effect()     {}
+func (Write) effect()    {}
+func (Stop) effect()     {}
+
+// A Scene is what a screen may look at while it draws.
+type Scene struct {
+	Now    time.Time
+	Size   kit.Size
+	Share  bool // somebody is watching: what can be left out is
+	Values Values
+	Lanes  Lanes
+}
+
+// Values draws values: the only way one gets into a picture.
+type Values interface {
+	// Draw draws the mask, or the value itself while it is revealed, from line skip
+	// of it on, and returns the number of its lines; 1 for the mask.
+	Draw(a kit.Area, t Target, skip int) int
+	// Shown is what is known of a value while it is revealed, and for how long it
+	// still is.
+	Shown(t Target) (f Facts, left time.Duration, ok bool)
+}
+
+// Lanes says what is under way.
+type Lanes interface {
+	// Busy is the job in a lane of the screen that is drawn; its Since is zero if
+	// there is none.
+	Busy(lane string) kit.Busy
+}
+
+// Confirmation is the box that asks before something is done to an environment:
+// with its name to be typed where the environment is protected and something is
+// destroyed.
+func Confirmation(env Env, harm kit.Harm, title, verb string, facts ...string) *kit.Confirm {
+	c := &kit.Confirm{Title: title, Verb: verb, Facts: facts, Role: kit.Border}
+	if harm == kit.Destroys {
+		c.Role = kit.Danger
+	}
+	if env.Protected {
+		c.Role = kit.Protected
+		if harm == kit.Destroys {
+			c.Type, c.What = string(env.Name), "the environment's name"
+		}
+	}
+	return c
+}

@@ -1,0 +1,225 @@
+package tui
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"time"
+
+	"envrun/tui/clip"
+	"envrun/tui/kit"
+	"envrun/tui/screen"
+	"envrun/vault"
+)
+
+// slot is the one place of the interface that holds a value: at most one, for a
+// few seconds. Screens are given room to draw it in and never the value.
+type slot struct {
+	power *power
+	now   func() time.Time
+
+	target screen.Target
+	owner  screen.Screen // on whose behalf it is shown
+	facts  screen.Facts
+	value  []byte
+	until  time.Time
+	peek   bool // for as long as a key is held
+	on     bool
+}
+
+// A parcel brings a value from a job to the slot. It is not in any message: the
+// message has a function that knows the parcel.
+type parcel struct {
+	mu    sync.Mutex
+	value []byte
+	late  bool
+}
+
+// put is called by the job; what comes when nobody waits any more is wiped.
+func (p *parcel) put(b []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.late {
+		clear(b)
+		return
+	}
+	p.value = b
+}
+
+// take hands the value over, and drop gives it up. Only the first counts.
+func (p *parcel) take() []byte {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	b := p.value
+	p.value, p.late = nil, true
+	return b
+}
+
+func (p *parcel) drop() { clear(p.take()) }
+
+// fill shows a value for so long.
+func (s *slot) fill(owner screen.Screen, t screen.Target, b []byte, f screen.Facts, d time.Duration, peek bool) {
+	s.wipe()
+	s.owner, s.target, s.value, s.facts, s.until, s.peek, s.on = owner, t, b, f, s.now().Add(d), peek, true
+}
+
+// wipe hides the value and overwrites it.
+func (s *slot) wipe() {
+	clear(s.value)
+	s.value, s.on, s.owner, s.target, s.facts, s.peek = nil, false, nil, screen.Target{}, screen.Facts{}, false
+}
+
+// Draw implements screen.Values. It is the only place where a value becomes cells.
+func (s *slot) Draw(a kit.Area, t screen.Target, skip int) int {
+	if !s.on || s.target != t {
+		a.Text(0, 0, kit.In(kit.Dim), a.Marks().MaskText())
+		return 1
+	}
+	return a.Bytes(kit.Style{}, s.value, skip)
+}
+
+// Shown implements screen.Values.
+func (s *slot) Shown(t screen.Target) (screen.Facts, time.Duration, bool) {
+	if !s.on || s.target != t {
+		return screen.Facts{}, 0, false
+	}
+	return s.facts, max(s.until.Sub(s.now()), 0), true
+}
+
+// reveal begins to show the value that the screen on top is about.
+func (m *Model) reveal(peek bool) {
+	top := m.top()
+	t, ok := top.Target()
+	switch {
+	case !ok:
+		m.say(kit.Notice{Text: "There is no value here to show."})
+		return
+	case m.share:
+		m.say(kit.Notice{Role: kit.Warn, Text: "Share mode: no value is shown. y copies it; P ends share mode."})
+		return
+	case m.slot.on && m.slot.target == t && !peek:
+		m.hide()
+		return
+	case m.size() == kit.TooSmall:
+		return
+	}
+	m.hide()
+	p := &parcel{}
+	var facts screen.Facts
+	m.start(&job{
+		lane: laneReveal, owner: top, what: "reading " + string(t.Field), limit: 5 * time.Second, late: p.drop,
+		do: func(ctx context.Context, _ func(func()) bool) error {
+			b, err := m.power.value(ctx, t)
+			if err != nil {
+				return err
+			}
+			// Who keeps account is told before it is seen (R4).
+			if m.config.Audit != nil {
+				if err := m.config.Audit(ctx, Use{"reveal", t}); err != nil {
+					clear(b)
+					return err
+				}
+			}
+			facts = m.power.facts(t.Field, b)
+			p.put(b)
+			return nil
+		},
+		done: func(err error) {
+			if err != nil {
+				m.fail(err)
+				return
+			}
+			if now, ok := top.Target(); !ok || now != t || m.top() != top {
+				p.drop()
+				return
+			}
+			m.slot.fill(top, t, p.take(), facts, m.config.showFor(t.Env), peek)
+		},
+	})
+}
+
+// hide hides what is shown, and what is on its way.
+func (m *Model) hide() {
+	m.stop(laneReveal)
+	m.slot.wipe()
+}
+
+// keepHidden is the rule of the slot: a value is there only while the screen that
+// asked for it is on top, is still about it, and is what is looked at.
+func (m *Model) keepHidden() {
+	if !m.slot.on && m.lanes[laneReveal] == nil {
+		return
+	}
+	if m.locked || m.blank || m.share || m.crash != nil {
+		m.hide()
+		return
+	}
+	if m.slot.on {
+		t, ok := m.top().Target()
+		if !ok || t != m.slot.target || m.top() != m.slot.owner || !m.now().Before(m.slot.until) {
+			m.slot.wipe()
+		}
+	}
+	if l := m.lanes[laneReveal]; l != nil && l.owner != m.top() {
+		m.stop(laneReveal)
+	}
+}
+
+// copyValue puts the value that the screen is about on the clipboard.
+func (m *Model) copyValue() {
+	top := m.top()
+	t, ok := top.Target()
+	switch {
+	case !ok:
+		m.say(kit.Notice{Text: "There is no value here to copy."})
+		return
+	case m.config.Clipboard == nil:
+		m.say(kit.Notice{Role: kit.Warn, Text: "Not copied: there is no clipboard here. v shows the value."})
+		return
+	}
+	var got clip.Copied
+	m.start(&job{
+		lane: laneCopy, what: "copying " + string(t.Field), limit: 10 * time.Second,
+		do: func(ctx context.Context, _ func(func()) bool) error {
+			b, err := m.power.value(ctx, t)
+			if err != nil {
+				return err
+			}
+			defer clear(b)
+			if m.config.Audit != nil {
+				if err := m.config.Audit(ctx, Use{"copy", t}); err != nil {
+					return err
+				}
+			}
+			got, err = m.config.Clipboard.Copy(ctx, b)
+			return err
+		},
+		done: func(err error) {
+			if err != nil {
+				m.fail(err)
+				return
+			}
+			m.clipUntil, m.clipName = got.Until, string(t.Field)
+			n := kit.Notice{Role: kit.OK, Text: string(t.Field) + ": " + got.Text}
+			if !got.Sure {
+				n.Role, n.Sticky = kit.Warn, true
+			}
+			m.say(n)
+		},
+	})
+}
+
+// fail says what went wrong.
+func (m *Model) fail(err error) {
+	what, next := m.explain(err)
+	n := kit.Notice{Role: kit.Danger, Text: what, Details: what, Sticky: true}
+	if next != "" {
+		n.Text += "  " + next
+		n.Details += "\n" + next
+	}
+	if more := err.Error(); !strings.Contains(n.Details, more) {
+		n.Details += "\n" + more
+	}
+	m.offline = vault.KindOf(err) == vault.KindUnavailable
+	m.say(n)
+}

@@ -1,0 +1,505 @@
+// Package tuitest drives the interface in tests: key by key, without a terminal,
+// a renderer or a clock that runs by itself, over real vaults in memory.
+//
+// It refuses to let a value be seen that was not asked for: every picture that
+// the interface makes is searched for the values that the vaults hold, and so is
+// everything that it leaves behind.
+package tuitest
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+
+	"envrun/tui"
+	"envrun/tui/clip"
+	"envrun/tui/screen"
+	"envrun/vault"
+	"envrun/vault/vaulttest"
+
+	tea "charm.land/bubbletea/v2"
+	"github.com/charmbracelet/x/ansi"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+// Start is the time at which every driver begins.
+var Start = time.Date(2026, 11, 22, 9, 30, 0, 0, time.UTC)
+
+// A World is the project that screens are tested with: three environments, prod
+// protected, each with a few secrets. Every value begins with "FAKE-".
+type World struct {
+	Vault  *vaulttest.Vault
+	Config tui.Config
+	Board  *Board
+	values []string
+}
+
+// Prod is the protected environment of a World, Empty one without secrets.
+const (
+	Dev   vault.Env = "dev"
+	Prod  vault.Env = "prod"
+	Empty vault.Env = "preview"
+)
+
+// NewWorld makes one.
+func NewWorld(t testing.TB) *World {
+	t.Helper()
+	w := &World{Vault: vaulttest.New(t, Dev, Prod, Empty), Board: &Board{}}
+	w.Config = tui.Config{
+		Project: "acme/payments", Who: "alice@laptop",
+		Envs:      []screen.Env{{Name: Dev}, {Name: Prod, Protected: true}, {Name: Empty}},
+		Open:      func(context.Context, vault.Env) (vault.Vault, error) { return w.Vault, nil },
+		FreeFacts: true, Clipboard: w.Board,
+	}
+	for _, env := range []vault.Env{Dev, Prod} {
+		for _, s := range []struct {
+			path   vault.Path
+			fields []string
+			rotate string
+			tags   []string
+			note   string
+		}{
+			{path: "billing/smtp", fields: []string{"SMTP_PASSWORD"}, rotate: "90d"},
+			{path: "billing/stripe", fields: []string{"STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_KEY"}, rotate: "3000d", tags: []string{"payments"}, note: "restricted key, webhooks only"},
+			{path: "checkout", fields: []string{"REDIS_PASSWORD", "STRIPE_PUBLIC_KEY"}},
+			{path: "ledger/db", fields: []string{"DATABASE_URL"}},
+		} {
+			c := vault.Change{Path: s.path, Was: vault.Any, Rotate: &s.rotate, Tags: &s.tags, Note: &s.note}
+			for _, f := range s.fields {
+				c.Set = append(c.Set, vault.Field{Name: vault.FieldName(f), Value: vault.NewValueString(w.value(fmt.Sprintf("FAKE-%s-%s-%s", env, strings.ToLower(f), strings.Repeat("x", 20))))})
+			}
+			w.apply(t, env, c)
+		}
+	}
+	return w
+}
+
+func (w *World) value(v string) string {
+	w.values = append(w.values, v)
+	return v
+}
+
+func (w *World) apply(t testing.TB, env vault.Env, c vault.Change) {
+	t.Helper()
+	if _, err := w.Vault.Apply(t.Context(), env, []vault.Change{c}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Set puts one value into the vault, as somebody else would.
+func (w *World) Set(t testing.TB, env vault.Env, path vault.Path, field vault.FieldName, value string) {
+	t.Helper()
+	w.apply(t, env, vault.Change{Path: path, Was: vault.Any, Set: []vault.Field{{Name: field, Value: vault.NewValueString(w.value(value))}}})
+}
+
+// Value is what a field of the World was made with.
+func (w *World) Value(env vault.Env, field string) string {
+	for _, v := range w.values {
+		if strings.HasPrefix(v, "FAKE-"+string(env)+"-"+strings.ToLower(field)) {
+			return v
+		}
+	}
+	panic("no such value: " + field)
+}
+
+// Board is a clipboard in memory.
+type Board struct {
+	Holds   string
+	Fail    error
+	Cleared int
+}
+
+// Copy implements tui.Clipboard.
+func (b *Board) Copy(_ context.Context, value []byte) (clip.Copied, error) {
+	if b.Fail != nil {
+		return clip.Copied{}, b.Fail
+	}
+	b.Holds = string(value)
+	return clip.Copied{Text: "copied, leaves the clipboard in 30s", Sure: true, Until: Start.Add(time.Hour)}, nil
+}
+
+// CopyText implements tui.Clipboard.
+func (b *Board) CopyText(_ context.Context, text string) error {
+	b.Holds = text
+	return b.Fail
+}
+
+// Clear implements tui.Clipboard.
+func (b *Board) Clear(context.Context) error {
+	b.Holds = ""
+	b.Cleared++
+	return nil
+}
+
+// A Driver is the interface under test.
+type Driver struct {
+	World *World
+	Model *tui.Model
+
+	// Quit says that the program has ended, Suspended that it has stopped; Left is
+	// then the last picture, which a terminal may keep.
+	Quit      bool
+	Suspended bool
+	Left      string
+
+	t      testing.TB
+	ascii  bool
+	now    time.Time
+	timers []timer
+	hold   bool
+	held   []tea.Msg
+	seen   map[string]bool // values that may be on the screen
+	w, h   int
+}
+
+type timer struct {
+	at  time.Time
+	msg tea.Msg
+}
+
+// New drives the interface over a world, at 100x30. The options change how it is
+// configured.
+func New(t testing.TB, w *World, options ...func(*tui.Config)) *Driver {
+	t.Helper()
+	d := &Driver{World: w, t: t, now: Start, seen: map[string]bool{}}
+	c := w.Config
+	c.Now = func() time.Time { return d.now }
+	c.After = func(after time.Duration, msg tea.Msg) tea.Cmd {
+		at := d.now.Add(after)
+		return func() tea.Msg {
+			d.timers = append(d.timers, timer{at, msg})
+			return nil
+		}
+	}
+	for _, o := range options {
+		o(&c)
+	}
+	d.ascii = c.Look.ASCII
+	m, err := tui.New(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(m.Close)
+	d.Model = m
+	d.picture()
+	d.do(m.Init())
+	d.Resize(100, 30)
+	return d
+}
+
+// Allow lets values be seen from now on; Forbid does not any more.
+func (d *Driver) Allow(values ...string) {
+	for _, v := range values {
+		d.seen[v] = true
+	}
+}
+
+// Forbid ends Allow.
+func (d *Driver) Forbid(values ...string) {
+	for _, v := range values {
+		delete(d.seen, v)
+	}
+}
+
+// Send gives the interface a message, and has done what it asks for.
+func (d *Driver) Send(msg tea.Msg) {
+	if d.Quit || msg == nil {
+		return
+	}
+	if batch, ok := msg.(tea.BatchMsg); ok {
+		for _, c := range batch {
+			d.do(c)
+		}
+		return
+	}
+	msg = d.Model.Filter(d.Model, msg)
+	switch msg.(type) {
+	case tea.QuitMsg:
+		d.Quit, d.Left = true, d.picture()
+		return
+	case tea.SuspendMsg:
+		d.Suspended, d.Left = true, d.picture()
+		return
+	}
+	_, cmd := d.Model.Update(msg)
+	d.picture()
+	d.do(cmd)
+}
+
+func (d *Driver) do(cmd tea.Cmd) {
+	if cmd == nil || d.Quit {
+		return
+	}
+	msg := cmd()
+	if d.hold {
+		if msg != nil {
+			d.held = append(d.held, msg)
+		}
+		return
+	}
+	d.Send(msg)
+}
+
+// Hold keeps back what commands have to say from now on, as if they were slow.
+// What has been kept back is delivered, in order, by Deliver.
+func (d *Driver) Hold() { d.hold = true }
+
+// Deliver ends Hold.
+func (d *Driver) Deliver() {
+	held := d.held
+	d.hold, d.held = false, nil
+	for _, msg := range held {
+		d.Send(msg)
+	}
+}
+
+// Resume goes on after a suspension.
+func (d *Driver) Resume() {
+	d.t.Helper()
+	if !d.Suspended {
+		d.t.Fatal("it is not suspended")
+	}
+	d.Suspended = false
+	_, cmd := d.Model.Update(tea.SuspendMsg{}) // as bubbletea does, after the pause
+	d.picture()
+	d.do(cmd)
+	d.Send(tea.ResumeMsg{})
+}
+
+// Resize gives the terminal a size.
+func (d *Driver) Resize(w, h int) {
+	d.w, d.h = w, h
+	d.Send(tea.WindowSizeMsg{Width: w, Height: h})
+}
+
+// Press presses keys by name: "j", "Y", "enter", "ctrl+l", "shift+tab", "space".
+func (d *Driver) Press(keys ...string) {
+	for _, k := range keys {
+		d.Send(Key(k))
+	}
+}
+
+// Type presses the keys of a text.
+func (d *Driver) Type(text string) {
+	for _, r := range text {
+		d.Send(Key(string(r)))
+	}
+}
+
+// Key is the press of a key by name.
+func Key(name string) tea.KeyPressMsg {
+	var k tea.KeyPressMsg
+	for {
+		mod, rest, ok := strings.Cut(name, "+")
+		if !ok || rest == "" {
+			break
+		}
+		switch mod {
+		case "ctrl":
+			k.Mod |= tea.ModCtrl
+		case "alt":
+			k.Mod |= tea.ModAlt
+		case "shift":
+			k.Mod |= tea.ModShift
+		}
+		name = rest
+	}
+	if code, ok := special[name]; ok {
+		k.Code = code
+		if name == "space" && k.Mod == 0 {
+			k.Text = " "
+		}
+		return k
+	}
+	r := []rune(name)[0]
+	k.Code = r
+	if k.Mod == 0 {
+		k.Text = name
+		if unicode.IsUpper(r) {
+			k.Code, k.ShiftedCode, k.Mod = unicode.ToLower(r), r, tea.ModShift
+		}
+	}
+	return k
+}
+
+var special = map[string]rune{
+	"enter": tea.KeyEnter, "esc": tea.KeyEscape, "tab": tea.KeyTab, "space": tea.KeySpace, "backspace": tea.KeyBackspace, "delete": tea.KeyDelete,
+	"up": tea.KeyUp, "down": tea.KeyDown, "left": tea.KeyLeft, "right": tea.KeyRight, "home": tea.KeyHome, "end": tea.KeyEnd,
+	"pgup": tea.KeyPgUp, "pgdown": tea.KeyPgDown, "f1": tea.KeyF1,
+}
+
+// Advance lets time pass: timers go off in their order.
+func (d *Driver) Advance(by time.Duration) {
+	end := d.now.Add(by)
+	for {
+		next := -1
+		for i, t := range d.timers {
+			if !t.at.After(end) && (next < 0 || t.at.Before(d.timers[next].at)) {
+				next = i
+			}
+		}
+		if next < 0 || d.Quit {
+			break
+		}
+		t := d.timers[next]
+		d.timers = slices.Delete(d.timers, next, next+1)
+		if t.at.After(d.now) {
+			d.now = t.at
+		}
+		d.Send(t.msg)
+	}
+	d.now = end
+}
+
+// Sleep lets time pass while no timer runs, as on a machine that sleeps.
+func (d *Driver) Sleep(by time.Duration) {
+	d.now = d.now.Add(by)
+	for i := range d.timers {
+		d.timers[i].at = d.timers[i].at.Add(by)
+	}
+}
+
+// picture looks at what is on the screen now, as bubbletea does after each
+// message, and checks what must hold of every picture.
+func (d *Driver) picture() string {
+	d.t.Helper()
+	v := d.Model.View()
+	text := ansi.Strip(v.Content)
+	if !v.AltScreen {
+		d.t.Errorf("a picture outside the alternate screen:\n%s", text)
+	}
+	if v.WindowTitle != "envrun" && v.WindowTitle != "" {
+		d.t.Errorf("the title of the window is %q", v.WindowTitle)
+	}
+	flat := flatten(text)
+	for _, value := range d.World.values {
+		if !d.seen[value] && strings.Contains(flat, flatten(value)) {
+			d.t.Errorf("a value is on the screen that nobody asked for:\n%s", text)
+		}
+	}
+	lines := strings.Split(text, "\n")
+	if len(lines) > d.h && d.h > 0 {
+		d.t.Errorf("%d lines on a screen of %d", len(lines), d.h)
+	}
+	for _, line := range lines {
+		if w := ansi.StringWidth(line); w > d.w && d.w > 0 {
+			d.t.Errorf("a line is %d wide on a screen of %d: %q", w, d.w, line)
+		}
+		for _, r := range line {
+			if unicode.IsControl(r) || d.ascii && r > '~' {
+				d.t.Errorf("%U is on the screen: %q", r, line)
+			}
+		}
+	}
+	return text
+}
+
+// flatten leaves out what a frame may put between the parts of a value: line
+// breaks, spaces, the sides of a box.
+func flatten(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '-' || r < 0x80 && (unicode.IsLetter(r) || unicode.IsDigit(r)) || r == '_' {
+			return r
+		}
+		return -1
+	}, s)
+}
+
+// Text is what is on the screen, without colours.
+func (d *Driver) Text() string { return d.picture() }
+
+// Has fails the test unless everything named is on the screen.
+func (d *Driver) Has(parts ...string) {
+	d.t.Helper()
+	text := d.Text()
+	for _, p := range parts {
+		if !strings.Contains(text, p) {
+			d.t.Errorf("%q is not on the screen:\n%s", p, text)
+		}
+	}
+}
+
+// Lacks fails the test if something named is on the screen.
+func (d *Driver) Lacks(parts ...string) {
+	d.t.Helper()
+	text := d.Text()
+	for _, p := range parts {
+		if strings.Contains(text, p) {
+			d.t.Errorf("%q is on the screen:\n%s", p, text)
+		}
+	}
+}
+
+// Sizes are the terminals that every screen is drawn on.
+var Sizes = [][2]int{{100, 30}, {60, 20}, {40, 10}, {30, 8}}
+
+// Golden draws what a scenario leads to in all sizes, with Unicode and with
+// ASCII alone, and compares it with testdata/NAME.golden; -update writes it.
+func Golden(t *testing.T, name string, scenario func(t *testing.T, w *World) *Driver) {
+	t.Helper()
+	var out strings.Builder
+	for _, asciiOnly := range []bool{false, true} {
+		for _, size := range Sizes {
+			w := NewWorld(t)
+			w.Config.Look.ASCII = asciiOnly
+			d := scenario(t, w)
+			d.Resize(size[0], size[1])
+			marks := "utf8"
+			if asciiOnly {
+				marks = "ascii"
+			}
+			fmt.Fprintf(&out, "==== %dx%d %s\n", size[0], size[1], marks)
+			for _, line := range strings.Split(d.Text(), "\n") {
+				fmt.Fprintf(&out, "|%s\n", strings.TrimRight(line, " "))
+			}
+		}
+	}
+	Compare(t, name, out.String())
+}
+
+// Compare compares text with testdata/NAME.golden; -update writes it.
+func Compare(t *testing.T, name, text string) {
+	t.Helper()
+	file := filepath.Join("testdata", name+".golden")
+	if *update {
+		if err := os.MkdirAll("testdata", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatalf("%v: go test -update writes it", err)
+	}
+	if text != string(want) {
+		t.Errorf("%s is not what is drawn (-update writes it). First difference:\n%s", file, difference(string(want), text))
+	}
+}
+
+func difference(want, got string) string {
+	a, b := strings.Split(want, "\n"), strings.Split(got, "\n")
+	for i := range max(len(a), len(b)) {
+		var x, y string
+		if i < len(a) {
+			x = a[i]
+		}
+		if i < len(b) {
+			y = b[i]
+		}
+		if x != y {
+			return fmt.Sprintf("line %d\nwant %s\ngot  %s\n\nall of it:\n%s", i+1, x, y, got)
+		}
+	}
+	return ""
+}
