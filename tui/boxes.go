@@ -11,10 +11,11 @@ import (
 
 // A command is one line of the palette.
 type command struct {
-	name string // what is found
-	key  string // what does it directly
-	off  string // why it cannot be used now
-	do   func()
+	name  string // what is found
+	short string // without the help
+	key   string // what does it directly
+	off   string // why it cannot be used now
+	do    func()
 }
 
 type commands []command
@@ -33,7 +34,7 @@ func (m *Model) palette() {
 		if a.Group == screen.GroupMove || a.ID == screen.Palette {
 			continue
 		}
-		c := command{name: a.Name + ": " + a.Help, off: o.Off, do: func() { m.do(a.ID) }}
+		c := command{short: a.Name, name: a.Name + ": " + a.Help, off: o.Off, do: func() { m.do(a.ID) }}
 		if len(a.Keys) > 0 {
 			c.key = kit.KeyLabel(a.Keys[0])
 		}
@@ -52,7 +53,7 @@ func (m *Model) palette() {
 		st := kit.Style{}
 		text := c.name
 		if c.off != "" {
-			st, text = kit.In(kit.Dim), text+" (off: "+c.off+")"
+			st, text = kit.In(kit.Dim), c.short+" (off: "+c.off+")"
 		}
 		a.Fit(0, 0, a.W-9, st, text)
 	})
@@ -83,29 +84,22 @@ func (m *Model) help() {
 			for _, k := range a.Keys[:min(len(a.Keys), 2)] {
 				keys = append(keys, kit.KeyLabel(k))
 			}
-			sheet.Lines = append(sheet.Lines, kit.SheetLine{Head: head, Text: pad(strings.Join(keys, " "), 12) + a.Help})
+			sheet.Lines = append(sheet.Lines, kit.SheetLine{Head: head, Key: strings.Join(keys, " "), Text: a.Help})
 			head = ""
 		}
 		if group == "Go" && len(m.config.Envs) > 1 {
-			sheet.Lines = append(sheet.Lines, kit.SheetLine{Head: head, Text: pad("1-9", 12) + "to the environment of that number"})
+			sheet.Lines = append(sheet.Lines, kit.SheetLine{Head: head, Key: "1-9", Text: "to the environment of that number"})
 		}
 	}
 	head := "Off now"
 	for _, o := range offers {
 		if o.Off != "" {
 			a := m.actions.Get(o.ID)
-			sheet.Lines = append(sheet.Lines, kit.SheetLine{Head: head, Text: pad(strings.Join(a.Keys[:min(len(a.Keys), 1)], ""), 12) + a.Name + ": " + o.Off, Style: kit.In(kit.Dim)})
+			sheet.Lines = append(sheet.Lines, kit.SheetLine{Head: head, Key: strings.Join(a.Keys[:min(len(a.Keys), 1)], ""), Text: a.Name + ": " + o.Off, Style: kit.In(kit.Dim)})
 			head = ""
 		}
 	}
 	m.dialogs.Push(sheet, nil)
-}
-
-func pad(s string, n int) string {
-	if len(s) < n {
-		return s + strings.Repeat(" ", n-len(s))
-	}
-	return s + " "
 }
 
 // details shows all of the last notice, which is then no longer held up.

@@ -92,7 +92,7 @@ func (m *Model) hints() []kit.Hint {
 	var offers []kit.Offer
 	for _, o := range m.offers() {
 		switch o.ID {
-		case screen.Up, screen.First, screen.Last, screen.PageUp, screen.PageDown, screen.HalfUp, screen.HalfDown,
+		case screen.Up, screen.Down, screen.First, screen.Last, screen.PageUp, screen.PageDown, screen.HalfUp, screen.HalfDown,
 			screen.Palette, screen.Help, screen.Peek:
 		default:
 			offers = append(offers, o)
@@ -229,13 +229,7 @@ func (m *Model) drawLock(a kit.Area) {
 	if m.config.Who != "" {
 		line(kit.Style{}, "you are    "+m.config.Who)
 	}
-	drafts := 0
-	for _, s := range m.screens {
-		if d, ok := s.(screen.Drafter); ok {
-			drafts += d.Drafts()
-		}
-	}
-	line(kit.Style{}, fmt.Sprintf("kept       %d changes not sent, 0 values", drafts))
+	line(kit.Style{}, fmt.Sprintf("kept       %d changes not sent, 0 values", m.drafts()))
 	y++
 	line(kit.Style{}, "enter      unlock")
 	line(kit.Style{}, "q          quit")

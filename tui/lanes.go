@@ -24,6 +24,7 @@ type job struct {
 	owner screen.Screen // ends with it; nil: goes on
 	what  string
 	limit time.Duration
+	vault bool // whether anybody answers says something about the vault
 	do    func(ctx context.Context, show func(func()) bool) error
 	done  func(err error) // nil: nothing
 	late  func()          // called when the job is dropped; may be nil
@@ -96,6 +97,14 @@ func (m *Model) stop(l lane) {
 	if j.late != nil {
 		j.late()
 	}
+}
+
+// stopAll ends all jobs.
+func (m *Model) stopAll() {
+	for l := range m.lanes {
+		m.stop(l)
+	}
+	m.cancel()
 }
 
 // stopOf ends the jobs of a screen.
@@ -175,8 +184,8 @@ func (m *Model) take(msg jobMsg) {
 	}
 	delete(m.lanes, j.lane)
 	j.cancel()
-	if msg.err == nil {
-		m.offline = false
+	if j.vault {
+		m.offline = vault.KindOf(msg.err) == vault.KindUnavailable
 	}
 	if j.done != nil {
 		j.done(msg.err)
@@ -186,12 +195,9 @@ func (m *Model) take(msg jobMsg) {
 // read begins a screen's job.
 func (m *Model) read(s screen.Screen, r screen.Read) {
 	m.start(&job{
-		lane: lane{s, r.Lane}, owner: s, what: r.What, limit: r.For,
+		lane: lane{s, r.Lane}, owner: s, what: r.What, limit: r.For, vault: true,
 		do: func(ctx context.Context, show func(func()) bool) error { return r.Do(ctx, m.power, show) },
 		done: func(err error) {
-			if vault.KindOf(err) == vault.KindUnavailable {
-				m.offline = true
-			}
 			if r.Done != nil {
 				m.apply(s, r.Done(err))
 			}
@@ -214,7 +220,7 @@ func (m *Model) write(s screen.Screen, w screen.Write) {
 		return
 	}
 	m.start(&job{
-		lane: laneWrite, what: w.What, limit: 30 * time.Second,
+		lane: laneWrite, what: w.What, limit: 30 * time.Second, vault: true,
 		do: func(ctx context.Context, _ func(func()) bool) error { return w.Do(ctx, writing{m.power, w.Env}) },
 		done: func(err error) {
 			if w.Done != nil {

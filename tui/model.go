@@ -58,10 +58,12 @@ type Model struct {
 	cmds  []tea.Cmd // collected during one Update
 
 	// Times, all by the wall clock: a machine that slept has been away.
-	seen      time.Time // the last key
-	last      time.Time // the last message
-	left      time.Time // when we were suspended, or an editor began; zero: we were not
-	ticking   bool      // the spinner's tick is under way
+	seen      time.Time     // the last key
+	last      time.Time     // the last message
+	left      time.Time     // when we were suspended, or an editor began; zero: we were not
+	ticking   bool          // the spinner's tick is under way
+	wanted    screen.Target // the value that is on its way
+	peeking   bool          // a value is shown, or is on its way, for as long as a key is held
 	clipUntil time.Time
 	clipName  string
 	releases  bool // the terminal reports that keys are let go
@@ -216,7 +218,7 @@ func (m *Model) Filter(_ tea.Model, msg tea.Msg) tea.Msg {
 // vanish hides everything that is drawn, at once.
 func (m *Model) vanish() {
 	m.hide()
-	m.blank, m.dirty = true, true
+	m.blank = true
 }
 
 func (m *Model) update(msg tea.Msg) {
@@ -233,7 +235,9 @@ func (m *Model) update(msg tea.Msg) {
 	case idle >= m.config.idleFor(m.env), gap > time.Minute, gap < -5*time.Second:
 		m.lock(idle)
 	}
-	if _, ok := msg.(beatMsg); !ok {
+	switch msg.(type) {
+	case beatMsg, spinMsg: // these know themselves
+	default:
 		m.dirty = true
 	}
 
@@ -247,7 +251,7 @@ func (m *Model) update(msg tea.Msg) {
 		m.seen = now
 		m.key(keyOf(tea.Key(msg)))
 	case tea.KeyReleaseMsg:
-		if m.slot.peek && (msg.Code == 'v' || msg.Code == 'V') || m.lanes[laneReveal] != nil && (msg.ShiftedCode == 'V' || msg.Code == 'V') {
+		if m.peeking && (msg.Code == 'v' || msg.Code == 'V') {
 			m.hide()
 		}
 	case tea.PasteMsg:
@@ -319,6 +323,7 @@ func (m *Model) tickBusy() {
 	if m.ticking || b.Since.IsZero() {
 		return
 	}
+	m.dirty = true
 	d := kit.BusyStep
 	if !b.Shown(m.now()) {
 		d = kit.BusyAfter
@@ -360,6 +365,9 @@ func (m *Model) key(k kit.Key) {
 	if !m.notice.Sticky {
 		m.notice = kit.Notice{}
 	}
+	if m.dialogs.Len() == 0 && k.Name != "q" {
+		m.asking = false
+	}
 	if m.locked {
 		if a, _, ok := m.actions.Match(lockOffers(), k); ok {
 			m.do(a.ID)
@@ -388,6 +396,9 @@ func (m *Model) key(k kit.Key) {
 		}
 	}
 	if a, o, ok := m.actions.Match(m.offers(), k); ok {
+		if k.Repeat && a.Group != screen.GroupMove {
+			return // a key that is held down moves, and does nothing else
+		}
 		if o.Off != "" {
 			m.say(kit.Notice{Text: a.Name + ": " + o.Off})
 			return
@@ -579,6 +590,14 @@ func (m *Model) goTo(env vault.Env) {
 	if _, ok := m.config.env(env); !ok {
 		return
 	}
+	if m.drafts() > 0 {
+		m.orElse("go to "+string(env), func() { m.show(env) })
+		return
+	}
+	m.show(env)
+}
+
+func (m *Model) show(env vault.Env) {
 	m.hide()
 	for _, s := range m.screens {
 		m.stopOf(s)
@@ -604,6 +623,7 @@ func (m *Model) lock(idle time.Duration) {
 	}
 	m.hide()
 	m.dialogs.Drop()
+	m.asking = false
 	for _, s := range m.screens {
 		m.stopOf(s)
 	}
@@ -674,24 +694,42 @@ func (m *Model) back() {
 	}
 }
 
-// interrupt leaves, and asks once if something would be lost.
-func (m *Model) interrupt() {
-	drafts := 0
+// drafts is the number of changes that have not been sent.
+func (m *Model) drafts() (n int) {
 	for _, s := range m.screens {
 		if d, ok := s.(screen.Drafter); ok {
-			drafts += d.Drafts()
+			n += d.Drafts()
 		}
 	}
-	if drafts == 0 || m.locked || m.asking {
-		m.leave()
+	return n
+}
+
+// interrupt leaves, and asks once if something would be lost. Asked again by the
+// same key it leaves.
+func (m *Model) interrupt() { m.orElse("leave", m.leave) }
+
+// orElse does what would end the screens that are open, or asks first.
+func (m *Model) orElse(verb string, do func()) {
+	n, write := m.drafts(), m.lanes[laneWrite]
+	switch {
+	case n == 0 && write == nil, m.asking:
+		do()
+		return
+	case m.locked || write != nil:
+		text := kit.Number(n) + " changes have not been sent and would be lost."
+		if write != nil {
+			text = "Still " + write.what + "."
+		}
+		m.asking = true
+		m.say(kit.Notice{Role: kit.Warn, Text: text + " The same key again leaves all the same."})
 		return
 	}
 	m.asking = true
-	c := &kit.Confirm{Title: "Leave?", Verb: "leave", Facts: []string{kit.Number(drafts) + " changes have not been sent and would be lost."}, Role: kit.Warn}
+	c := &kit.Confirm{Title: "Leave?", Verb: verb, Facts: []string{kit.Number(n) + " changes have not been sent and would be lost."}, Role: kit.Warn}
 	m.dialogs.Push(c, func() {
 		m.asking = false
-		if c.Consent().OK() {
-			m.leave()
+		if c.Consent().Use() {
+			do()
 		}
 	})
 }
@@ -699,7 +737,7 @@ func (m *Model) interrupt() {
 // leave ends the program: nothing on the screen, no job left.
 func (m *Model) leave() {
 	m.vanish()
-	m.cancel()
+	m.stopAll()
 	m.run(tea.Quit)
 }
 

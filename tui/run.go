@@ -67,7 +67,7 @@ func Run(ctx context.Context, c Config, t Terminal) (End, error) {
 
 // Close ends all jobs and forgets what is shown.
 func (m *Model) Close() {
-	m.cancel()
+	m.stopAll()
 	m.hide()
 }
 

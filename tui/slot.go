@@ -9,7 +9,6 @@ import (
 	"envrun/tui/clip"
 	"envrun/tui/kit"
 	"envrun/tui/screen"
-	"envrun/vault"
 )
 
 // slot is the one place of the interface that holds a value: at most one, for a
@@ -23,7 +22,6 @@ type slot struct {
 	facts  screen.Facts
 	value  []byte
 	until  time.Time
-	peek   bool // for as long as a key is held
 	on     bool
 }
 
@@ -58,15 +56,15 @@ func (p *parcel) take() []byte {
 func (p *parcel) drop() { clear(p.take()) }
 
 // fill shows a value for so long.
-func (s *slot) fill(owner screen.Screen, t screen.Target, b []byte, f screen.Facts, d time.Duration, peek bool) {
+func (s *slot) fill(owner screen.Screen, t screen.Target, b []byte, f screen.Facts, d time.Duration) {
 	s.wipe()
-	s.owner, s.target, s.value, s.facts, s.until, s.peek, s.on = owner, t, b, f, s.now().Add(d), peek, true
+	s.owner, s.target, s.value, s.facts, s.until, s.on = owner, t, b, f, s.now().Add(d), true
 }
 
 // wipe hides the value and overwrites it.
 func (s *slot) wipe() {
 	clear(s.value)
-	s.value, s.on, s.owner, s.target, s.facts, s.peek = nil, false, nil, screen.Target{}, screen.Facts{}, false
+	s.value, s.on, s.owner, s.target, s.facts = nil, false, nil, screen.Target{}, screen.Facts{}
 }
 
 // Draw implements screen.Values. It is the only place where a value becomes cells.
@@ -104,10 +102,11 @@ func (m *Model) reveal(peek bool) {
 		return
 	}
 	m.hide()
+	m.peeking, m.wanted = peek, t
 	p := &parcel{}
 	var facts screen.Facts
 	m.start(&job{
-		lane: laneReveal, owner: top, what: "reading " + string(t.Field), limit: 5 * time.Second, late: p.drop,
+		lane: laneReveal, owner: top, what: "reading " + string(t.Field), limit: 5 * time.Second, vault: true, late: p.drop,
 		do: func(ctx context.Context, _ func(func()) bool) error {
 			b, err := m.power.value(ctx, t)
 			if err != nil {
@@ -133,7 +132,7 @@ func (m *Model) reveal(peek bool) {
 				p.drop()
 				return
 			}
-			m.slot.fill(top, t, p.take(), facts, m.config.showFor(t.Env), peek)
+			m.slot.fill(top, t, p.take(), facts, m.config.showFor(t.Env))
 		},
 	})
 }
@@ -142,6 +141,7 @@ func (m *Model) reveal(peek bool) {
 func (m *Model) hide() {
 	m.stop(laneReveal)
 	m.slot.wipe()
+	m.peeking, m.dirty = false, true
 }
 
 // keepHidden is the rule of the slot: a value is there only while the screen that
@@ -154,14 +154,12 @@ func (m *Model) keepHidden() {
 		m.hide()
 		return
 	}
-	if m.slot.on {
-		t, ok := m.top().Target()
-		if !ok || t != m.slot.target || m.top() != m.slot.owner || !m.now().Before(m.slot.until) {
-			m.slot.wipe()
-		}
+	t, ok := m.top().Target()
+	if m.slot.on && (!ok || t != m.slot.target || m.top() != m.slot.owner || !m.now().Before(m.slot.until)) {
+		m.hide()
 	}
-	if l := m.lanes[laneReveal]; l != nil && l.owner != m.top() {
-		m.stop(laneReveal)
+	if j := m.lanes[laneReveal]; j != nil && (!ok || t != m.wanted || m.top() != j.owner) {
+		m.hide()
 	}
 }
 
@@ -179,7 +177,7 @@ func (m *Model) copyValue() {
 	}
 	var got clip.Copied
 	m.start(&job{
-		lane: laneCopy, what: "copying " + string(t.Field), limit: 10 * time.Second,
+		lane: laneCopy, what: "copying " + string(t.Field), limit: 10 * time.Second, vault: true,
 		do: func(ctx context.Context, _ func(func()) bool) error {
 			b, err := m.power.value(ctx, t)
 			if err != nil {
@@ -220,6 +218,5 @@ func (m *Model) fail(err error) {
 	if more := err.Error(); !strings.Contains(n.Details, more) {
 		n.Details += "\n" + more
 	}
-	m.offline = vault.KindOf(err) == vault.KindUnavailable
 	m.say(n)
 }

@@ -147,7 +147,6 @@ type board struct {
 	env   []string
 	paste []string
 	copy  []string
-	skip  string
 }
 
 func (b board) holds(t *testing.T) string {

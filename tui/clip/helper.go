@@ -72,16 +72,13 @@ func help(in io.Reader, out io.Writer, env []string) int {
 	}()
 	deadline := wallClock(q.Stay)
 	defer deadline.stop()
-	for {
-		select {
-		case <-deadline.c:
-		case <-ends:
-		case o := <-orders:
-			if o == orderForget {
-				return 0
-			}
+	select {
+	case <-deadline.c:
+	case <-ends:
+	case o := <-orders:
+		if o == orderForget {
+			return 0
 		}
-		break
 	}
 	done := status{Via: s.Via}
 	if b.get == nil {

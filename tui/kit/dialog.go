@@ -349,6 +349,7 @@ type Sheet struct {
 // A SheetLine is one paragraph of a sheet, with its own heading.
 type SheetLine struct {
 	Head  string
+	Key   string // beside the text, in a column of its own
 	Text  string
 	Style Style
 }
@@ -380,24 +381,27 @@ func (s *Sheet) Hints() []Hint { return []Hint{{"up/down", "scroll"}, {"esc", "c
 // Draw implements Dialog.
 func (s *Sheet) Draw(a Area) {
 	m := a.Marks()
-	head := 0
+	head, key := 0, 0
 	for _, l := range s.Lines {
-		head = max(head, m.Width(l.Head))
+		head, key = max(head, m.Width(l.Head)), max(key, m.Width(l.Key))
 	}
 	if head > 0 {
 		head += 2
 	}
+	if key > 0 {
+		key += 2
+	}
 	w := min(a.W, 84)
 	type row struct {
-		head, text string
-		style      Style
+		SheetLine
+		text string
 	}
 	var rows []row
 	for _, l := range s.Lines {
-		for i, text := range m.Wrap(l.Text, max(w-4-head, 8)) {
-			r := row{text: text, style: l.Style}
-			if i == 0 {
-				r.head = l.Head
+		for i, text := range m.Wrap(l.Text, max(w-4-head-key, 8)) {
+			r := row{l, text}
+			if i > 0 {
+				r.Head, r.Key = "", ""
 			}
 			rows = append(rows, r)
 		}
@@ -407,8 +411,9 @@ func (s *Sheet) Draw(a Area) {
 	s.top = max(min(s.top, s.length-s.height), 0)
 	for y := range min(in.H, len(rows)-s.top) {
 		r := rows[s.top+y]
-		in.Text(0, y, Style{Accent, 0}, r.head)
-		in.Text(head, y, r.style, r.text)
+		in.Text(0, y, In(Accent), r.Head)
+		in.Text(head, y, Style{Normal, Bold}, r.Key)
+		in.Text(head+key, y, r.Style, r.text)
 	}
 	if s.top+in.H < len(rows) {
 		in.Text(in.W-1, in.H-1, In(Dim), m.Down)

@@ -202,6 +202,7 @@ const (
 	scoreStart    = 230 // the name begins with it
 	scoreWord     = 150 // a word begins with it
 	scoreTail     = 60  // in the last part of the path
+	scoreEnd      = 30  // a word ends with it
 	scoreApart    = 300
 )
 
@@ -243,6 +244,9 @@ func (p *pattern) match(name []byte) (int, bool) {
 	}
 	if bytes.IndexByte(name[best:], '/') < 0 {
 		score += scoreTail
+	}
+	if end := best + len(p.bytes); end == len(name) || wordEnd(name, end) {
+		score += scoreEnd
 	}
 	return score, true
 }
@@ -293,6 +297,7 @@ func (p *pattern) apart(name []byte) (int, bool) {
 }
 
 // wordStart reports whether a word of the name begins at i.
-func wordStart(name []byte, i int) bool {
-	return i == 0 || strings.IndexByte("/_-.: ", name[i-1]) >= 0
-}
+func wordStart(name []byte, i int) bool { return i == 0 || wordEnd(name, i-1) }
+
+// wordEnd reports whether what is at i is between words.
+func wordEnd(name []byte, i int) bool { return strings.IndexByte("/_-.: ", name[i]) >= 0 }

@@ -83,8 +83,8 @@ func Actions() []kit.Action {
 
 		{ID: Filter, Name: "filter", Help: "show only what matches: words, 'exact, !not, ^start, end$", Group: GroupFind, Keys: []string{"/"}},
 		{ID: KeepFilter, Name: "keep", Help: "keep what is filtered and go on", Group: GroupFind, Keys: []string{"enter"}},
-		{ID: ListUp, Name: "up", Help: "one line up while typing", Group: GroupFind, Keys: []string{"up", "ctrl+p"}},
-		{ID: ListDown, Name: "down", Help: "one line down while typing", Group: GroupFind, Keys: []string{"down", "ctrl+n"}},
+		{ID: ListUp, Name: "up", Help: "one line up while typing", Group: GroupMove, Keys: []string{"up", "ctrl+p"}},
+		{ID: ListDown, Name: "down", Help: "one line down while typing", Group: GroupMove, Keys: []string{"down", "ctrl+n"}},
 		{ID: ClearFilter, Name: "all", Help: "show everything again", Group: GroupFind, Keys: []string{"esc"}},
 		{ID: Tree, Name: "tree", Help: "show folders, or a flat list", Group: GroupFind, Keys: []string{"t"}},
 

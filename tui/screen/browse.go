@@ -24,9 +24,12 @@ type Browse struct {
 	reading bool
 	stopped bool      // somebody stopped the reading: the rows are not all there
 	at      time.Time // when the rows were read
+	fresh   bool      // they have been read since the last picture, which says when
 	broken  int       // records that could not be read
 	trouble *trouble
 	now     time.Time // of the last picture, for facets
+	listTop int       // where the rows were drawn last, and how wide the rail was
+	rail    int
 }
 
 // An entry is one row: one field of a secret.
@@ -139,7 +142,7 @@ func (b *Browse) load() Effect {
 				b.trouble = t
 				return nil
 			}
-			b.trouble, b.at = nil, b.now
+			b.trouble, b.fresh = nil, true
 			return nil
 		},
 	}
@@ -280,7 +283,13 @@ func (b *Browse) Target() (Target, bool) {
 
 // Click implements Pointed.
 func (b *Browse) Click(x, y int) Effect {
-	b.list.Click(y - b.listTop())
+	if x < b.rail {
+		if y -= 1; y >= 0 && y < len(b.project.Envs) {
+			return Switch{b.project.Envs[y].Name}
+		}
+		return nil
+	}
+	b.list.Click(y - b.listTop)
 	return nil
 }
 
@@ -290,25 +299,25 @@ func (b *Browse) Wheel(lines int) Effect {
 	return nil
 }
 
-// listTop is the row of the list's first line: the filter and the titles are above.
-func (b *Browse) listTop() int { return 2 }
-
 const (
-	railWidth  = 18
-	factsWidth = 34
+	railWidth  = 16
+	factsWidth = 33
 )
 
 // Draw implements Screen.
 func (b *Browse) Draw(a kit.Area, s Scene) {
-	b.now = s.Now
+	b.now, b.rail = s.Now, 0
+	if b.fresh {
+		b.at, b.fresh = s.Now, false
+	}
 	switch s.Size {
 	case kit.Large:
 		rail, rest := a.Left(railWidth)
+		b.rail = railWidth
 		b.drawRail(rail)
-		rest.Left(1)
-		mid, facts := rest.Left(rest.W - factsWidth - 2)
+		mid, facts := rest.Left(rest.W - factsWidth)
 		b.drawList(mid, s)
-		b.drawFacts(facts.Inset(1, 0), s)
+		b.drawFacts(facts, s)
 	default:
 		list, foot := a.Bottom(2)
 		b.drawList(list, s)
@@ -367,6 +376,7 @@ func (b *Browse) drawList(a kit.Area, s Scene) {
 		return
 	}
 	head, rows := rest.Top(1)
+	b.listTop = a.H - rows.H
 	t := kit.NewTable(rows.W-2, kit.Column{Title: "NAME", Width: 16, Grow: 1}, kit.Column{Title: "VER", Width: 4, Right: true, Drop: 1},
 		kit.Column{Title: "CHG", Width: 4, Right: true, Drop: 2}, kit.Column{Title: "FLAG", Width: 5, Drop: 3})
 	t.Head(head.Sub(2, 0, head.W-2, 1), 0)
