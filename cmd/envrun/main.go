@@ -131,6 +131,7 @@ var commands = []struct {
 	{"explain", "main", newExplain},
 	{"init", "main", newInit},
 	{"demo", "main", newDemo},
+	{"tui", "main", newTUI},
 
 	{"set", "secrets", newSet},
 	{"get", "secrets", newGet},

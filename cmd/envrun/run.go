@@ -70,6 +70,9 @@ func addRunFlags(cmd *cobra.Command, t *tool) {
 			if len(args) == 0 && o.explain {
 				return runExplain(cmd.Context(), t, *o, args)
 			}
+			if len(args) == 0 && t.Interactive() {
+				return runTUI(cmd.Context(), t, tuiOptions{})
+			}
 			if len(args) == 0 {
 				return t.short(cmd)
 			}

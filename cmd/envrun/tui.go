@@ -1,0 +1,203 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+
+	"envrun/auth/agekey"
+	"envrun/cmd/internal/cli"
+	"envrun/envrun/project"
+	"envrun/tui"
+	"envrun/tui/screen"
+	"envrun/vault"
+	"envrun/vault/filevault"
+
+	"github.com/spf13/cobra"
+)
+
+func newTUI(t *tool) *cobra.Command {
+	var o tuiOptions
+	cmd := &cobra.Command{
+		Use: "tui", Short: "Browse, reveal, copy and change in the terminal (the same as envrun alone)",
+		Long: `Opens the interface: the environments, their secrets, and what you may do with
+them. No value is on the screen before you ask for it, and then one, for some
+seconds. Nothing of it stays in the terminal's scrollback or in a file.
+
+? shows the keys that work where you are, and : finds any action by name.`,
+		Example: "  envrun\n  envrun tui -e prod --share",
+		Args:    cli.ExactArgs(0),
+		RunE:    func(cmd *cobra.Command, _ []string) error { return runTUI(cmd.Context(), t, o) },
+	}
+	o.flags(cmd)
+	return cmd
+}
+
+// tuiOptions are the flags of the interface.
+type tuiOptions struct {
+	share, ascii bool
+	theme        string
+}
+
+func (o *tuiOptions) flags(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&o.share, "share", false, "begin in share mode: somebody is watching, no value is shown")
+	cmd.Flags().BoolVar(&o.ascii, "ascii", false, "draw with ASCII characters alone")
+	cmd.Flags().StringVar(&o.theme, "theme", "", "auto, dark, light, contrast or mono")
+}
+
+func runTUI(ctx context.Context, t *tool, o tuiOptions) error {
+	if !t.Interactive() {
+		return &cli.HintError{Err: errors.New("the interface needs a terminal and somebody at it"), Code: cli.CodePolicy, Hint: "envrun list, envrun get, envrun set …"}
+	}
+	switch o.theme {
+	case "", "auto", "dark", "light", "contrast", "mono":
+	default:
+		return cli.Usagef("envrun tui", "--theme is auto, dark, light, contrast or mono, not %q", o.theme)
+	}
+	p, err := t.project()
+	if err != nil {
+		return err
+	}
+	if len(p.Envs) == 0 {
+		return &cli.HintError{Err: fmt.Errorf("%s names no environment", p.File), Code: cli.CodeConfig, Hint: "envrun env add dev"}
+	}
+	first := vault.Env("")
+	if name := t.flags.env; name != "" || t.Getenv("ENVRUN_ENV") != "" {
+		env, err := p.Select(name, t.Getenv("ENVRUN_ENV"))
+		if err != nil {
+			return err
+		}
+		first = env.Name
+	}
+	open, who, err := t.openers(ctx, p)
+	if err != nil {
+		return err
+	}
+	state := ""
+	if dir, err := t.stateDir(); err == nil {
+		state = filepath.Join(dir, "tui.toml")
+	}
+	c := tui.Config{
+		Project: string(p.Name), Who: who, First: first, StateFile: state, Share: o.share,
+		FreeFacts: true, // whoever opens a vault of files writes that down nowhere
+		Open:      open.vault,
+		Explain:   t.sentence,
+		Look:      tui.Look{Theme: o.theme, ASCII: o.ascii || asciiOnly(t.Getenv), NoColor: t.Getenv("NO_COLOR") != ""},
+		Now:       t.now,
+	}
+	for _, e := range p.Envs {
+		c.Envs = append(c.Envs, screen.Env{Name: e.Name, Protected: e.Protected})
+	}
+	t.releaseSignals() // the interface takes them: it blanks the screen first
+	end, err := tui.Run(ctx, c, tui.Terminal{In: t.In, Out: t.Out, Environ: t.environ()})
+	if err != nil {
+		return err
+	}
+	if end.Crash != nil {
+		t.Notef("%v", end.Crash)
+		t.Sayf("%s", end.Crash.Stack)
+		return cli.ErrShown
+	}
+	if end.Clip > 0 {
+		t.Notef("a copied value leaves the clipboard in %.0f s", end.Clip.Seconds())
+	}
+	if sig, ok := end.Signal.(syscall.Signal); ok {
+		os.Exit(128 + int(sig))
+	}
+	return nil
+}
+
+// asciiOnly reports whether the locale says that a terminal cannot show more.
+func asciiOnly(getenv func(string) string) bool {
+	for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
+		if v := getenv(name); v != "" {
+			v = strings.ToUpper(v)
+			return !strings.Contains(v, "UTF-8") && !strings.Contains(v, "UTF8")
+		}
+	}
+	return false
+}
+
+// sentence is an error as the interface shows it: what, and what to do.
+func (t *tool) sentence(err error) (what, next string) {
+	r := t.explain(err)
+	return r.Message, strings.Join(r.Hints, "; ")
+}
+
+// openers are the vaults of a project, each opened once.
+type openers struct {
+	t       *tool
+	project *project.Project
+	id      func(context.Context) (*agekey.Identity, error)
+
+	mu   sync.Mutex
+	open map[string]*filevault.Vault
+}
+
+// openers prepares the vaults for the interface, in which nothing else can ask
+// at the terminal: a passphrase is asked for now.
+func (t *tool) openers(ctx context.Context, p *project.Project) (*openers, string, error) {
+	who, err := t.me()
+	if err != nil {
+		return nil, "", err
+	}
+	o := &openers{t: t, project: p, open: map[string]*filevault.Vault{}, id: who.identity}
+	if who.ci == nil && t.Getenv("ENVRUN_KEY") == "" {
+		home, err := t.home()
+		if err != nil {
+			return nil, "", err
+		}
+		if f, err := home.Facts(); err == nil && f.Protected {
+			id, err := home.Load(ctx)
+			if err != nil {
+				return nil, "", err
+			}
+			o.id = func(context.Context) (*agekey.Identity, error) { return id, nil }
+		}
+	}
+	return o, who.member, nil
+}
+
+// vault opens the vault of an environment.
+func (o *openers) vault(ctx context.Context, name vault.Env) (vault.Vault, error) {
+	return o.file(ctx, name)
+}
+
+func (o *openers) file(ctx context.Context, name vault.Env) (*filevault.Vault, error) {
+	env, ok := o.project.Env(name)
+	if !ok {
+		return nil, &vault.Error{Kind: vault.KindNoEnv, Env: name}
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if v, ok := o.open[env.Vault]; ok {
+		return v, nil
+	}
+	options, err := o.t.vaultOptions(env.Vault)
+	if err != nil {
+		return nil, err
+	}
+	options.Identity = o.id
+	// Nothing may write beside the interface, nor ask. What is not known yet is
+	// shown as that, with the command that trusts it.
+	options.FirstContact, options.PluginUI = nil, nil
+	options.Notice = func(string) {}
+	v, err := filevault.Open(ctx, options)
+	if err != nil {
+		return nil, err
+	}
+	if options.Member == "" && options.CI == nil {
+		if options.Member, err = v.Mine(ctx, name); err == nil {
+			if v, err = filevault.Open(ctx, options); err != nil {
+				return nil, err
+			}
+		}
+	}
+	o.open[env.Vault] = v
+	return v, nil
+}
