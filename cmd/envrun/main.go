@@ -21,6 +21,7 @@ import (
 	"envrun/auth/keychain/guard"
 	"envrun/cmd/internal/cli"
 	"envrun/envrun/run"
+	"envrun/tui/clip"
 
 	"github.com/spf13/cobra"
 )
@@ -29,7 +30,8 @@ import (
 var version = "dev"
 
 func main() {
-	run.Begin() // first: this process may be one that keeps a terminal for a run
+	run.Begin()  // first: this process may be one that keeps a terminal for a run
+	clip.Begin() // or one that looks after a clipboard
 	guard.Restore()
 	os.Exit(runMain(os.Args[1:]))
 }

@@ -14,6 +14,7 @@ import (
 	"envrun/cmd/internal/cli"
 	"envrun/envrun/project"
 	"envrun/tui"
+	"envrun/tui/clip"
 	"envrun/tui/screen"
 	"envrun/vault"
 	"envrun/vault/filevault"
@@ -89,6 +90,9 @@ func runTUI(ctx context.Context, t *tool, o tuiOptions) error {
 		Explain:   t.sentence,
 		Look:      tui.Look{Theme: o.theme, ASCII: o.ascii || asciiOnly(t.Getenv), NoColor: t.Getenv("NO_COLOR") != ""},
 		Now:       t.now,
+	}
+	if program, err := os.Executable(); err == nil {
+		c.Clipboard = clip.New(clip.Options{Program: program, Environ: t.environ(), Terminal: t.Out})
 	}
 	for _, e := range p.Envs {
 		c.Envs = append(c.Envs, screen.Env{Name: e.Name, Protected: e.Protected})
