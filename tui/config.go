@@ -45,9 +45,11 @@ type Config struct {
 
 	StateFile string // what is remembered between starts; empty: nothing
 
-	// Now and After are the clock; nil for the real one.
+	// Now and After are the clock, and Exec gives the terminal to something else
+	// and sends a message when it has it back; nil for the real ones.
 	Now   func() time.Time
 	After func(d time.Duration, msg tea.Msg) tea.Cmd
+	Exec  func(c tea.ExecCommand, then tea.Msg) tea.Cmd
 }
 
 // Look is how the interface is drawn.

@@ -46,7 +46,14 @@ func (m *Model) draw() tea.View {
 	if m.mouseOn() {
 		v.MouseMode = tea.MouseModeCellMotion
 	}
-	if m.blank || m.w == 0 {
+	if m.w == 0 {
+		return v
+	}
+	if m.blank {
+		// Not quite empty: what is empty from the first cell on the renderer clears at
+		// once, and a terminal may take that as a reason to keep it in its scrollback
+		// (tmux does, where there is no alternate screen). One word has all else erased.
+		v.Content = "envrun"
 		return v
 	}
 	m.frame.Reset(m.w, m.h)

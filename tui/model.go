@@ -68,8 +68,6 @@ type Model struct {
 	clipName  string
 	releases  bool // the terminal reports that keys are let go
 
-	away, here func() // around a pause: SIGTSTP is not ours then; nil before the program runs
-
 	ended os.Signal // what ended us; nil: somebody quit
 	crash *Crash
 }
@@ -82,6 +80,11 @@ func New(ctx context.Context, c Config) (*Model, error) {
 	if c.After == nil {
 		c.After = func(d time.Duration, msg tea.Msg) tea.Cmd {
 			return tea.Tick(d, func(time.Time) tea.Msg { return msg })
+		}
+	}
+	if c.Exec == nil {
+		c.Exec = func(e tea.ExecCommand, then tea.Msg) tea.Cmd {
+			return tea.Exec(e, func(error) tea.Msg { return then })
 		}
 	}
 	actions, err := kit.NewActions(screen.Actions())
@@ -164,7 +167,7 @@ type (
 	spinMsg    struct{}                   // while something is waited for
 	endMsg     struct{ signal os.Signal } // from outside: leave
 	suspendMsg struct{}                   // from outside: stop
-	editedMsg  struct{ then func() }      // an editor is done
+	backMsg    struct{ then func() }      // after a pause, or an editor
 )
 
 // Init implements tea.Model.
@@ -209,8 +212,6 @@ func (m *Model) Filter(_ tea.Model, msg tea.Msg) tea.Msg {
 	case tea.QuitMsg, tea.InterruptMsg:
 		m.vanish()
 		return tea.QuitMsg{}
-	case tea.SuspendMsg:
-		m.vanish()
 	}
 	return msg
 }
@@ -282,18 +283,16 @@ func (m *Model) update(msg tea.Msg) {
 		m.dress()
 	case tea.KeyboardEnhancementsMsg:
 		m.releases = msg.SupportsEventTypes()
-	case tea.SuspendMsg:
-		m.back()
-	case tea.ResumeMsg:
-		// SuspendMsg has come before it and after the pause.
 	case endMsg:
 		m.ended = msg.signal
 		m.leave()
 	case suspendMsg:
 		m.suspend()
-	case editedMsg:
+	case backMsg:
 		m.back()
-		msg.then()
+		if msg.then != nil {
+			msg.then()
+		}
 	case beatMsg:
 		m.beat(now)
 	case spinMsg:
@@ -670,23 +669,21 @@ func (m *Model) copyName(text string) {
 
 // suspend stops the program as Ctrl-Z does in a shell, with nothing on the screen.
 func (m *Model) suspend() {
+	if canStop {
+		m.pause(stopSelf{}, nil)
+	}
+}
+
+// pause gives the terminal to something else, with nothing of ours on it, and
+// goes on after that.
+func (m *Model) pause(c tea.ExecCommand, then func()) {
 	m.vanish()
 	m.left = m.now()
-	if m.away != nil {
-		m.away()
-	}
-	m.run(tea.Suspend)
+	m.run(m.config.Exec(c, backMsg{then}))
 }
 
 // back is after a pause: what was there is drawn again, unless it was long.
 func (m *Model) back() {
-	if m.here != nil {
-		m.here()
-	}
-	if m.left.IsZero() {
-		m.blank = false
-		return
-	}
 	away := m.now().Sub(m.left)
 	m.left, m.blank = time.Time{}, false
 	if away >= time.Minute || away < 0 || m.now().Sub(m.seen) >= m.config.idleFor(m.env) {

@@ -94,10 +94,8 @@ func withoutTraces(environ []string) []string {
 // first signal that ends us the next one does so at once, as it would any program.
 func (m *Model) catchSignals(ctx context.Context) (stop func()) {
 	ends := make(chan os.Signal, 1)
-	signal.Notify(ends, os.Interrupt, syscall.SIGTERM, hangup)
-	stops, hold, release := stopSignals()
-	hold()
-	m.away, m.here = release, hold
+	signal.Notify(ends, os.Interrupt, syscall.SIGTERM, syscall.SIGQUIT, hangup)
+	stops, release := stopSignals()
 	done := make(chan struct{})
 	go func() {
 		ctxDone := ctx.Done()

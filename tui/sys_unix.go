@@ -3,6 +3,7 @@
 package tui
 
 import (
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -12,12 +13,36 @@ import (
 
 const hangup = syscall.SIGHUP
 
-// stopSignals is SIGTSTP from outside. bubbletea stops us with the same signal,
-// which must not reach us then: hold and release say when it does.
-func stopSignals() (stops <-chan os.Signal, hold, release func()) {
+// stopSignals is SIGTSTP from outside.
+func stopSignals() (stops <-chan os.Signal, release func()) {
 	c := make(chan os.Signal, 1)
-	return c, func() { signal.Notify(c, syscall.SIGTSTP) }, func() { signal.Stop(c) }
+	signal.Notify(c, syscall.SIGTSTP)
+	return c, func() { signal.Stop(c) }
 }
+
+const canStop = true
+
+// stopSelf stops us and whoever is in our job, as Ctrl-Z does. With SIGSTOP: Go
+// keeps its handler for SIGTSTP once that was asked for, and would swallow it.
+type stopSelf struct{}
+
+// Run returns when we have been told to go on. kill may return before we stop,
+// where another thread takes the signal: what came next would be done to the
+// shell's terminal.
+func (stopSelf) Run() error {
+	goOn := make(chan os.Signal, 1)
+	signal.Notify(goOn, syscall.SIGCONT)
+	defer signal.Stop(goOn)
+	if err := syscall.Kill(0, syscall.SIGSTOP); err != nil {
+		return err
+	}
+	<-goOn
+	return nil
+}
+
+func (stopSelf) SetStdin(io.Reader)  {}
+func (stopSelf) SetStdout(io.Writer) {}
+func (stopSelf) SetStderr(io.Writer) {}
 
 // leaveNoCore: what is in memory is not written to disk when we die, and where
 // the system can, no other process of this user may look into it.

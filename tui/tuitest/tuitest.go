@@ -165,6 +165,7 @@ type Driver struct {
 	ascii  bool
 	now    time.Time
 	timers []timer
+	back   tea.Msg // what comes after a suspension
 	hold   bool
 	held   []tea.Msg
 	seen   map[string]bool // values that may be on the screen
@@ -187,6 +188,12 @@ func New(t testing.TB, w *World, options ...func(*tui.Config)) *Driver {
 		at := d.now.Add(after)
 		return func() tea.Msg {
 			d.timers = append(d.timers, timer{at, msg})
+			return nil
+		}
+	}
+	c.Exec = func(_ tea.ExecCommand, then tea.Msg) tea.Cmd {
+		return func() tea.Msg {
+			d.Suspended, d.Left, d.back = true, d.picture(), then
 			return nil
 		}
 	}
@@ -239,9 +246,6 @@ func (d *Driver) Send(msg tea.Msg) {
 	case tea.QuitMsg:
 		d.Quit, d.Left = true, d.picture()
 		return
-	case tea.SuspendMsg:
-		d.Suspended, d.Left = true, d.picture()
-		return
 	}
 	_, cmd := d.Model.Update(msg)
 	d.picture()
@@ -282,10 +286,7 @@ func (d *Driver) Resume() {
 		d.t.Fatal("it is not suspended")
 	}
 	d.Suspended = false
-	_, cmd := d.Model.Update(tea.SuspendMsg{}) // as bubbletea does, after the pause
-	d.picture()
-	d.do(cmd)
-	d.Send(tea.ResumeMsg{})
+	d.Send(d.back)
 }
 
 // Resize gives the terminal a size.
