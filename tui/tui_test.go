@@ -543,9 +543,7 @@ func TestCrash(t *testing.T) {
 		}},
 		"the end of a job": {do: func() screen.Effect {
 			return screen.Read{Lane: "x", Do: func(context.Context, screen.Reading, func(func()) bool) error { return nil }, Done: func(error) screen.Effect {
-				var m map[string]int
-				m[value] = 1
-				return nil
+				panic(errors.New(value))
 			}}
 		}},
 	} {
