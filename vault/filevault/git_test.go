@@ -291,6 +291,34 @@ func TestHostileGit(t *testing.T) {
 	}
 }
 
+// TestInnerRepository: plain files that the repository carries can make the
+// vault's folder one of git's own, with another history and config.
+func TestInnerRepository(t *testing.T) {
+	dir, o := repository(t, "dev")
+	v := open(t, o)
+	set(t, v, "dev", "a", "A=1")
+	commit(t, dir, "write")
+	inner := filepath.Join(t.TempDir(), "inner")
+	git(t, dir, "init", "-q", "--bare", inner)
+	for _, name := range []string{"HEAD", "config", "objects", "refs"} {
+		if err := os.Rename(filepath.Join(inner, name), file(o, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := versions(t, v, "dev", "a")
+	wantError(t, err, vault.KindInsecure, ".envrun/vault/HEAD", "git repository of its own")
+	bob := identity(t)
+	if err := v.AddMember(t.Context(), "dev", filevault.NewMember{Member: "bob", Recipient: bob.Recipient()}); err != nil {
+		t.Fatal(err)
+	}
+	// A list made without the history would leave out what he could read.
+	_, err = v.RemoveMembers(t.Context(), "dev", []string{"bob"}, filevault.RotateOptions{})
+	wantError(t, err, vault.KindInsecure, ".envrun/vault/HEAD")
+	if got := get(t, v, "dev", "a"); got != "A=1" {
+		t.Error(got)
+	}
+}
+
 // TestMerge is the table of filevault §3.1 with real git and no merge driver:
 // different secrets merge clean and verify; the same secret always conflicts,
 // in that one file, which then is refused by name and nothing else is.

@@ -9,7 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
-
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -181,6 +181,9 @@ func (h *history) unsupported(err error) error {
 }
 
 func (h *history) repo(ctx context.Context) (repo, error) {
+	if err := h.refuseInner(); err != nil {
+		return repo{}, err
+	}
 	out, err := h.output(ctx, 16<<10, "", "rev-parse", "--is-inside-work-tree", "--is-shallow-repository", "--show-prefix")
 	if err != nil {
 		return repo{}, h.unsupported(err)
@@ -190,6 +193,22 @@ func (h *history) repo(ctx context.Context) (repo, error) {
 		return repo{}, h.unsupported(&gitError{"the vault is not in the work tree of a git repository"})
 	}
 	return repo{shallow: lines[1] == "true", prefix: lines[2]}, nil
+}
+
+// refuseInner refuses a vault whose folder looks like a repository of git's, made
+// of plain files that the true repository carries. Git takes such a folder for
+// the one that is meant, with its config and its history; newer ones do not, when
+// asked, and older ones do.
+func (h *history) refuseInner() error {
+	for _, name := range []string{"HEAD", "objects", "refs"} {
+		if _, err := os.Lstat(filepath.Join(h.d.dir, name)); err != nil {
+			return nil
+		}
+	}
+	if _, err := os.Lstat(filepath.Join(h.d.dir, ".git")); err == nil {
+		return nil // the top of a work tree, where that is what git goes by
+	}
+	return h.d.refuse("HEAD", "makes the vault's folder look like a git repository of its own, which is not gone into")
 }
 
 // A found version is one blob of a secret's file.

@@ -73,6 +73,13 @@ func initDisk(ctx context.Context, d *disk, o InitOptions) (_ *Vault, err error)
 		return nil, err
 	}
 	parent := filepath.Dir(d.dir)
+	// Whoever made the repository may have put a link there, to a place where
+	// they would like a folder.
+	if fi, err := os.Lstat(parent); err == nil && filepath.Base(parent) == ".envrun" {
+		if why := notPlain(fi.Mode(), true); why != "" {
+			return nil, &vault.Error{Kind: vault.KindInsecure, Op: "making a vault", File: parent, Detail: why}
+		}
+	}
 	made, err := makeParents(d, parent)
 	if err != nil {
 		return nil, err

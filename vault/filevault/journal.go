@@ -250,11 +250,11 @@ func (v *view) journals() (journalState, error) {
 			if strings.HasPrefix(name, donePrefix) {
 				continue
 			}
-			there, err := v.exists(txnDir + "/" + name + "/" + commitFile)
+			files, err := v.entries(txnDir + "/" + name)
 			if err != nil {
 				return j, err
 			}
-			if there {
+			if slices.ContainsFunc(files, func(f fs.DirEntry) bool { return f.Name() == commitFile }) {
 				j.committed = append(j.committed, name)
 			} else {
 				j.abandoned = append(j.abandoned, name)
@@ -452,9 +452,6 @@ func (h *held) stage(dir string, old []string, changes []change, actions *[]acti
 	var files []string
 	for i, c := range changes {
 		if c.data == nil {
-			if err := h.movable(c.name); err != nil {
-				return err
-			}
 			*actions = append(*actions, action{to: c.name})
 			continue
 		}
@@ -487,11 +484,11 @@ func (h *held) stage(dir string, old []string, changes []change, actions *[]acti
 			return err
 		}
 	}
-	temp := dir + "/" + tempPrefix + commitFile
-	if err := h.create(temp, marshalCommit(*actions), false); err != nil {
+	if err := h.syncAll(files); err != nil {
 		return err
 	}
-	if err := h.syncAll(append(files, temp)); err != nil {
+	temp := dir + "/" + tempPrefix + commitFile
+	if err := h.create(temp, marshalCommit(*actions), true); err != nil {
 		return err
 	}
 	if err := h.syncDirs(dirs); err != nil {
