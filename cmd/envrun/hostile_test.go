@@ -111,17 +111,20 @@ func team(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	work := ts.Getenv("WORK")
 	first := ts.Value(teamKey{}).(*firstTeam)
+	mine := false
 	first.once.Do(func() {
 		makeTeam(ts)
 		for _, name := range []string{"host.git", "alice", "thief", ".home"} {
 			must(ts, "cp", "-Rp", filepath.Join(work, name), first.dir)
 		}
-		first.made = true
+		first.made, mine = true, true
 	})
-	if !first.made {
+	switch {
+	case !first.made:
 		ts.Fatalf("the team could not be made")
+	case !mine:
+		must(ts, "cp", "-Rp", first.dir+"/.", work)
 	}
-	must(ts, "cp", "-Rp", first.dir+"/.", work)
 	as(ts, false, []string{"alice"})
 	right(ts, false, nil) // from here on her machine knows the seal, and that this project has the vault
 }
@@ -770,6 +773,7 @@ var attacks = map[string]string{
 	"git_config":    "hooks, pagers, filters and drivers of a clone",
 	"project_file":  "envrun.toml pointed elsewhere",
 	"merge":         "a branch to be merged",
+	"setup":         "links in the way of what init and import write",
 
 	// by those who hold something
 	"reader":        "a copy of the repository and no key",

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"envrun/cmd/internal/cli"
 	"envrun/envrun/environ"
@@ -307,8 +308,14 @@ func (t *tool) writeTemplate(o importOptions, file string) error {
 // ignore sees to it that git does not take in a file with plain values.
 func (t *tool) ignore(ctx context.Context, file string, sure bool) error {
 	dir := filepath.Dir(file)
+	if fi, err := os.Lstat(filepath.Join(dir, ".gitignore")); err == nil && !fi.Mode().IsRegular() {
+		t.Notef("%s is not a plain file, and was left alone; see to it that git leaves out %s", filepath.Join(dir, ".gitignore"), file)
+		return nil // git would read it, and wait for ever for a pipe
+	}
+	soon, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
 	git := func(args ...string) ([]byte, error) {
-		return filevault.Git(ctx, dir, args...).Output()
+		return filevault.Git(soon, dir, args...).Output()
 	}
 	if _, err := git("rev-parse", "--git-dir"); err != nil {
 		return nil // not in a repository, or no git
@@ -338,8 +345,13 @@ func (t *tool) ignore(ctx context.Context, file string, sure bool) error {
 	return t.appendIgnore(filepath.Join(dir, ".gitignore"), "/"+base)
 }
 
-// appendIgnore adds a line to a .gitignore, once.
+// appendIgnore adds a line to a .gitignore, once. Whoever made the repository
+// may have made that a link to another file of the user's, or a pipe.
 func (t *tool) appendIgnore(file, line string) error {
+	if fi, err := os.Lstat(file); err == nil && !fi.Mode().IsRegular() {
+		t.Notef("%s is not a plain file, and was left alone; where git is told what to leave out, add %s", file, line)
+		return nil
+	}
 	text, err := os.ReadFile(file)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
