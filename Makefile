@@ -4,6 +4,7 @@
 #   make install   build and install into ~/.local (PREFIX=… for elsewhere)
 #   make test      all tests; installs what the suites need when it is root on Debian
 #   make race      all tests under the race detector
+#   make thorough  the file vault with every kill, power cut and step there is to try
 #   make fuzz      every fuzz target for FUZZTIME (default 10s each)
 #   make bench     the speed table of the README, as ratios measured in one run
 #   make generate  completions and man pages, from the commands themselves
@@ -14,7 +15,7 @@ LDFLAGS  = $(shell .ci/ldflags $(shell go env GOOS) $(VERSION))
 GO       = CGO_ENABLED=0 go
 PLATFORMS = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
-.PHONY: build install test race fuzz bench generate dist check clean
+.PHONY: build install test race thorough fuzz bench generate dist check clean
 
 build:
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/envrun ./cmd/envrun
@@ -27,6 +28,9 @@ test:
 
 race:
 	RACE=1 ./.ci/test
+
+thorough:
+	FILEVAULT_THOROUGH=1 go test -v -timeout 1h ./vault/filevault -run 'Replay|PowerCut|Kill|Error|Part'
 
 fuzz:
 	./.ci/fuzz $(or $(FUZZTIME),10s)

@@ -185,6 +185,9 @@ func (o order) obey() error {
 			return err
 		})
 		_, err = v.Apply(ctx, "dev", []vault.Change{change("s/00", "A=held", "B=held")})
+	case "starve":
+		starve(o.Count)
+		fallthrough
 	case "live":
 		for i, a := range o.Life {
 			if err := a.do(ctx, v); err != nil {
@@ -537,7 +540,7 @@ func TestReaders(t *testing.T) {
 	var stop []func()
 	for i, a := range []act{{Do: "set", Path: "one"}, {Do: "import", Count: imported}, {Do: "rotate"}} {
 		o := s.order("again", s.dir)
-		o.Life, o.Count = []act{a}, []int{2, 10, 100}[i]
+		o.Life, o.Count = []act{a}, []int{4, 25, 100}[i]
 		cmd := o.command(t)
 		in, err := cmd.StdinPipe()
 		if err != nil {

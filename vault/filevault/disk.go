@@ -485,6 +485,33 @@ func (v *view) writable(dir string) error {
 	return v.d.fail("writing", dir, mayWrite(f))
 }
 
+// movable says whether what is at name can be taken elsewhere and removed: a
+// folder must be writable for the first and all those in it for the second.
+func (v *view) movable(name string) error {
+	mode, err := v.mode(name)
+	if vault.KindOf(err) == vault.KindNotFound {
+		return nil
+	}
+	if err != nil || !mode.IsDir() {
+		return err
+	}
+	if err := v.writable(name); err != nil {
+		return err
+	}
+	list, err := v.entries(name)
+	if err != nil {
+		return err
+	}
+	for _, e := range list {
+		if e.IsDir() {
+			if err := v.movable(name + "/" + e.Name()); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // rename moves a file or folder into its place, over a file that is there. It
 // is KindNotFound if there is nothing at from.
 func (v *view) rename(from, to string) error {
@@ -543,14 +570,15 @@ func (v *view) removeAll(name string) error {
 // file system is not waited for.
 const manyFiles = 128
 
-// syncAll makes files that were created without sync last.
+// syncAll makes files that were created without sync last. Where it has to sync
+// each by itself, the drive's own cache is emptied once, with the last.
 func (v *view) syncAll(names []string) error {
 	if len(names) >= manyFiles {
 		if done, err := v.syncFileSystem(); done || err != nil {
 			return err
 		}
 	}
-	for _, name := range names {
+	for i, name := range names {
 		dir, base := path.Split(name)
 		root, err := v.enter(strings.TrimSuffix(dir, "/"))
 		if err != nil {
@@ -560,7 +588,12 @@ func (v *view) syncAll(names []string) error {
 		if err != nil {
 			return v.d.fail("writing", name, err)
 		}
-		err = v.d.do(step{Op: "sync", Name: name}, func() error { return syncOne(f) })
+		err = v.d.do(step{Op: "sync", Name: name}, func() error {
+			if i == len(names)-1 {
+				return f.Sync()
+			}
+			return syncOne(f)
+		})
 		f.Close()
 		if err != nil {
 			return v.d.fail("writing", name, err)

@@ -260,12 +260,12 @@ func TestAsNobody(t *testing.T) {
 	if out, err := exec.Command("chown", "-R", "12345", foreign).CombinedOutput(); err != nil {
 		t.Skipf("no other users here: %v: %s", err, out)
 	}
-	cmd := exec.Command(bin, "-test.run", "^(TestReadOnly|TestForeign|TestUnreadable|TestStateFolder)$", "-test.v")
+	cmd := exec.Command(bin, "-test.run", "^(TestReadOnly|TestForeign|TestUnreadable|TestStateFolder|TestClosedFolder)$", "-test.v")
 	cmd.Dir = work
 	cmd.Env = append(os.Environ(), "TMPDIR="+work, "HOME="+work, foreignVariable+"="+foreign)
 	becomeUser(cmd, nobody)
 	out, err := cmd.CombinedOutput()
-	if err != nil || bytes.Contains(out, []byte("--- SKIP")) || !bytes.Contains(out, []byte("--- PASS: TestReadOnly")) {
+	if err != nil || bytes.Contains(out, []byte("--- SKIP")) || !bytes.Contains(out, []byte("--- PASS: TestReadOnly")) || !bytes.Contains(out, []byte("--- PASS: TestClosedFolder")) {
 		t.Errorf("as nobody: %v\n%s", err, out)
 	}
 }
@@ -335,114 +335,6 @@ func TestReadOnly(t *testing.T) {
 			t.Errorf("%s: something was changed", closed)
 		}
 		clean(t, v, "dev")
-	}
-}
-
-// TestFull: a full disk is called that, and nothing of the write is left.
-func TestFull(t *testing.T) {
-	dir, full := smallDisk(t)
-	o := as(t, filepath.Join(dir, ".envrun", "vault"), "alice@laptop", identity(t))
-	v, err := filevault.Init(t.Context(), filevault.InitOptions{Options: o, Envs: []vault.Env{"dev"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	set(t, v, "dev", "a", "A=old")
-	set(t, v, "dev", "b", "A=old")
-	release := full()
-	big := strings.Repeat("x", 64<<10)
-	var several []vault.Change
-	for i := range 40 {
-		several = append(several, change(vault.Path(fmt.Sprintf("many/%d", i)), "A="+big))
-	}
-	for _, changes := range [][]vault.Change{{change("a", "A="+big)}, append([]vault.Change{change("b", "A=new")}, several...)} {
-		_, err := v.Apply(t.Context(), "dev", changes)
-		wantError(t, err, vault.KindFull, "")
-		if a, b := get(t, v, "dev", "a"), get(t, v, "dev", "b"); a != "A=old" || b != "A=old" {
-			t.Errorf("after a failed write a is %.20q, b is %.20q", a, b)
-		}
-		clean(t, v, "dev")
-	}
-	if err := v.AddEnv(t.Context(), "prod"); vault.KindOf(err) != vault.KindFull && err != nil {
-		t.Errorf("adding an environment: %v", err)
-	}
-	other := o
-	other.Dir = filepath.Join(dir, "other", "vault")
-	if _, err := filevault.Init(t.Context(), filevault.InitOptions{Options: other, Envs: []vault.Env{"dev", "prod", "staging"}}); err == nil {
-		t.Log("there was room for an empty vault")
-	} else {
-		wantKind(t, err, vault.KindFull)
-		if _, err := os.Lstat(filepath.Dir(other.Dir)); !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("a failed init left its folder: %v", err)
-		}
-	}
-	release()
-	set(t, v, "dev", "a", "A=new")
-	clean(t, v, "dev")
-}
-
-// TestErrorAtEveryStep fails every operation in turn, with the errors that
-// systems give: the write is there or it is not, and so it stays for the next.
-func TestErrorAtEveryStep(t *testing.T) {
-	kinds := map[error]vault.Kind{syscall.ENOSPC: vault.KindFull, syscall.EROFS: vault.KindReadOnly, syscall.EACCES: vault.KindReadOnly, syscall.EIO: vault.KindOther}
-	if runtime.GOOS == "windows" {
-		delete(kinds, syscall.EROFS)
-	}
-	deeds := map[string]func(*filevault.Vault) error{
-		"one": func(v *filevault.Vault) error {
-			_, err := v.Apply(context.Background(), "dev", []vault.Change{change("s/0", "A=new")})
-			return err
-		},
-		"many": func(v *filevault.Vault) error {
-			_, err := v.Apply(context.Background(), "dev", []vault.Change{change("s/0", "A=new"), change("s/1", "A=new"), change("n/e/w", "A=new")})
-			return err
-		},
-		"seal":   func(v *filevault.Vault) error { return v.Seal(context.Background(), "dev") },
-		"addenv": func(v *filevault.Vault) error { return v.AddEnv(context.Background(), "staging") },
-		"rmenv":  func(v *filevault.Vault) error { return v.RemoveEnv(context.Background(), "prod") },
-	}
-	for name, deed := range deeds {
-		t.Run(name, func(t *testing.T) {
-			for cause, kind := range kinds {
-				for n := 1; ; n++ {
-					_, o := project(t, "dev", "prod")
-					v := open(t, o)
-					set(t, v, "dev", "s/0", "A=old")
-					set(t, v, "dev", "s/1", "A=old")
-					step, hit := 0, false
-					filevault.SetStep(v, func(filevault.Step) error {
-						if step++; step >= n { // and it stays broken
-							hit = true
-							return cause
-						}
-						return nil
-					})
-					err := deed(v)
-					if !hit {
-						break
-					}
-					filevault.SetStep(v, nil)
-					if err != nil {
-						wantKind(t, err, kind)
-					}
-					both, err := v.GetMany(t.Context(), "dev", []vault.Path{"s/0", "s/1"})
-					if err != nil {
-						t.Fatalf("step %d: %v", n, err)
-					}
-					if name == "many" && show(both[0]) != show(both[1]) {
-						t.Errorf("step %d: %s and %s", n, show(both[0]), show(both[1]))
-					}
-					set(t, v, "dev", "after", "A=1")
-					envs, err := v.Envs(t.Context())
-					if err != nil {
-						t.Fatal(err)
-					}
-					clean(t, v, envs...)
-					if t.Failed() {
-						t.Fatalf("%v at step %d", cause, n)
-					}
-				}
-			}
-		})
 	}
 }
 

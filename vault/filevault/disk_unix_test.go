@@ -146,3 +146,18 @@ func TestLockIsAnotherFile(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// starve lets this process open files up to a descriptor, besides what it has.
+func starve(limit int) {
+	if f, err := os.Open(os.Args[0]); err == nil {
+		f.Close() // has the runtime get those that it needs
+	}
+	var l syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
+		panic(err)
+	}
+	l.Cur = uint64(limit)
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
+		panic(err)
+	}
+}

@@ -315,12 +315,17 @@ func (e *KnownError) Error() string {
 	return fmt.Sprintf("this machine knows a key of %s (%s), which is not here", e.Env, e.Fingerprint)
 }
 
-// createEnv makes an environment and pins its key: it is ours, so there is nobody to ask.
+// createEnv makes an environment and pins its key: it is ours, so there is
+// nobody to ask. Without its pin it would be as good as somebody else's.
 func (v *Vault) createEnv(ctx context.Context, env vault.Env, grants []engine.GrantTo) error {
 	if err := v.CreateEnv(ctx, env, grants); err != nil {
 		return fmt.Errorf("adding environment: %w", err)
 	}
-	return v.keys.adopt(ctx, env)
+	err := v.keys.adopt(ctx, env)
+	if err != nil {
+		_ = v.store.removeEnv(context.WithoutCancel(ctx), env) // nobody has used it yet
+	}
+	return err
 }
 
 // RemoveEnv implements vault.EnvKeeper: the environment with its keys, secrets

@@ -250,11 +250,11 @@ func (v *view) journals() (journalState, error) {
 			if strings.HasPrefix(name, donePrefix) {
 				continue
 			}
-			files, err := v.entries(txnDir + "/" + name)
+			there, err := v.exists(txnDir + "/" + name + "/" + commitFile)
 			if err != nil {
 				return j, err
 			}
-			if slices.ContainsFunc(files, func(f fs.DirEntry) bool { return f.Name() == commitFile }) {
+			if there {
 				j.committed = append(j.committed, name)
 			} else {
 				j.abandoned = append(j.abandoned, name)
@@ -452,6 +452,9 @@ func (h *held) stage(dir string, old []string, changes []change, actions *[]acti
 	var files []string
 	for i, c := range changes {
 		if c.data == nil {
+			if err := h.movable(c.name); err != nil {
+				return err
+			}
 			*actions = append(*actions, action{to: c.name})
 			continue
 		}
@@ -484,11 +487,11 @@ func (h *held) stage(dir string, old []string, changes []change, actions *[]acti
 			return err
 		}
 	}
-	if err := h.syncAll(files); err != nil {
+	temp := dir + "/" + tempPrefix + commitFile
+	if err := h.create(temp, marshalCommit(*actions), false); err != nil {
 		return err
 	}
-	temp := dir + "/" + tempPrefix + commitFile
-	if err := h.create(temp, marshalCommit(*actions), true); err != nil {
+	if err := h.syncAll(append(files, temp)); err != nil {
 		return err
 	}
 	if err := h.syncDirs(dirs); err != nil {

@@ -1,16 +1,21 @@
 package filevault_test
 
 import (
+	"context"
 	"fmt"
 	"hash/maphash"
 	"maps"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"envrun/vault"
+	"envrun/vault/filevault"
 )
 
 // What a power cut leaves of a trace, by what ALICE (Pillai et al., OSDI '14)
@@ -186,11 +191,15 @@ func testSeed(t *testing.T) uint64 {
 // TestPowerCut cuts the power at every step of every kind of operation, and
 // again while the next writer recovers from that, or from a kill.
 func TestPowerCut(t *testing.T) {
-	for _, p := range plays(t) {
+	large := play{name: "import of 130", secrets: 2, do: func(ctx context.Context, v *filevault.Vault) error {
+		_, err := v.Apply(ctx, "dev", importOf(130)) // which syncs the file system instead of each file
+		return err
+	}}
+	for _, p := range append(plays(t), large) {
 		t.Run(p.name, func(t *testing.T) {
 			t.Parallel()
 			start := time.Now()
-			few, twice := 6, 2
+			few, twice := 4, 2
 			switch {
 			case thorough():
 				few, twice = 100, 20
@@ -202,6 +211,11 @@ func TestPowerCut(t *testing.T) {
 			second := newCutter(1, 2)
 			cuts, again := 0, 0
 			for n := range len(tr.events) + 1 {
+				switch {
+				case thorough():
+				case testing.Short() && n%4 > 0, len(tr.events) > 200 && tr.regular(n):
+					continue
+				}
 				may := tr.between(n)
 				c.at(tr, n, func(m *model, what string) {
 					cuts++
@@ -250,4 +264,66 @@ func (j *judge) twice(t *testing.T, c *cutter, tr *trace, may []*bound, from int
 		}
 	})
 	return cuts
+}
+
+// TestPowerCutInit: no vault or a whole one, and then the next init works and
+// leaves nothing beside it.
+func TestPowerCutInit(t *testing.T) {
+	few := 6
+	if testing.Short() {
+		few = 1
+	}
+	s := stage{dir: t.TempDir(), identity: identity(t).Reveal()}
+	o := s.order("", s.dir).options()
+	if err := os.Mkdir(filepath.Dir(o.Dir), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	tr := newTrace(t, filepath.Dir(o.Dir))
+	v, err := filevault.InitStep(t.Context(), filevault.InitOptions{Options: o, Envs: []vault.Env{"dev", "prod"}}, tr.step)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pins := read(t, filepath.Join(o.StateDir, "pins", v.ID()+".toml"))
+
+	dir := t.TempDir()
+	o = s.order("", dir).options()
+	if err := os.MkdirAll(filepath.Join(o.StateDir, "pins"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	r := newReplica(t, filepath.Dir(o.Dir))
+	c := newCutter(testSeed(t), few)
+	cuts, there := 0, 0
+	for n := range len(tr.events) + 1 {
+		c.at(tr, n, func(m *model, what string) {
+			cuts++
+			r.set(t, m.list())
+			if err := os.WriteFile(filepath.Join(o.StateDir, "pins", v.ID()+".toml"), pins, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			v, err := filevault.Open(t.Context(), o)
+			if vault.KindOf(err) == vault.KindNoVault && n < len(tr.events) {
+				v, err = filevault.Init(t.Context(), filevault.InitOptions{Options: o, Envs: []vault.Env{"dev", "prod"}})
+				if list, _ := os.ReadDir(r.dir); len(list) != 1 {
+					t.Errorf("beside the vault: %v", list)
+				}
+			} else {
+				there++
+			}
+			if err != nil {
+				t.Error(err)
+			} else {
+				set(t, v, "dev", "a", "A=1")
+				clean(t, v, "dev", "prod")
+			}
+			os.Remove(file(o, lockFile)) // which a replica leaves alone
+			r.look(t, nil)
+			if t.Failed() {
+				t.Fatalf("power cut after %d of %d events, %s", n, len(tr.events), what)
+			}
+		})
+	}
+	if there == 0 || there == cuts {
+		t.Errorf("of %d power cuts, %d left a vault", cuts, there)
+	}
+	t.Logf("%d events, %d power cuts", len(tr.events), cuts)
 }
