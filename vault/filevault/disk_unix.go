@@ -91,8 +91,12 @@ func unlock(f *os.File) { _ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN) }
 
 // mayWrite asks the system whether names in a folder can be changed.
 func mayWrite(dir *os.File) error {
-	err := unix.Faccessat(int(dir.Fd()), ".", unix.W_OK|unix.X_OK, unix.AT_EACCESS)
-	return os.NewSyscallError("faccessat", err)
+	for {
+		err := unix.Faccessat(int(dir.Fd()), ".", unix.W_OK|unix.X_OK, unix.AT_EACCESS)
+		if !errors.Is(err, unix.EINTR) {
+			return os.NewSyscallError("faccessat", err)
+		}
+	}
 }
 
 func syncDir(f *os.File) error {

@@ -22,7 +22,8 @@ import (
 // commit says and takes the journal away. Without a commit nothing has happened.
 //
 // Doing it twice does no harm: what has been moved is no longer there to be
-// moved. The commit is removed before anything else of the journal, so that
+// moved. That takes a rename for one change of the disk, as file systems that
+// have a journal of their own make it. The commit is removed before anything else of the journal, so that
 // nobody repeats it over what came later.
 //
 // The folder itself stays until the next journal, as .txn/done-ID: readers take

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"envrun/vault"
+	"envrun/vault/engine"
 	"envrun/vault/filevault"
 )
 
@@ -326,4 +327,47 @@ func TestPowerCutInit(t *testing.T) {
 		t.Errorf("of %d power cuts, %d left a vault", cuts, there)
 	}
 	t.Logf("%d events, %d power cuts", len(tr.events), cuts)
+}
+
+// TestPowerCutMerge: a merge that the power was cut under is done by the next one.
+func TestPowerCutMerge(t *testing.T) {
+	one := 3 // of so many power cuts
+	switch {
+	case thorough():
+		one = 1
+	case testing.Short():
+		one = 16
+	}
+	s, copyOf := conflicted(t)
+	o := s.order("", copyOf()).options()
+	v := open(t, o)
+	tr := newTrace(t, o.Dir)
+	filevault.SetStep(v, tr.step)
+	if r, err := v.Merge(t.Context(), engine.MergeOptions{}); err != nil || !r.Done() {
+		t.Fatalf("%v\n%s", err, say(r))
+	}
+	c := newCutter(testSeed(t), 4)
+	cuts, all := 0, 0
+	for n := range len(tr.events) + 1 {
+		c.at(tr, n, func(m *model, what string) {
+			if all++; all%one > 0 {
+				return
+			}
+			cuts++
+			dir := copyOf()
+			f := &fork{t, dir, s.order("", dir).options()}
+			if err := os.RemoveAll(f.o.Dir); err != nil {
+				t.Fatal(err)
+			}
+			r := newReplica(t, f.o.Dir)
+			r.set(t, m.list())
+			f.merge(nobody, false)
+			f.finish("s/00: A=ours B=theirs", "s/01: A=ours B=theirs", "base: A=base B=base")
+			if t.Failed() {
+				t.Fatalf("power cut after %d of %d events, %s", n, len(tr.events), what)
+			}
+			os.RemoveAll(dir)
+		})
+	}
+	t.Logf("%d events, %d of %d power cuts", len(tr.events), cuts, all)
 }
