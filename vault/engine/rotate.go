@@ -224,6 +224,10 @@ func (v view) rotate(ctx context.Context, tx Tx, next generation, to Rotation) (
 		return o, nil, err
 	}, func(f found) bool {
 		entries = append(entries, f.entry)
+		mu.Lock()
+		w := wrapped[f.path]
+		delete(wrapped, f.path)
+		mu.Unlock()
 		switch {
 		case f.err != nil:
 			bad = f.err
@@ -231,7 +235,7 @@ func (v view) rotate(ctx context.Context, tx Tx, next generation, to Rotation) (
 		case f.opened.Deleted:
 			forget = append(forget, f.path)
 		default:
-			records = append(records, wrapped[f.path])
+			records = append(records, w)
 			if to.Progress != nil {
 				to.Progress(len(records))
 			}

@@ -1,11 +1,14 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"iter"
-	"maps"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"envrun/vault"
 	"envrun/vault/record"
@@ -13,8 +16,9 @@ import (
 
 // What a scan holds in memory at once.
 const (
-	scanRecords = 256
-	scanBytes   = 8 << 20
+	scanRecords  = 64 // in a portion
+	scanBytes    = 2 << 20
+	scanPortions = 8
 )
 
 // found is the outcome of one path in a walk over an environment.
@@ -60,14 +64,82 @@ type portion struct {
 	found   []found
 	records []Record // of the same numbers
 	size    int      // of them all, in bytes
+	checked chan error
 }
 
 func (p *portion) full() bool { return len(p.found) == scanRecords || p.size >= scanBytes }
 
+// workers check portions, each by itself, on all processors.
+type workers struct {
+	ctx   context.Context
+	check func(Record) found
+
+	queue chan *portion // nil before the first
+	group sync.WaitGroup
+	ended atomic.Bool
+}
+
+// give has a portion checked. No more than scanPortions are under way.
+func (w *workers) give(p *portion) {
+	if w.queue == nil {
+		w.queue = make(chan *portion, scanPortions)
+		for range runtime.GOMAXPROCS(0) {
+			w.group.Go(func() {
+				for p := range w.queue {
+					w.all(p)
+				}
+			})
+		}
+	}
+	p.checked = make(chan error, 1)
+	w.queue <- p
+}
+
+// help checks what no worker has begun with.
+func (w *workers) help() {
+	for {
+		select {
+		case p := <-w.queue:
+			w.all(p)
+		default:
+			return
+		}
+	}
+}
+
+func (w *workers) all(p *portion) {
+	for i := range p.found {
+		if err := w.ctx.Err(); err != nil || w.ended.Load() {
+			p.checked <- err
+			return
+		}
+		w.one(p, i)
+	}
+	p.checked <- nil
+}
+
+func (w *workers) one(p *portion, i int) {
+	if p.found[i].err == nil {
+		p.found[i] = w.check(p.records[i])
+	}
+}
+
+// end waits for the workers, who leave what they have not begun with.
+func (w *workers) end() {
+	w.ended.Store(true)
+	if w.queue != nil {
+		close(w.queue)
+	}
+	w.group.Wait()
+}
+
 // walk opens every head, holds it against the seal, and yields the outcomes;
 // then it yields what is sealed and was not there. open runs on all processors,
-// while the heads of the next portion are read but never while yield runs, and
-// no more than two portions are held at once.
+// also while other heads are read and others yielded. No more than scanPortions
+// are held at once.
+//
+// Nobody waits for anybody as long as there is work: on a machine that is busy
+// with other things, to be woken takes as long as to open a hundred records.
 func (e *Engine) walk(ctx context.Context, env vault.Env, heads iter.Seq2[Record, error], sealed map[vault.Path]record.SealedEntry, open func(Record) (opened, []vault.Field, error), yield func(found) bool) error {
 	check := func(r Record) found {
 		o, fields, err := open(r)
@@ -84,18 +156,19 @@ func (e *Engine) walk(ctx context.Context, env vault.Env, heads iter.Seq2[Record
 			entry:  record.SealedEntry{Path: r.Path, Version: o.Version, Hash: o.hash, Deleted: o.Deleted},
 		}
 	}
-	checkAll := func(p *portion) error {
-		return inParallel(ctx, len(p.found), func(i int) error {
-			if p.found[i].err == nil {
-				p.found[i] = check(p.records[i])
-			}
-			return nil
-		})
-	}
-	// finish yields a portion once it is checked, as checked says, and empties it.
-	finish := func(p *portion, checked error) (goOn bool, _ error) {
-		if checked != nil {
-			return false, checked
+	w := workers{ctx: ctx, check: check}
+	defer w.end()
+	var (
+		reading = &portion{}
+		under   []*portion // under way, in order
+		spare   []*portion
+		seen    = make(map[vault.Path]bool)
+	)
+	// first yields the first portion under way, once it is checked.
+	first := func() (goOn bool, _ error) {
+		p := under[0]
+		if err := cmp.Or(<-p.checked, ctx.Err()); err != nil {
+			return false, err
 		}
 		for _, f := range p.found {
 			if !yield(f) {
@@ -105,22 +178,9 @@ func (e *Engine) walk(ctx context.Context, env vault.Env, heads iter.Seq2[Record
 		clear(p.found)
 		clear(p.records)
 		p.found, p.records, p.size = p.found[:0], p.records[:0], 0
+		under, spare = append(under[:0], under[1:]...), append(spare, p)
 		return true, nil
 	}
-
-	var (
-		reading, other = &portion{}, &portion{}
-		checked        chan error // what comes of the other one; nil unless it is being checked
-		seen           = make(map[vault.Path]bool)
-	)
-	wait := func() (err error) {
-		if checked != nil {
-			err = <-checked
-			checked = nil
-		}
-		return err
-	}
-	defer wait()
 	for r, err := range heads {
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -137,23 +197,40 @@ func (e *Engine) walk(ctx context.Context, env vault.Env, heads iter.Seq2[Record
 		if reading.size += len(r.Raw); !reading.full() {
 			continue
 		}
-		if goOn, err := finish(other, wait()); !goOn {
+		w.give(reading)
+		under = append(under, reading)
+		if len(under) == scanPortions-1 {
+			if goOn, err := first(); !goOn {
+				return err
+			}
+		}
+		if n := len(spare); n > 0 {
+			reading, spare = spare[n-1], spare[:n-1]
+		} else {
+			reading = &portion{}
+		}
+	}
+	if len(under) == 0 { // there is no other
+		reading.checked = make(chan error, 1)
+		reading.checked <- inParallel(ctx, len(reading.found), func(i int) error { w.one(reading, i); return nil })
+	} else {
+		w.give(reading)
+	}
+	under = append(under, reading)
+	w.help()
+	for len(under) > 0 {
+		if goOn, err := first(); !goOn {
 			return err
 		}
-		full, c := reading, make(chan error, 1)
-		reading, other, checked = other, full, c
-		go func() { c <- checkAll(full) }()
 	}
-	if goOn, err := finish(other, wait()); !goOn {
-		return err
-	}
-	if goOn, err := finish(reading, checkAll(reading)); !goOn {
-		return err
-	}
-	for _, path := range slices.Sorted(maps.Keys(sealed)) {
-		if seen[path] {
-			continue
+	var missing []vault.Path
+	for path := range sealed {
+		if !seen[path] {
+			missing = append(missing, path)
 		}
+	}
+	slices.Sort(missing)
+	for _, path := range missing {
 		f := found{path: path, entry: sealed[path]}
 		if !f.entry.Deleted {
 			f.err = e.locate(behindSeal(f.entry, 0), env, path)
