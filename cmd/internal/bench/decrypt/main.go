@@ -2,9 +2,10 @@
 
 // Command decrypt opens every value of an environment and does nothing else:
 // it is what checking a whole environment is measured against. It reads each
-// record, unwraps its data key and opens its fields, on all processors, with
-// the same packages. It refuses to check anything that opening does not: no
-// seal, no record's MAC, no place, no grant, no pin.
+// record, unwraps its data key, checks its MAC and opens its fields, on all
+// processors, with the same packages and the same patience of the collector. It
+// refuses to look at anything else: no seal, no hash, no place, no order, no
+// grant of others, no pin, no stray file.
 package main
 
 import (
@@ -15,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -34,6 +36,7 @@ func main() {
 	env := flag.String("env", "dev", "environment")
 	least := flag.Int("least", 1, "how many records there must be")
 	flag.Parse()
+	debug.SetGCPercent(400)
 	if err := decrypt(*dir, *config, *env, *least); err != nil {
 		fmt.Fprintln(os.Stderr, "decrypt:", err)
 		os.Exit(1)
@@ -135,6 +138,13 @@ func openRecord(key seal.Key, file string) error {
 	dek, err := key.UnwrapDEK(b, r.Key)
 	if err != nil {
 		return err
+	}
+	above, err := record.AboveMAC(raw)
+	if err != nil {
+		return err
+	}
+	if !dek.CheckRecordMAC(above, r.MAC) {
+		return errors.New("the MAC of " + file + " is wrong")
 	}
 	for _, f := range r.Fields {
 		var value vault.Value
