@@ -35,6 +35,14 @@ type Config struct {
 	// the error's own words.
 	Explain func(err error) (what, next string)
 
+	// Where says what commands get of one secret in an environment, without reading
+	// a value; nil: not known.
+	Where func(ctx context.Context, env vault.Env, path vault.Path) ([]screen.Injection, error)
+
+	// Runner runs command lines with the secrets of an environment; nil: there is
+	// none.
+	Runner Runner
+
 	Clipboard Clipboard // nil: there is none, and copying says so
 
 	Look  Look
@@ -63,6 +71,20 @@ type Look struct {
 type Use struct {
 	Op     string // "reveal" or "copy"
 	Target screen.Target
+}
+
+// Runner runs a command line as "envrun -- sh -c LINE" would.
+type Runner interface {
+	// Run runs it on the terminal that we have left to it, and returns when it has
+	// ended. The error says that nothing was started, and why. mask has values in
+	// its output masked, whatever the project file says.
+	Run(ctx context.Context, env vault.Env, line string, mask bool) (Ran, error)
+}
+
+// Ran is how a command has ended.
+type Ran struct {
+	Status int // its exit status; 128 + Signal if a signal ended it
+	Signal int // that signal, or 0
 }
 
 // Clipboard is what a value is copied to. *clip.Clipboard is one.

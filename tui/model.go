@@ -99,7 +99,8 @@ func New(ctx context.Context, c Config) (*Model, error) {
 	}
 	m.ctx, m.cancel = context.WithCancel(ctx)
 	m.slot.power, m.slot.now = m.power, m.now
-	m.project = screen.Project{Name: c.Project, Envs: c.Envs, Explain: m.explain, FreeFacts: c.FreeFacts}
+	m.power.where = c.Where
+	m.project = screen.Project{Name: c.Project, Envs: c.Envs, Explain: m.explain, FreeFacts: c.FreeFacts, Injects: c.Where != nil}
 	m.seen, m.last = m.now(), m.now()
 	remembered := loadState(c.StateFile)
 	m.share = m.share || remembered.Share
@@ -168,6 +169,7 @@ type (
 	endMsg     struct{ signal os.Signal } // from outside: leave
 	suspendMsg struct{}                   // from outside: stop
 	backMsg    struct{ then func() }      // after a pause, or an editor
+	ranMsg     struct{ command *running } // a command is done
 )
 
 // Init implements tea.Model.
@@ -293,6 +295,8 @@ func (m *Model) update(msg tea.Msg) {
 		if msg.then != nil {
 			msg.then()
 		}
+	case ranMsg:
+		m.ran(msg.command)
 	case beatMsg:
 		m.beat(now)
 	case spinMsg:
@@ -458,6 +462,9 @@ func (m *Model) offers() []kit.Offer {
 	if m.notice.Details != "" {
 		offers = append(offers, kit.Offer{ID: screen.Details})
 	}
+	if m.config.Runner != nil {
+		offers = append(offers, kit.Offer{ID: screen.RunLine})
+	}
 	return append(offers, kit.Offer{ID: screen.Palette}, kit.Offer{ID: screen.Help}, kit.Offer{ID: screen.Share}, kit.Offer{ID: screen.Mouse},
 		kit.Offer{ID: screen.NextTheme}, kit.Offer{ID: screen.Lock}, kit.Offer{ID: screen.Suspend}, kit.Offer{ID: screen.Quit}, kit.Offer{ID: screen.Interrupt})
 }
@@ -475,6 +482,8 @@ func (m *Model) do(id string) {
 		m.interrupt()
 	case screen.Interrupt:
 		m.interrupt()
+	case screen.RunLine:
+		m.askLine()
 	case screen.Palette:
 		m.palette()
 	case screen.Help:

@@ -20,14 +20,15 @@ import (
 // interface that gets a vault.Value out of one; the values that it returns go to
 // the slot and to the clipboard (slot.go), and nowhere else.
 type power struct {
-	open func(ctx context.Context, env vault.Env) (vault.Vault, error)
-	key  []byte // of the prints, of this session only
+	open  func(ctx context.Context, env vault.Env) (vault.Vault, error)
+	where func(ctx context.Context, env vault.Env, path vault.Path) ([]screen.Injection, error) // may be nil
+	key   []byte                                                                                // of the prints, of this session only
 }
 
 func newPower(open func(ctx context.Context, env vault.Env) (vault.Vault, error)) *power {
 	key := make([]byte, 32)
 	rand.Read(key)
-	return &power{open, key}
+	return &power{open: open, key: key}
 }
 
 // List implements screen.Reading.
@@ -171,6 +172,14 @@ func (p *power) facts(name vault.FieldName, b []byte) screen.Facts {
 	}
 	f.Odd = strings.Join(odd, ", ")
 	return f
+}
+
+// Injected implements screen.Reading.
+func (p *power) Injected(ctx context.Context, env vault.Env, path vault.Path) ([]screen.Injection, error) {
+	if p.where == nil {
+		return nil, &vault.Error{Kind: vault.KindUnsupported, Env: env, Path: path, Detail: "what commands get is not known here"}
+	}
+	return p.where(ctx, env, path)
 }
 
 // Verify implements screen.Reading.

@@ -32,7 +32,20 @@ const (
 	CopyPath = "look.path"
 	StopIt   = "look.stop"
 
-	Delete = "change.delete"
+	History  = "look.history"
+	Mark     = "look.mark"
+	Diff     = "look.diff"
+	Compare  = "go.compare"
+	SameName = "go.same"
+	NextPair = "compare.next"
+	PrevPair = "compare.previous"
+	ShowRows = "compare.show"
+
+	Delete   = "change.delete"
+	CopyTo   = "change.copy"
+	RollBack = "change.rollback"
+
+	RunLine = "app.run"
 
 	Reload    = "app.reload"
 	Back      = "app.back"
@@ -98,8 +111,21 @@ func Actions() []kit.Action {
 		{ID: CopyPath, Name: "copy path", Help: "copy where it is, not the value", Group: GroupLook, Keys: []string{"p"}},
 		{ID: StopIt, Name: "stop", Help: "stop reading; what has come stays", Group: GroupLook, Keys: []string{"esc"}},
 
+		{ID: History, Name: "history", Help: "the versions of this secret, and going back to one", Group: GroupLook, Keys: []string{"H"}},
+		{ID: Mark, Name: "mark", Help: "compare the others with this version", Group: GroupLook, Keys: []string{"space"}},
+		{ID: Diff, Name: "diff", Help: "what differs, field by field, without values", Group: GroupLook, Keys: []string{"D"}},
+
+		{ID: Compare, Name: "compare", Help: "what environments have differently, without values", Group: GroupGo, Keys: []string{"C"}},
+		{ID: SameName, Name: "elsewhere", Help: "the same name in the other environments", Group: GroupGo, Keys: []string{"="}},
+		{ID: NextPair, Name: "next pair", Help: "compare the next environments", Group: GroupGo, Keys: []string{">"}},
+		{ID: PrevPair, Name: "previous pair", Help: "compare the environments before", Group: GroupGo, Keys: []string{"<"}},
+		{ID: ShowRows, Name: "show", Help: "differences only, all names, or only what is missing somewhere", Group: GroupFind, Keys: []string{"f"}},
+
+		{ID: CopyTo, Name: "copy to...", Help: "copy this to another environment", Group: GroupChange, Keys: []string{"c"}, Harm: kit.Destroys},
+		{ID: RollBack, Name: "roll back...", Help: "bring this version back, as a new one", Group: GroupChange, Keys: []string{"u"}, Harm: kit.Destroys},
 		{ID: Delete, Name: "delete...", Help: "delete this name; earlier versions stay where they are kept", Group: GroupChange, Keys: []string{"d"}, Harm: kit.Destroys},
 
+		{ID: RunLine, Name: "run...", Help: "run a command with the secrets of this environment, and come back", Group: GroupApp, Keys: []string{"$"}},
 		{ID: Palette, Name: "commands", Help: "find an action or an environment by name", Group: GroupApp, Keys: []string{":"}},
 		{ID: Help, Name: "keys", Help: "the keys that work here, and why others do not", Group: GroupApp, Keys: []string{"?", "f1"}},
 		{ID: Details, Name: "details", Help: "all of the last message", Group: GroupApp, Keys: []string{"!"}},

@@ -207,7 +207,8 @@ func (b *Browse) Offers() []kit.Offer {
 	}
 	offers := []kit.Offer{
 		{ID: Open, Off: open}, {ID: Filter}, {ID: ShowHide, Off: none}, {ID: CopyIt, Off: none},
-		{ID: CopyPath, Off: none}, {ID: Peek, Off: none}, {ID: Tree},
+		{ID: CopyPath, Off: none}, {ID: Peek, Off: none}, {ID: History, Off: none}, {ID: CopyTo, Off: b.project.alone(none)},
+		{ID: Compare, Off: b.project.alone("")}, {ID: SameName, Off: b.project.alone(none)}, {ID: Tree},
 	}
 	switch {
 	case b.reading && !b.read:
@@ -262,6 +263,20 @@ func (b *Browse) Do(action string) Effect {
 		return Copy{}
 	case CopyPath:
 		return CopyName{b.list.Under()}
+	case Compare:
+		return Push{NewComparison(b.project, b.env, "")}
+	case SameName:
+		return Push{NewComparison(b.project, b.env, b.list.Under())}
+	case History, CopyTo:
+		row, ok := b.list.Selected()
+		if !ok {
+			return nil
+		}
+		info, field := *b.rows[row].info, b.rows[row].info.Fields[b.rows[row].field].Name
+		if action == History {
+			return Push{NewVersions(b.project, b.env, info.Path, field)}
+		}
+		return askCopy(b.project, b.env, info, field, nil)
 	case StopIt:
 		b.reading, b.stopped = false, true
 		return Stop{"list"}

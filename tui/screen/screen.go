@@ -89,6 +89,18 @@ type Project struct {
 
 	// FreeFacts says that Reading.Facts costs nothing and is written down nowhere.
 	FreeFacts bool
+
+	// Injects says that Reading.Injected knows what commands get.
+	Injects bool
+}
+
+// alone is why nothing can be done with another environment: off, or that there
+// is none.
+func (p *Project) alone(off string) string {
+	if off == "" && len(p.Envs) < 2 {
+		return "there is no other environment"
+	}
+	return off
 }
 
 // Env is an environment as the interface knows it.
@@ -119,6 +131,9 @@ type Reading interface {
 	// Facts opens one version of a secret (0: the current one), counts, and
 	// forgets it. A server may log that as a read.
 	Facts(ctx context.Context, env vault.Env, path vault.Path, version uint64) ([]Facts, error)
+	// Injected says what commands get of one secret, sorted by field and variable.
+	// A field that is not in it is given to no command. No value is read for it.
+	Injected(ctx context.Context, env vault.Env, path vault.Path) ([]Injection, error)
 	// Verify checks what is stored, as vault.Verifier does. Nothing where a vault
 	// cannot.
 	Verify(ctx context.Context, env vault.Env) iter.Seq[vault.Finding]

@@ -18,6 +18,7 @@ type Secret struct {
 	at      int // the field that is looked at
 
 	facts   map[vault.FieldName]Facts // of this version; nil: not counted
+	injects Injections                // what commands get of it
 	skip    int                       // lines of the value that are scrolled away
 	lines   int                       // of the value, as drawn last
 	room    int
@@ -55,7 +56,7 @@ func (s *Secret) field() vault.FieldName {
 func (s *Secret) Title() string { return string(s.info.Path) + "/" + string(s.field()) }
 
 // Enter implements Screen.
-func (s *Secret) Enter() Effect { return s.load() }
+func (s *Secret) Enter() Effect { return All{s.load(), s.injects.load(s.project, s.env, s.info.Path)} }
 
 // load looks whether the secret is still what we know of it.
 func (s *Secret) load() Effect {
@@ -118,7 +119,8 @@ func (s *Secret) Offers() []kit.Offer {
 	case s.field() == "":
 		none = "the secret has no fields"
 	}
-	offers := []kit.Offer{{ID: ShowHide, Off: none}, {ID: CopyIt, Off: none}, {ID: CopyPath, Off: none}, {ID: Peek, Off: none}, {ID: Delete, Off: none}, {ID: Reload}}
+	offers := []kit.Offer{{ID: ShowHide, Off: none}, {ID: CopyIt, Off: none}, {ID: CopyPath, Off: none}, {ID: Peek, Off: none}, {ID: History},
+		{ID: SameName, Off: s.project.alone(none)}, {ID: CopyTo, Off: s.project.alone(none)}, {ID: Delete, Off: none}, {ID: Reload}}
 	if len(s.info.Fields) > 1 {
 		offers = append(offers, kit.Offer{ID: Next})
 	}
@@ -158,7 +160,13 @@ func (s *Secret) Do(action string) Effect {
 	case CopyPath:
 		return CopyName{s.Title()}
 	case Reload:
-		return s.load()
+		return s.Enter()
+	case History:
+		return Push{NewVersions(s.project, s.env, s.info.Path, s.field())}
+	case SameName:
+		return Push{NewComparison(s.project, s.env, s.Title())}
+	case CopyTo:
+		return askCopy(s.project, s.env, s.info, s.field(), nil)
 	case Delete:
 		return s.askDelete()
 	}
@@ -339,6 +347,9 @@ func (s *Secret) drawFacts(a kit.Area, sc Scene) {
 		if len(same) > 0 {
 			line("same as", kit.In(kit.Warn), strings.Join(same, " "))
 		}
+	}
+	for _, l := range s.injects.lines(s.field()) {
+		line(l.head, kit.In(l.role), l.text)
 	}
 	since := ""
 	if n := s.info.Fields[s.at].Since; n != s.info.Version {
