@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"syscall"
 	"time"
 
 	"envrun/tui/kit"
@@ -45,21 +46,18 @@ func (r *running) SetStderr(io.Writer) {}
 // Run implements tea.ExecCommand: it returns when the command has ended and
 // somebody has seen that it has.
 func (r *running) Run() error {
-	// Ctrl-C is meant for the command, and ends nothing of ours.
-	interrupts := make(chan os.Signal, 1)
+	// Ctrl-C is meant for the command, and ends nothing of ours; what ends us ends
+	// the wait for a key too.
+	interrupts, ends := make(chan os.Signal, 1), make(chan os.Signal, 1)
 	signal.Notify(interrupts, os.Interrupt)
 	defer signal.Stop(interrupts)
+	signal.Notify(ends, syscall.SIGTERM, hangup)
+	defer signal.Stop(ends)
 	r.ran, r.err = r.runner.Run(r.ctx, r.env, r.line, r.mask)
-	if r.err != nil || r.ctx.Err() != nil {
-		return nil // nothing of it is on the screen, or we are leaving
+	if r.err != nil {
+		return nil // nothing of it is on the screen
 	}
 	fmt.Fprintf(r.out, "\nenvrun: %s; press enter to come back ", r.ran.words())
-	r.wait(interrupts)
-	return nil
-}
-
-// wait is until somebody presses Enter or Ctrl-C, or the input or we end.
-func (r *running) wait(interrupts <-chan os.Signal) {
 	pressed := make(chan struct{})
 	go func() {
 		defer close(pressed)
@@ -69,11 +67,13 @@ func (r *running) wait(interrupts <-chan os.Signal) {
 			}
 		}
 	}()
+	// Nothing but the end leaves the reader behind: it would take keys from us.
 	select {
 	case <-pressed:
-	case <-interrupts:
+	case <-ends:
 	case <-r.ctx.Done():
 	}
+	return nil
 }
 
 func (r Ran) words() string {

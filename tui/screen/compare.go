@@ -33,6 +33,7 @@ type Comparison struct {
 	valued  bool // values are compared too, not names alone
 	wanted  string
 	doing   string // how far it is
+	listTop int    // where the rows were drawn last
 }
 
 // A column is one environment in a comparison.
@@ -511,7 +512,7 @@ func (c *Comparison) Target() (Target, bool) { return Target{}, false }
 
 // Click implements Pointed.
 func (c *Comparison) Click(_, y int) Effect {
-	c.list.Click(y - 3)
+	c.list.Click(y - c.listTop)
 	return nil
 }
 
@@ -536,6 +537,11 @@ func (c *Comparison) Draw(a kit.Area, s Scene) {
 			continue
 		}
 		bad++
+		if s.Size == kit.Small && len(c.rows) > 0 { // the rows need the room
+			in.Fit(0, 0, in.W, kit.In(kit.Danger), "! "+label(col.env)+": "+col.trouble.text)
+			_, in = in.Top(1)
+			continue
+		}
 		y := col.trouble.draw(in.Inset(1, 0), col.env, s.Now)
 		_, in = in.Top(y)
 	}
@@ -543,7 +549,11 @@ func (c *Comparison) Draw(a kit.Area, s Scene) {
 		if !col.locked {
 			continue
 		}
-		y := in.Inset(1, 0).Paragraph(0, kit.Style{Role: kit.Locked, Attr: kit.Bold}, "L "+label(col.env)+" is locked for you: its names can be compared, its values cannot.")
+		text := "L " + label(col.env) + " is locked for you: its names can be compared, its values cannot."
+		if s.Size == kit.Small {
+			text = "L " + label(col.env) + " is locked for you: names only"
+		}
+		y := in.Paragraph(0, kit.Style{Role: kit.Locked, Attr: kit.Bold}, text)
 		_, in = in.Top(y)
 	}
 	switch {
@@ -579,6 +589,7 @@ func (c *Comparison) Draw(a kit.Area, s Scene) {
 	if s.Size == kit.Large {
 		foot = 2
 	}
+	c.listTop = a.H - in.H + 1
 	in, below := in.Bottom(foot)
 	c.drawRows(in, s)
 	notes := []string{"Nothing was revealed to draw this table.", "Numbers are lengths in bytes; = marks values that are equal."}

@@ -25,11 +25,12 @@ type Versions struct {
 	list    kit.List
 	mark    int // the row that others are compared with; -1: the one before each
 	read    bool
-	stopped bool
+	reading bool
 	broken  int // versions that could not be read
 	at      time.Time
 	now     time.Time
 	trouble *trouble
+	listTop int // where the rows were drawn last
 }
 
 // versions are those of one secret, newest first.
@@ -111,7 +112,7 @@ func (v *Versions) Enter() Effect { return v.load() }
 
 func (v *Versions) load() Effect {
 	env, path := v.env.Name, v.path
-	v.stopped = false
+	v.reading = true
 	var rows versions
 	broken := 0
 	return Read{
@@ -130,6 +131,7 @@ func (v *Versions) load() Effect {
 			return ctx.Err()
 		},
 		Done: func(err error) Effect {
+			v.reading = false
 			if err != nil && vault.KindOf(err) != vault.KindNotFound {
 				v.trouble = newTrouble(v.project, err)
 				if len(v.rows) > 0 {
@@ -240,7 +242,7 @@ func (v *Versions) Offers() []kit.Offer {
 	if ok && len(v.rows[row].Fields) > 1 {
 		offers = append(offers, kit.Offer{ID: Next})
 	}
-	if !v.read && !v.stopped {
+	if v.reading {
 		offers = append(offers, kit.Offer{ID: StopIt})
 	}
 	return append(append(offers, kit.Offer{ID: Reload}), moves()...)
@@ -257,7 +259,7 @@ func (v *Versions) Do(action string) Effect {
 	case Reload:
 		return v.load()
 	case StopIt:
-		v.stopped = true
+		v.reading = false
 		return Stop{"versions"}
 	}
 	if !ok {
@@ -356,7 +358,7 @@ func (v *Versions) Target() (Target, bool) {
 
 // Click implements Pointed.
 func (v *Versions) Click(_, y int) Effect {
-	if v.list.Click(y - v.top()) {
+	if v.list.Click(y - v.listTop) {
 		v.aim()
 	}
 	return nil
@@ -368,9 +370,6 @@ func (v *Versions) Wheel(lines int) Effect {
 	v.aim()
 	return nil
 }
-
-// top is the row of the first version: the path and the titles are above.
-func (v *Versions) top() int { return 2 }
 
 const againstWidth = 34
 
@@ -396,7 +395,7 @@ func (v *Versions) Draw(a kit.Area, s Scene) {
 			return
 		}
 		_, in = in.Top(y)
-	case !v.read && v.stopped:
+	case !v.read && !v.reading:
 		in.Text(2, 1, kit.In(kit.Dim), "Stopped. r reads again.")
 		return
 	case !v.read:
@@ -408,6 +407,7 @@ func (v *Versions) Draw(a kit.Area, s Scene) {
 		in.Inset(2, 1).Paragraph(0, kit.Style{}, "No versions of "+string(v.path)+" are kept in "+label(v.env)+".")
 		return
 	}
+	v.listTop = a.H - in.H + 1
 	switch s.Size {
 	case kit.Large:
 		rows, side := in.Left(in.W - againstWidth)

@@ -123,6 +123,8 @@ func (t *trouble) draw(a kit.Area, e Env, now time.Time) int {
 	case vault.KindNoEnv:
 		head = "There is no environment " + label(e) + " in this vault yet"
 		role = kit.Warn
+	case vault.KindUnsupported:
+		head, role = "The vault of "+label(e)+" cannot do that", kit.Warn
 	case vault.KindTampered:
 		head = "! " + label(e) + " has been changed by somebody without its key. Nothing of it is used."
 	}
