@@ -2,20 +2,18 @@ package tui
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"envrun/tui/kit"
 	"envrun/tui/screen"
 	"envrun/vault"
-
-	tea "charm.land/bubbletea/v2"
 )
 
 // A running command has the terminal: nothing of ours is on it, no job of a
@@ -30,8 +28,10 @@ type running struct {
 	in  io.Reader
 	out io.Writer
 
-	ran Ran
-	err error
+	lent  *atomic.Bool // the terminal is not ours
+	begun bool
+	ran   Ran
+	err   error
 }
 
 // SetStdin implements tea.ExecCommand.
@@ -46,11 +46,11 @@ func (r *running) SetStderr(io.Writer) {}
 // Run implements tea.ExecCommand: it returns when the command has ended and
 // somebody has seen that it has.
 func (r *running) Run() error {
-	// Ctrl-C is meant for the command, and ends nothing of ours; what ends us ends
-	// the wait for a key too.
-	interrupts, ends := make(chan os.Signal, 1), make(chan os.Signal, 1)
-	signal.Notify(interrupts, os.Interrupt)
-	defer signal.Stop(interrupts)
+	r.begun = true
+	r.lent.Store(true)
+	defer r.lent.Store(false)
+	// What ends us ends the wait for a key too.
+	ends := make(chan os.Signal, 1)
 	signal.Notify(ends, syscall.SIGTERM, hangup)
 	defer signal.Stop(ends)
 	r.ran, r.err = r.runner.Run(r.ctx, r.env, r.line, r.mask)
@@ -150,25 +150,18 @@ func (m *Model) runLine(env vault.Env, line string) {
 		m.stopOf(s)
 	}
 	m.left = m.now()
-	if m.yield != nil {
-		m.yield()
-	}
-	r := &running{ctx: m.ctx, runner: m.config.Runner, env: env, line: line, mask: m.share}
-	m.run(m.config.Exec(r, func(err error) tea.Msg {
-		r.err = errors.Join(r.err, err)
-		return ranMsg{r}
-	}))
+	r := &running{ctx: m.ctx, runner: m.config.Runner, env: env, line: line, mask: m.share, lent: &m.lent}
+	m.run(m.config.Exec(r, ranMsg{r}))
 }
 
 // ran is when the terminal is ours again. The time that the command took counts
 // as time without a key: who came back after long finds the screen locked.
 func (m *Model) ran(r *running) {
-	if m.claim != nil {
-		m.claim()
-	}
 	idle, back := m.now().Sub(m.seen), m.now().Before(m.left)
 	m.left, m.blank = time.Time{}, false
 	switch {
+	case !r.begun:
+		m.say(kit.Notice{Role: kit.Danger, Sticky: true, Text: "Not begun: the terminal could not be left to the command."})
 	case r.err != nil:
 		m.fail(r.err)
 	case r.ran.Status != 0:

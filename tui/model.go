@@ -5,6 +5,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"envrun/tui/kit"
@@ -67,6 +68,9 @@ type Model struct {
 	clipUntil time.Time
 	clipName  string
 	releases  bool // the terminal reports that keys are let go
+
+	// lent says that a command has the terminal: Ctrl-C and Ctrl-Z are meant for it.
+	lent atomic.Bool
 
 	ended os.Signal // what ended us; nil: somebody quit
 	crash *Crash

@@ -102,10 +102,15 @@ func (m *Model) catchSignals(ctx context.Context) (stop func()) {
 		for {
 			select {
 			case s := <-ends:
+				if s == os.Interrupt && m.lent.Load() {
+					continue
+				}
 				signal.Stop(ends)
 				m.send(endMsg{s})
 			case <-stops:
-				m.send(suspendMsg{})
+				if !m.lent.Load() {
+					m.send(suspendMsg{})
+				}
 			case <-ctxDone:
 				ctxDone = nil
 				m.send(endMsg{})

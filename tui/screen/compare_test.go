@@ -16,10 +16,10 @@ import (
 // uneven is a world in which the environments differ in each way that there is.
 func uneven(t testing.TB, w *tuitest.World) {
 	for _, env := range []vault.Env{tuitest.Dev, tuitest.Prod} {
-		w.Set(t, env, "checkout", "REDIS_PASSWORD", "FAKE-shared-redis-xxxxxxxxxxxxxxxx")
+		w.Set(t, env, "checkout", "REDIS_PASSWORD", fake("", "redis"))
 	}
-	w.Set(t, tuitest.Dev, "checkout", "ONLY_DEV", "FAKE-dev-only-xxxxxxxxxxxxxxxxxxxxx")
-	w.Set(t, tuitest.Empty, "checkout", "REDIS_PASSWORD", "FAKE-preview-redis-xxxxxxxxxxxxxxx")
+	w.Set(t, tuitest.Dev, "checkout", "ONLY_DEV", fake("dev", "only"))
+	w.Set(t, tuitest.Empty, "checkout", "REDIS_PASSWORD", fake("preview", "redis"))
 	w.Set(t, tuitest.Empty, "checkout", "LEVEL", "FAKE-lvl")
 }
 
@@ -42,7 +42,7 @@ func TestComparePictures(t *testing.T) {
 			for _, env := range []vault.Env{tuitest.Dev, tuitest.Prod} {
 				for _, f := range []string{"billing/smtp/SMTP_PASSWORD", "billing/stripe/STRIPE_SECRET_KEY", "billing/stripe/STRIPE_WEBHOOK_KEY", "checkout/REDIS_PASSWORD", "checkout/STRIPE_PUBLIC_KEY", "ledger/db/DATABASE_URL"} {
 					i := strings.LastIndexByte(f, '/')
-					w.Set(t, env, vault.Path(f[:i]), vault.FieldName(f[i+1:]), "FAKE-in-each-"+f[i+1:])
+					w.Set(t, env, vault.Path(f[:i]), vault.FieldName(f[i+1:]), fake("", f))
 				}
 			}
 			d := tuitest.New(t, w)
@@ -232,10 +232,10 @@ func TestCopyOverWhatWasChangedMeanwhile(t *testing.T) {
 	d.Press("C", ">", ">") // dev and preview
 	d.Press("c", "down", "enter")
 	d.Has("from dev to preview")
-	w.Set(t, tuitest.Empty, "billing/smtp", "SMTP_PASSWORD", "FAKE-preview-theirs-xxxxxxxxxxxxxx")
+	w.Set(t, tuitest.Empty, "billing/smtp", "SMTP_PASSWORD", fake("preview", "theirs"))
 	d.Press("Y")
 	d.Has("Not copied", "was changed in preview meanwhile")
-	if got := value(t, w, tuitest.Empty, "billing/smtp", "SMTP_PASSWORD"); got != "FAKE-preview-theirs-xxxxxxxxxxxxxx" {
+	if got := value(t, w, tuitest.Empty, "billing/smtp", "SMTP_PASSWORD"); got != fake("preview", "theirs") {
 		t.Error("what somebody else wrote is gone")
 	}
 	d.Press("c", "down", "enter", "Y")
@@ -257,7 +257,7 @@ func TestOneEnvironmentAlone(t *testing.T) {
 func TestManyNamesAreComparedInPages(t *testing.T) {
 	w := tuitest.NewWorld(t)
 	for i := range 250 {
-		w.Set(t, tuitest.Dev, vault.Path(fmt.Sprintf("many/s%03d", i)), "TOKEN", fmt.Sprintf("FAKE-many-%03d-xxxxxxxxxxxxxxxx", i))
+		w.Set(t, tuitest.Dev, vault.Path(fmt.Sprintf("many/s%03d", i)), "TOKEN", fake("dev", fmt.Sprint("many", i)))
 	}
 	d := tuitest.New(t, w)
 	d.Press("C", "G")
