@@ -91,6 +91,14 @@ func runTUI(ctx context.Context, t *tool, o tuiOptions) error {
 		Look:      tui.Look{Theme: o.theme, ASCII: o.ascii || asciiOnly(t.Getenv), NoColor: t.Getenv("NO_COLOR") != ""},
 		Now:       t.now,
 	}
+	c.Where = func(ctx context.Context, env vault.Env, path vault.Path) ([]screen.Injection, error) {
+		v, err := open.file(ctx, env)
+		if err != nil {
+			return nil, err
+		}
+		return t.where(ctx, p, env, v, path)
+	}
+	c.Runner = lineRunner{t, open.selected}
 	if program, err := os.Executable(); err == nil {
 		c.Clipboard = clip.New(clip.Options{Program: program, Environ: t.environ(), Terminal: t.Out})
 	}
@@ -170,6 +178,16 @@ func (t *tool) openers(ctx context.Context, p *project.Project) (*openers, strin
 // vault opens the vault of an environment.
 func (o *openers) vault(ctx context.Context, name vault.Env) (vault.Vault, error) {
 	return o.file(ctx, name)
+}
+
+// selected is an environment and its vault, as a command has it.
+func (o *openers) selected(ctx context.Context, name vault.Env) (selected, error) {
+	v, err := o.file(ctx, name)
+	if err != nil {
+		return selected{}, err
+	}
+	env, _ := o.project.Env(name)
+	return selected{o.project, env, v}, nil
 }
 
 func (o *openers) file(ctx context.Context, name vault.Env) (*filevault.Vault, error) {
