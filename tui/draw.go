@@ -38,6 +38,17 @@ func (m *Model) View() (v tea.View) {
 	return v
 }
 
+// Offers are the actions that are there now, as the help shows them.
+func (m *Model) Offers() []kit.Offer {
+	if m.locked {
+		return lockOffers()
+	}
+	return m.offers()
+}
+
+// Size is that of the terminal, as far as we know.
+func (m *Model) Size() (w, h int) { return m.w, m.h }
+
 func (m *Model) draw() tea.View {
 	v := tea.View{AltScreen: true, ReportFocus: true, WindowTitle: "envrun"}
 	// Told when a key is let go, we can show a value while one is held, and tell a
@@ -61,7 +72,7 @@ func (m *Model) draw() tea.View {
 	a := m.frame.Area()
 	switch {
 	case m.size() == kit.TooSmall:
-		a.Text(0, 0, kit.Style{}, fmt.Sprintf("envrun needs %dx%d, this is %dx%d", kit.MinWidth, kit.MinHeight, m.w, m.h))
+		a.Paragraph(0, kit.Style{}, fmt.Sprintf("envrun needs %dx%d, this is %dx%d", kit.MinWidth, kit.MinHeight, m.w, m.h))
 	case m.locked:
 		m.drawLock(a)
 	default:

@@ -168,12 +168,13 @@ func (m *Model) explain(err error) (what, next string) {
 
 // Messages of our own. None has a value in it.
 type (
-	beatMsg    struct{}                   // once a second
-	spinMsg    struct{}                   // while something is waited for
-	endMsg     struct{ signal os.Signal } // from outside: leave
-	suspendMsg struct{}                   // from outside: stop
-	backMsg    struct{ then func() }      // after a pause, or an editor
-	ranMsg     struct{ command *running } // a command is done
+	beatMsg    struct{}                    // once a second
+	spinMsg    struct{}                    // while something is waited for
+	laterMsg   struct{ tea.WindowSizeMsg } // a new size, when what is shown has gone
+	endMsg     struct{ signal os.Signal }  // from outside: leave
+	suspendMsg struct{}                    // from outside: stop
+	backMsg    struct{ then func() }       // after a pause, or an editor
+	ranMsg     struct{ command *running }  // a command is done
 )
 
 // Init implements tea.Model.
@@ -214,10 +215,17 @@ func (m *Model) Update(msg tea.Msg) (_ tea.Model, cmd tea.Cmd) {
 // Filter is what the program asks before anything else: whatever is about to end
 // it finds an empty screen, and ends it the polite way, which draws once more.
 func (m *Model) Filter(_ tea.Model, msg tea.Msg) tea.Msg {
-	switch msg.(type) {
+	switch msg := msg.(type) {
 	case tea.QuitMsg, tea.InterruptMsg:
 		m.vanish()
 		return tea.QuitMsg{}
+	case tea.WindowSizeMsg:
+		// The renderer clears the screen for a new size, and a terminal without an
+		// alternate screen may keep what it clears. The value goes first.
+		if m.slot.on {
+			m.hide()
+			return laterMsg{msg}
+		}
 	}
 	return msg
 }
@@ -249,10 +257,10 @@ func (m *Model) update(msg tea.Msg) {
 	}
 
 	switch msg := msg.(type) {
+	case laterMsg:
+		m.run(m.config.After(3*time.Second/60, msg.WindowSizeMsg)) // three pictures
 	case tea.WindowSizeMsg:
-		if msg.Width < m.w || msg.Height < m.h {
-			m.hide()
-		}
+		m.hide() // also what is on its way
 		m.w, m.h = msg.Width, msg.Height
 	case tea.KeyPressMsg:
 		m.seen = now
@@ -450,6 +458,9 @@ func lockOffers() []kit.Offer { return []kit.Offer{{ID: screen.Unlock}, {ID: scr
 func (m *Model) offers() []kit.Offer {
 	offers := slices.Clone(m.top().Offers())
 	for i, o := range offers {
+		if m.slot.on && o.ID == screen.ShowHide {
+			offers[i].Name = "hide"
+		}
 		if m.share && o.Off == "" && (o.ID == screen.ShowHide || o.ID == screen.Peek) {
 			offers[i].Off = "share mode is on; P ends it"
 		}

@@ -203,6 +203,33 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	}
 }
 
+// A new size has the screen cleared and drawn again; what was shown is not kept
+// by a terminal without an alternate screen. (What it cuts off itself when it
+// gets lower is out of our hands.)
+func TestResizeLeavesNothing(t *testing.T) {
+	for _, size := range [][2]string{{"110", "35"}, {"110", "30"}, {"100", "40"}} {
+		x := newTmux(t, "setw -g alternate-screen off")
+		x.start("")
+		x.keys("v")
+		x.await(canary[:20])
+		x.do("resize-window", "-x", size[0], "-y", size[1])
+		for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+			text := x.all()
+			if !tuitest.Shows(text, canary) {
+				break
+			}
+			if time.Now().After(end) {
+				t.Fatalf("%v: the value is left behind:\n%s", size, text)
+			}
+		}
+		x.keys("q")
+		x.await("ENDED by the person")
+		if text := x.all(); tuitest.Shows(text, canary) {
+			t.Errorf("%v: the value is left behind:\n%s", size, text)
+		}
+	}
+}
+
 // What is shown in tmux is what was drawn, after moving, filtering and resizing.
 func TestInTmux(t *testing.T) {
 	x := newTmux(t)

@@ -206,8 +206,12 @@ func (c *Confirm) Draw(a Area) {
 		lines = append(lines, m.Wrap(f, max(w-4, 1))...)
 	}
 	others := 3 // the sides of the box and the choice
+	prompt := "Type " + c.What + " (" + c.Type + "): "
+	below := m.Width(prompt)+14 > w-4 // the field stands under what it asks for
 	if c.Type != "" {
-		others++
+		if others++; below {
+			others++
+		}
 	}
 	if room := a.H - others; len(lines) > room && room > 0 {
 		lines = append(lines[:room-1], m.Ellipsis) // the facts give way before the choice does
@@ -224,7 +228,11 @@ func (c *Confirm) Draw(a Area) {
 		y++
 	}
 	if c.Type != "" {
-		x := in.Text(0, y, Style{}, "Type "+c.What+" ("+c.Type+"): ")
+		x := in.Text(0, y, Style{}, prompt)
+		if below {
+			x = 0
+			y++
+		}
 		c.typed.Draw(in.Sub(x, y, max(min(24, in.W-x), 1), 1), c.inField())
 		y++
 	}

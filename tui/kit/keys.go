@@ -44,8 +44,9 @@ type Action struct {
 // An Offer is an action that is there now. Off says why it cannot be used at
 // the moment; it is shown, and its key answers with the reason.
 type Offer struct {
-	ID  string
-	Off string
+	ID   string
+	Off  string
+	Name string // instead of the action's own, in the footer: "hide" for "reveal"
 }
 
 // Actions is the table.
@@ -140,6 +141,9 @@ func (t *Actions) Hints(offers []Offer) []Hint {
 	var hints []Hint
 	for _, o := range offers {
 		if a := t.Get(o.ID); o.Off == "" && len(a.Keys) > 0 {
+			if o.Name != "" {
+				a.Name = o.Name
+			}
 			hints = append(hints, Hint{KeyLabel(a.Keys[0]), a.Name})
 		}
 	}

@@ -27,8 +27,9 @@ func treeMarks() kit.Marks {
 }
 
 func names(l *kit.List) []string {
+
 	var all []string
-	for _, line := range shown(l, 80, 500) {
+	for _, line := range shown(l, 80, 120) {
 		if line != "" {
 			all = append(all, strings.TrimPrefix(strings.TrimPrefix(line, "> "), "  "))
 		}
@@ -94,10 +95,10 @@ func TestNarrowingFindsTheSame(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	letters := []string{"s", "t", "r", "i", "p", "e", "_", "/", " ", "'", "!", "^", "$", "k", "y", "b"}
 	var rows kit.Names
-	for i := range 3000 {
+	for i := range 1500 {
 		rows = append(rows, fmt.Sprintf("team-%02d/%s_%d/KEY_%c", i%17, []string{"stripe", "stripes", "pier", "best"}[i%4], i, 'A'+i%26))
 	}
-	for range 60 {
+	for range 30 {
 		var typed kit.List
 		typed.Set(rows)
 		query := ""

@@ -82,7 +82,21 @@ func (s *scanner) drawable(cluster string, width int) bool {
 		}
 		runes++
 	}
-	return runes <= 1+maxCombining
+	return runes <= 1+maxCombining && !joins(cluster)
+}
+
+// joins reports whether a cluster would become one with what happens to stand in
+// the cells beside it.
+func joins(cluster string) bool {
+	if c, _ := ansi.FirstGraphemeCluster("a"+cluster, ansi.GraphemeWidth); len(c) > 1 {
+		return true
+	}
+	for _, next := range [...]string{"a", "\uac00", "\u0915"} { // any, Hangul, Devanagari
+		if c, _ := ansi.FirstGraphemeCluster(cluster+next, ansi.GraphemeWidth); len(c) > len(cluster) {
+			return true
+		}
+	}
+	return false
 }
 
 // hidden reports whether a rune is never given to a terminal: it would move the

@@ -212,7 +212,7 @@ func (b *Browse) Offers() []kit.Offer {
 	}
 	switch {
 	case b.reading && !b.read:
-		offers = append(offers, kit.Offer{ID: StopIt})
+		offers = append([]kit.Offer{{ID: StopIt}}, offers...)
 	case b.list.Query() != "":
 		offers = append(offers, kit.Offer{ID: ClearFilter})
 	}
@@ -334,7 +334,13 @@ func (b *Browse) Draw(a kit.Area, s Scene) {
 		b.drawList(mid, s)
 		b.drawFacts(facts, s)
 	default:
-		list, foot := a.Bottom(2)
+		rows := 2
+		if t, ok := b.Target(); s.Size == kit.Small && ok {
+			if _, _, shown := s.Values.Shown(t); !shown {
+				rows = 1
+			}
+		}
+		list, foot := a.Bottom(rows)
 		b.drawList(list, s)
 		b.drawBrief(foot, s)
 	}
@@ -416,9 +422,12 @@ func (b *Browse) drawFilter(a kit.Area, s Scene) {
 	if b.list.Query() != "" {
 		count = kit.Number(b.list.Matches()) + " of " + kit.Number(len(b.rows))
 	}
-	if !b.read && len(b.rows) > 0 {
+	if !b.read {
 		count += " so far"
-		if b.stopped {
+		if len(b.rows) == 0 {
+			count = ""
+		}
+		if b.stopped && len(b.rows) > 0 {
 			count = "stopped at " + kit.Number(len(b.rows))
 		}
 	}
@@ -466,7 +475,7 @@ func (b *Browse) drawFacts(a kit.Area, s Scene) {
 	}
 	line("version", kit.Style{}, kit.Number(int(e.info.Version))+" by "+e.info.By+", "+ago(s.Now, e.info.At)+" ago")
 	if since := e.info.Fields[e.field].Since; since != e.info.Version {
-		line("value", kit.Style{}, "since version "+kit.Number(int(since)))
+		line("since", kit.Style{}, "version "+kit.Number(int(since)))
 	}
 	f, left, shown := s.Values.Shown(t)
 	if shown {
@@ -511,10 +520,12 @@ func (b *Browse) drawBrief(a kit.Area, s Scene) {
 		a.Fit(x+kit.MaskWidth+2, 0, a.W-x-kit.MaskWidth-2, kit.In(role), text)
 		return
 	}
-	head := "REVEALED " + countdown(left) + "  "
-	x := a.Text(0, 0, kit.Style{Role: kit.Warn, Attr: kit.Bold}, head)
-	a.Fit(x, 0, a.W-x, kit.In(kit.Dim), measure(f))
-	s.Values.Draw(a.Sub(0, 1, a.W, 1), t, 0)
+	more := ""
+	if s.Values.Draw(a.Sub(0, 1, a.W, 1), t, 0) > 1 {
+		more = "enter shows all, "
+	}
+	x := a.Text(0, 0, kit.Style{Role: kit.Warn, Attr: kit.Bold}, "REVEALED "+countdown(left)+"  ")
+	a.Fit(x, 0, a.W-x, kit.In(kit.Dim), more+measure(f))
 }
 
 func countdown(d time.Duration) string {

@@ -161,6 +161,9 @@ type Driver struct {
 	Suspended bool
 	Left      string
 
+	// Last is done when a golden frame is about to be drawn, in its size.
+	Last func()
+
 	t      testing.TB
 	ascii  bool
 	now    time.Time
@@ -169,7 +172,6 @@ type Driver struct {
 	hold   bool
 	held   []tea.Msg
 	seen   map[string]bool // values that may be on the screen
-	w, h   int
 }
 
 type timer struct {
@@ -289,9 +291,9 @@ func (d *Driver) Resume() {
 	d.Send(d.back)
 }
 
-// Resize gives the terminal a size.
+// Resize gives the terminal a size. While a value is shown it is taken a moment
+// later: Advance.
 func (d *Driver) Resize(w, h int) {
-	d.w, d.h = w, h
 	d.Send(tea.WindowSizeMsg{Width: w, Height: h})
 }
 
@@ -400,12 +402,13 @@ func (d *Driver) picture() string {
 		}
 	}
 	lines := strings.Split(text, "\n")
-	if len(lines) > d.h && d.h > 0 {
-		d.t.Errorf("%d lines on a screen of %d", len(lines), d.h)
+	w, h := d.Model.Size()
+	if len(lines) > h && h > 0 {
+		d.t.Errorf("%d lines on a screen of %d", len(lines), h)
 	}
 	for _, line := range lines {
-		if w := ansi.StringWidth(line); w > d.w && d.w > 0 {
-			d.t.Errorf("a line is %d wide on a screen of %d: %q", w, d.w, line)
+		if n := ansi.StringWidth(line); n > w && w > 0 {
+			d.t.Errorf("a line is %d wide on a screen of %d: %q", n, w, line)
 		}
 		for _, r := range line {
 			if unicode.IsControl(r) || d.ascii && r > '~' {
@@ -470,6 +473,9 @@ func Golden(t *testing.T, name string, scenario func(t *testing.T, w *World) *Dr
 			w.Config.Look.ASCII = asciiOnly
 			d := scenario(t, w)
 			d.Resize(size[0], size[1])
+			if d.Last != nil {
+				d.Last()
+			}
 			marks := "utf8"
 			if asciiOnly {
 				marks = "ascii"
