@@ -468,7 +468,9 @@ func (m *Model) offers() []kit.Offer {
 			offers[i].Off = "there is no clipboard here"
 		}
 	}
-	if len(m.screens) > 1 {
+	// Esc stops what is being read, or shows everything again, before it goes back.
+	first := slices.ContainsFunc(offers, func(o kit.Offer) bool { return o.ID == screen.StopIt || o.ID == screen.ClearFilter })
+	if len(m.screens) > 1 && !first {
 		offers = append(offers, kit.Offer{ID: screen.Back})
 	}
 	if len(m.config.Envs) > 1 {

@@ -23,95 +23,91 @@ func uneven(t testing.TB, w *tuitest.World) {
 	w.Set(t, tuitest.Empty, "checkout", "LEVEL", "FAKE-lvl")
 }
 
-func TestComparePictures(t *testing.T) {
-	for name, scenario := range map[string]func(t *testing.T, w *tuitest.World) *tuitest.Driver{
-		"compare": func(t *testing.T, w *tuitest.World) *tuitest.Driver {
-			uneven(t, w)
-			d := tuitest.New(t, w)
-			d.Press("C", "j", "j", "j", "j")
-			return d
-		},
-		"compare-pair-all": func(t *testing.T, w *tuitest.World) *tuitest.Driver {
-			uneven(t, w)
-			d := tuitest.New(t, w)
-			d.Press("C", ">", "f")
-			return d
-		},
-		"compare-same": func(t *testing.T, w *tuitest.World) *tuitest.Driver {
-			w.Config.Envs = w.Config.Envs[:2]
-			for _, env := range []vault.Env{tuitest.Dev, tuitest.Prod} {
-				for _, f := range []string{"billing/smtp/SMTP_PASSWORD", "billing/stripe/STRIPE_SECRET_KEY", "billing/stripe/STRIPE_WEBHOOK_KEY", "checkout/REDIS_PASSWORD", "checkout/STRIPE_PUBLIC_KEY", "ledger/db/DATABASE_URL"} {
-					i := strings.LastIndexByte(f, '/')
-					w.Set(t, env, vault.Path(f[:i]), vault.FieldName(f[i+1:]), fake("", f))
-				}
+var comparePictures = map[string]func(t *testing.T, w *tuitest.World) *tuitest.Driver{
+	"compare": func(t *testing.T, w *tuitest.World) *tuitest.Driver {
+		uneven(t, w)
+		d := tuitest.New(t, w)
+		d.Press("C", "j", "j", "j", "j")
+		return d
+	},
+	"compare-pair-all": func(t *testing.T, w *tuitest.World) *tuitest.Driver {
+		uneven(t, w)
+		d := tuitest.New(t, w)
+		d.Press("C", ">", "f")
+		return d
+	},
+	"compare-same": func(t *testing.T, w *tuitest.World) *tuitest.Driver {
+		w.Config.Envs = w.Config.Envs[:2]
+		for _, env := range []vault.Env{tuitest.Dev, tuitest.Prod} {
+			for _, f := range []string{"billing/smtp/SMTP_PASSWORD", "billing/stripe/STRIPE_SECRET_KEY", "billing/stripe/STRIPE_WEBHOOK_KEY", "checkout/REDIS_PASSWORD", "checkout/STRIPE_PUBLIC_KEY", "ledger/db/DATABASE_URL"} {
+				i := strings.LastIndexByte(f, '/')
+				w.Set(t, env, vault.Path(f[:i]), vault.FieldName(f[i+1:]), fake("", f))
 			}
-			d := tuitest.New(t, w)
-			d.Press("C")
-			return d
-		},
-		"compare-empty": func(t *testing.T, w *tuitest.World) *tuitest.Driver {
-			w.Config.Envs = []screen.Env{{Name: tuitest.Empty}, {Name: "later"}}
-			if err := w.Vault.CreateEnv(t.Context(), "later", []engine.GrantTo{w.Vault.Person.Grant()}); err != nil {
-				t.Fatal(err)
-			}
-			d := tuitest.New(t, w)
-			d.Press("C")
-			return d
-		},
-		"compare-loading": func(t *testing.T, w *tuitest.World) *tuitest.Driver {
-			d := tuitest.New(t, w)
-			d.Hold()
-			d.Press("C")
-			d.Advance(time.Second)
-			return d
-		},
-		"compare-denied": func(t *testing.T, w *tuitest.World) *tuitest.Driver {
-			uneven(t, w)
-			d := tuitest.New(t, w)
-			failing(w, tuitest.Prod, vault.KindDenied, "Head")
-			d.Press("C", "f")
-			return d
-		},
-		"compare-offline": func(t *testing.T, w *tuitest.World) *tuitest.Driver {
-			uneven(t, w)
-			d := tuitest.New(t, w)
-			failing(w, tuitest.Prod, vault.KindUnavailable, "Heads")
-			d.Press("C", "f")
-			return d
-		},
-		"compare-no-match": func(t *testing.T, w *tuitest.World) *tuitest.Driver {
-			uneven(t, w)
-			d := tuitest.New(t, w)
-			d.Press("C", "/")
-			d.Type("zzz")
-			d.Press("enter")
-			return d
-		},
-		"compare-names": func(t *testing.T, w *tuitest.World) *tuitest.Driver {
-			uneven(t, w)
-			w.Config.FreeFacts = false
-			d := tuitest.New(t, w)
-			d.Press("C", "f")
-			return d
-		},
-		"copy-to": func(t *testing.T, w *tuitest.World) *tuitest.Driver {
-			d := tuitest.New(t, w)
-			d.Press("j", "enter", "c")
-			return d
-		},
-		"copy-protected": func(t *testing.T, w *tuitest.World) *tuitest.Driver {
-			d := tuitest.New(t, w)
-			d.Press("j", "enter", "c", "enter")
-			return d
-		},
-		"copy-new": func(t *testing.T, w *tuitest.World) *tuitest.Driver {
-			d := tuitest.New(t, w)
-			d.Press("j", "enter", "c", "down", "enter")
-			return d
-		},
-	} {
-		t.Run(name, func(t *testing.T) { tuitest.Golden(t, name, scenario) })
-	}
+		}
+		d := tuitest.New(t, w)
+		d.Press("C")
+		return d
+	},
+	"compare-empty": func(t *testing.T, w *tuitest.World) *tuitest.Driver {
+		w.Config.Envs = []screen.Env{{Name: tuitest.Empty}, {Name: "later"}}
+		if err := w.Vault.CreateEnv(t.Context(), "later", []engine.GrantTo{w.Vault.Person.Grant()}); err != nil {
+			t.Fatal(err)
+		}
+		d := tuitest.New(t, w)
+		d.Press("C")
+		return d
+	},
+	"compare-loading": func(t *testing.T, w *tuitest.World) *tuitest.Driver {
+		d := tuitest.New(t, w)
+		d.Hold()
+		d.Press("C")
+		d.Advance(time.Second)
+		return d
+	},
+	"compare-denied": func(t *testing.T, w *tuitest.World) *tuitest.Driver {
+		uneven(t, w)
+		d := tuitest.New(t, w)
+		failing(w, tuitest.Prod, vault.KindDenied, "Head")
+		d.Press("C", "f")
+		return d
+	},
+	"compare-offline": func(t *testing.T, w *tuitest.World) *tuitest.Driver {
+		uneven(t, w)
+		d := tuitest.New(t, w)
+		failing(w, tuitest.Prod, vault.KindUnavailable, "Heads")
+		d.Press("C", "f")
+		return d
+	},
+	"compare-no-match": func(t *testing.T, w *tuitest.World) *tuitest.Driver {
+		uneven(t, w)
+		d := tuitest.New(t, w)
+		d.Press("C", "/")
+		d.Type("zzz")
+		d.Press("enter")
+		return d
+	},
+	"compare-names": func(t *testing.T, w *tuitest.World) *tuitest.Driver {
+		uneven(t, w)
+		w.Config.FreeFacts = false
+		d := tuitest.New(t, w)
+		d.Press("C", "f")
+		return d
+	},
+	"copy-to": func(t *testing.T, w *tuitest.World) *tuitest.Driver {
+		d := tuitest.New(t, w)
+		d.Press("j", "enter", "c")
+		return d
+	},
+	"copy-protected": func(t *testing.T, w *tuitest.World) *tuitest.Driver {
+		d := tuitest.New(t, w)
+		d.Press("j", "enter", "c", "enter")
+		return d
+	},
+	"copy-new": func(t *testing.T, w *tuitest.World) *tuitest.Driver {
+		d := tuitest.New(t, w)
+		d.Press("j", "enter", "c", "down", "enter")
+		return d
+	},
 }
 
 func TestCompareSaysWhatDiffers(t *testing.T) {

@@ -74,83 +74,79 @@ func value(t testing.TB, w *tuitest.World, env vault.Env, path vault.Path, field
 // toHistory goes to the history of billing/stripe in dev.
 func toHistory(d *tuitest.Driver) { d.Press("j", "enter", "H") }
 
-func TestHistoryPictures(t *testing.T) {
-	for name, scenario := range map[string]func(t *testing.T, w *tuitest.World) *tuitest.Driver{
-		"history": func(t *testing.T, w *tuitest.World) *tuitest.Driver {
-			grown(t, w, tuitest.Dev)
-			d := tuitest.New(t, w)
-			toHistory(d)
-			d.Press("j", "j", "space", "k", "k")
-			return d
-		},
-		"history-deleted": func(t *testing.T, w *tuitest.World) *tuitest.Driver {
-			d := tuitest.New(t, w)
-			d.Press("j", "enter")
-			apply(t, w, tuitest.Dev, vault.Change{Path: stripe, Was: vault.Any, Delete: true})
-			d.Press("r", "H")
-			return d
-		},
-		"history-loading": func(t *testing.T, w *tuitest.World) *tuitest.Driver {
-			d := tuitest.New(t, w)
-			d.Press("j", "enter")
-			d.Hold()
-			d.Press("H")
-			d.Advance(time.Second)
-			return d
-		},
-		"history-unsupported": func(t *testing.T, w *tuitest.World) *tuitest.Driver {
-			w.Vault.Memory.HeadsOnly = true
-			d := tuitest.New(t, w)
-			toHistory(d)
-			return d
-		},
-		"history-offline": func(t *testing.T, w *tuitest.World) *tuitest.Driver {
-			grown(t, w, tuitest.Dev)
-			d := tuitest.New(t, w)
-			toHistory(d)
-			failing(w, "", vault.KindUnavailable, "Versions")
-			d.Press("r")
-			return d
-		},
-		"history-error": func(t *testing.T, w *tuitest.World) *tuitest.Driver {
-			d := tuitest.New(t, w)
-			failing(w, "", vault.KindMalformed, "Versions")
-			toHistory(d)
-			return d
-		},
-		"history-rollback": func(t *testing.T, w *tuitest.World) *tuitest.Driver {
-			grown(t, w, tuitest.Dev)
-			d := tuitest.New(t, w)
-			toHistory(d)
-			d.Press("G", "u")
-			return d
-		},
-		"history-rollback-protected": func(t *testing.T, w *tuitest.World) *tuitest.Driver {
-			grown(t, w, tuitest.Prod)
-			d := tuitest.New(t, w)
-			d.Press("2")
-			toHistory(d)
-			d.Press("G", "u")
-			return d
-		},
-		"changes": func(t *testing.T, w *tuitest.World) *tuitest.Driver {
-			grown(t, w, tuitest.Dev)
-			d := tuitest.New(t, w)
-			toHistory(d)
-			d.Press("G", "space", "g", "D")
-			return d
-		},
-		"changes-denied": func(t *testing.T, w *tuitest.World) *tuitest.Driver {
-			grown(t, w, tuitest.Dev)
-			d := tuitest.New(t, w)
-			toHistory(d)
-			failing(w, "", vault.KindDenied, "Head", "Versions")
-			d.Press("D")
-			return d
-		},
-	} {
-		t.Run(name, func(t *testing.T) { tuitest.Golden(t, name, scenario) })
-	}
+var historyPictures = map[string]func(t *testing.T, w *tuitest.World) *tuitest.Driver{
+	"history": func(t *testing.T, w *tuitest.World) *tuitest.Driver {
+		grown(t, w, tuitest.Dev)
+		d := tuitest.New(t, w)
+		toHistory(d)
+		d.Press("j", "j", "space", "k", "k")
+		return d
+	},
+	"history-deleted": func(t *testing.T, w *tuitest.World) *tuitest.Driver {
+		d := tuitest.New(t, w)
+		d.Press("j", "enter")
+		apply(t, w, tuitest.Dev, vault.Change{Path: stripe, Was: vault.Any, Delete: true})
+		d.Press("r", "H")
+		return d
+	},
+	"history-loading": func(t *testing.T, w *tuitest.World) *tuitest.Driver {
+		d := tuitest.New(t, w)
+		d.Press("j", "enter")
+		d.Hold()
+		d.Press("H")
+		d.Advance(time.Second)
+		return d
+	},
+	"history-unsupported": func(t *testing.T, w *tuitest.World) *tuitest.Driver {
+		w.Vault.Memory.HeadsOnly = true
+		d := tuitest.New(t, w)
+		toHistory(d)
+		return d
+	},
+	"history-offline": func(t *testing.T, w *tuitest.World) *tuitest.Driver {
+		grown(t, w, tuitest.Dev)
+		d := tuitest.New(t, w)
+		toHistory(d)
+		failing(w, "", vault.KindUnavailable, "Versions")
+		d.Press("r")
+		return d
+	},
+	"history-error": func(t *testing.T, w *tuitest.World) *tuitest.Driver {
+		d := tuitest.New(t, w)
+		failing(w, "", vault.KindMalformed, "Versions")
+		toHistory(d)
+		return d
+	},
+	"history-rollback": func(t *testing.T, w *tuitest.World) *tuitest.Driver {
+		grown(t, w, tuitest.Dev)
+		d := tuitest.New(t, w)
+		toHistory(d)
+		d.Press("G", "u")
+		return d
+	},
+	"history-rollback-protected": func(t *testing.T, w *tuitest.World) *tuitest.Driver {
+		grown(t, w, tuitest.Prod)
+		d := tuitest.New(t, w)
+		d.Press("2")
+		toHistory(d)
+		d.Press("G", "u")
+		return d
+	},
+	"changes": func(t *testing.T, w *tuitest.World) *tuitest.Driver {
+		grown(t, w, tuitest.Dev)
+		d := tuitest.New(t, w)
+		toHistory(d)
+		d.Press("G", "space", "g", "D")
+		return d
+	},
+	"changes-denied": func(t *testing.T, w *tuitest.World) *tuitest.Driver {
+		grown(t, w, tuitest.Dev)
+		d := tuitest.New(t, w)
+		toHistory(d)
+		failing(w, "", vault.KindDenied, "Head", "Versions")
+		d.Press("D")
+		return d
+	},
 }
 
 // One old value is shown, through the slot, and hidden by all that hides.

@@ -3,6 +3,7 @@ package screen_test
 import (
 	"context"
 	"iter"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -16,12 +17,21 @@ import (
 )
 
 // failing has every call of the vault end with a kind of error.
-func failing(w *tuitest.World, kind vault.Kind, detail string) {
+func allFail(w *tuitest.World, kind vault.Kind, detail string) {
 	w.Vault.Memory.FailWith(func(vaulttest.Call) error { return &vault.Error{Kind: kind, Env: "dev", Detail: detail} })
 }
 
-// scenarios are all screens in all their states, by the name of their golden
-// file. A new screen adds its own.
+// all are all screens in all their states, by the name of their golden file. A
+// new screen adds its own.
+func all() map[string]func(t *testing.T, w *tuitest.World) *tuitest.Driver {
+	every := map[string]func(t *testing.T, w *tuitest.World) *tuitest.Driver{}
+	for _, some := range []map[string]func(t *testing.T, w *tuitest.World) *tuitest.Driver{scenarios, historyPictures, comparePictures} {
+		maps.Copy(every, some)
+	}
+	return every
+}
+
+// scenarios are the first screens, and what the root draws.
 var scenarios = map[string]func(t *testing.T, w *tuitest.World) *tuitest.Driver{
 	"browse": func(t *testing.T, w *tuitest.World) *tuitest.Driver { return tuitest.New(t, w) },
 	"browse_protected": func(t *testing.T, w *tuitest.World) *tuitest.Driver {
@@ -66,17 +76,17 @@ var scenarios = map[string]func(t *testing.T, w *tuitest.World) *tuitest.Driver{
 		return d
 	},
 	"browse_error": func(t *testing.T, w *tuitest.World) *tuitest.Driver {
-		failing(w, vault.KindOther, "the disk reports an error")
+		allFail(w, vault.KindOther, "the disk reports an error")
 		return tuitest.New(t, w)
 	},
 	"browse_denied": func(t *testing.T, w *tuitest.World) *tuitest.Driver {
-		failing(w, vault.KindDenied, "no grant for alice@laptop")
+		allFail(w, vault.KindDenied, "no grant for alice@laptop")
 		return tuitest.New(t, w)
 	},
 	"browse_offline": func(t *testing.T, w *tuitest.World) *tuitest.Driver {
 		d := tuitest.New(t, w)
 		d.Advance(3 * time.Minute)
-		failing(w, vault.KindUnavailable, "connection refused")
+		allFail(w, vault.KindUnavailable, "connection refused")
 		d.Press("r")
 		return d
 	},
@@ -135,14 +145,14 @@ var scenarios = map[string]func(t *testing.T, w *tuitest.World) *tuitest.Driver{
 	"secret_denied": func(t *testing.T, w *tuitest.World) *tuitest.Driver {
 		d := tuitest.New(t, w)
 		d.Press("j", "enter")
-		failing(w, vault.KindDenied, "no grant for alice@laptop")
+		allFail(w, vault.KindDenied, "no grant for alice@laptop")
 		d.Press("v")
 		return d
 	},
 	"secret_offline": func(t *testing.T, w *tuitest.World) *tuitest.Driver {
 		d := tuitest.New(t, w)
 		d.Press("j", "enter")
-		failing(w, vault.KindUnavailable, "connection refused")
+		allFail(w, vault.KindUnavailable, "connection refused")
 		d.Press("r")
 		return d
 	},
@@ -182,7 +192,7 @@ func revealAtLast(d *tuitest.Driver, value string) {
 }
 
 func TestGolden(t *testing.T) {
-	for name, scenario := range scenarios {
+	for name, scenario := range all() {
 		t.Run(name, func(t *testing.T) { tuitest.Golden(t, name, scenario) })
 	}
 }
@@ -193,7 +203,7 @@ func TestOffersDoNotClash(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, scenario := range scenarios {
+	for name, scenario := range all() {
 		t.Run(name, func(t *testing.T) {
 			d := scenario(t, tuitest.NewWorld(t))
 			if err := actions.Clash(d.Model.Offers()); err != nil {
@@ -208,8 +218,8 @@ func TestOffersDoNotClash(t *testing.T) {
 
 // Every action of the table is offered somewhere, or it is no action.
 func TestEveryActionIsOffered(t *testing.T) {
-	offered := map[string]bool{screen.Unlock: true}
-	for _, scenario := range scenarios {
+	offered := map[string]bool{screen.Unlock: true, screen.RunLine: true} // the second where there is a runner: TestRunACommandACommand
+	for _, scenario := range all() {
 		for _, o := range scenario(t, tuitest.NewWorld(t)).Model.Offers() {
 			offered[o.ID] = true
 		}
