@@ -71,7 +71,10 @@ func addRunFlags(cmd *cobra.Command, t *tool) {
 				return runExplain(cmd.Context(), t, *o, args)
 			}
 			if len(args) == 0 && t.Interactive() {
-				return runTUI(cmd.Context(), t, tuiOptions{})
+				err := runTUI(cmd.Context(), t, tuiOptions{})
+				if none := (*project.NoProjectError)(nil); !errors.As(err, &none) {
+					return err
+				} // where there is nothing to show, how to begin is shown
 			}
 			if len(args) == 0 {
 				return t.short(cmd)

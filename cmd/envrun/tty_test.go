@@ -489,7 +489,7 @@ func TestTerminalFirstContact(t *testing.T) {
 
 // envrun alone says in a few lines what there is, and that this was no command.
 func TestTerminalAlone(t *testing.T) {
-	p := newPerson(t)
+	p := newPerson(t) // without a project: with one it is the interface
 	shown := p.run().wants(2, "Usage:", "envrun -- npm start", "All commands: envrun help")
 	if n := strings.Count(shown, "\n"); n > 24 {
 		t.Errorf("%d lines are not short help", n)
