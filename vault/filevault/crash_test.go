@@ -461,6 +461,7 @@ func (s stage) check(t *testing.T, do, dir string) bool {
 // TestCrashInit kills an init before every step: no vault or a whole one, and
 // the next init works and leaves nothing beside it.
 func TestCrashInit(t *testing.T) {
+	t.Parallel()
 	s := stage{identity: identity(t).Reveal()}
 	dir := t.TempDir()
 	out, ok := s.order("init", dir).run(t)
@@ -500,6 +501,7 @@ func TestCrashInit(t *testing.T) {
 
 // TestWriters: four processes, fifty writes each, to one secret (filevault §3.11).
 func TestWriters(t *testing.T) {
+	t.Parallel()
 	s := newStage(t, few)
 	v := open(t, s.order("", s.dir).options())
 	set(t, v, "dev", "counter", "N=0")
@@ -525,6 +527,7 @@ func TestWriters(t *testing.T) {
 // many and rotate the key. Nothing that is read is torn, which is not of one
 // write, or blended, of two; and nothing fails.
 func TestReaders(t *testing.T) {
+	t.Parallel()
 	reads := int64(25_000)
 	if testing.Short() {
 		reads = 3_000

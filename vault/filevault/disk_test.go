@@ -377,6 +377,34 @@ func TestOrder(t *testing.T) {
 	}
 }
 
+// TestOrderOfKeys: a reader who finds a new key looks for its grant, and then
+// reads what is under the key. So the key comes after all grants, whatever the
+// names of members, and before the records and the seal.
+func TestOrderOfKeys(t *testing.T) {
+	_, o := project(t, "dev")
+	v := open(t, o)
+	set(t, v, "dev", "a", "A=1")
+	for _, m := range []string{"bob", "zoe"} {
+		if err := v.AddMember(t.Context(), "dev", filevault.NewMember{Member: m, Recipient: identity(t).Recipient()}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var names []string
+	filevault.SetStep(v, func(s filevault.Step) error {
+		if s.Op == "rename" && strings.HasPrefix(s.Name, "envs/") {
+			names = append(names, strings.TrimPrefix(s.Name, "envs/dev/"))
+		}
+		return nil
+	})
+	if _, err := v.RotateKey(t.Context(), "dev", filevault.RotateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"keys/0002/alice@laptop.grant", "keys/0002/bob.grant", "keys/0002/zoe.grant", "keys/0002/gen", "secrets/a.sec", "seal"}
+	if !slices.Equal(names, want) {
+		t.Errorf("in the order %q, want %q", names, want)
+	}
+}
+
 // TestBusy: a writer waits, and says who it waits for.
 func TestBusy(t *testing.T) {
 	s := newStage(t, few)

@@ -237,7 +237,7 @@ func (o order) kill(t *testing.T, n int, late time.Duration) (done int) {
 // act on a pipe. After each kill all that was acknowledged is there, of the act
 // under way all or nothing, the next command works, and verify is clean.
 func TestKills(t *testing.T) {
-	kills := 200
+	kills := 150
 	switch {
 	case thorough():
 		kills = 2000
@@ -316,6 +316,7 @@ func TestKills(t *testing.T) {
 
 // TestKillMerge kills merges at any moment; the next one does the rest.
 func TestKillMerge(t *testing.T) {
+	t.Parallel()
 	kills := 12
 	switch {
 	case thorough():

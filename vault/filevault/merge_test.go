@@ -657,6 +657,7 @@ func TestMergeAgain(t *testing.T) {
 // TestMergeCrash kills a merge before every step of its write; the next one
 // does the rest.
 func TestMergeCrash(t *testing.T) {
+	t.Parallel()
 	s, copyOf := conflicted(t)
 	out, ok := s.order("merge", copyOf()).run(t)
 	var steps int

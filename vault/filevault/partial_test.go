@@ -16,6 +16,7 @@ import (
 // there; without, nothing of what is under it passes for good. With the rest
 // it is whole.
 func TestPartsOfARotation(t *testing.T) {
+	t.Parallel()
 	rounds := 24
 	switch {
 	case thorough():

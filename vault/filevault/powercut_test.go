@@ -200,10 +200,10 @@ func TestPowerCut(t *testing.T) {
 		t.Run(p.name, func(t *testing.T) {
 			t.Parallel()
 			start := time.Now()
-			few, twice := 4, 2
+			few, twice := 5, 1
 			switch {
 			case thorough():
-				few, twice = 100, 20
+				few, twice = 100, 10
 			case testing.Short():
 				few, twice = 1, 0
 			}
@@ -212,9 +212,7 @@ func TestPowerCut(t *testing.T) {
 			second := newCutter(1, 2)
 			cuts, again := 0, 0
 			for n := range len(tr.events) + 1 {
-				switch {
-				case thorough():
-				case testing.Short() && n%4 > 0, len(tr.events) > 200 && tr.regular(n):
+				if len(tr.events) > 200 && tr.regular(n) || testing.Short() && n%4 > 0 {
 					continue
 				}
 				may := tr.between(n)
@@ -270,6 +268,7 @@ func (j *judge) twice(t *testing.T, c *cutter, tr *trace, may []*bound, from int
 // TestPowerCutInit: no vault or a whole one, and then the next init works and
 // leaves nothing beside it.
 func TestPowerCutInit(t *testing.T) {
+	t.Parallel()
 	few := 6
 	if testing.Short() {
 		few = 1
@@ -331,6 +330,7 @@ func TestPowerCutInit(t *testing.T) {
 
 // TestPowerCutMerge: a merge that the power was cut under is done by the next one.
 func TestPowerCutMerge(t *testing.T) {
+	t.Parallel()
 	one := 3 // of so many power cuts
 	switch {
 	case thorough():

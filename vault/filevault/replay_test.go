@@ -905,7 +905,7 @@ func TestReplay(t *testing.T) {
 			case testing.Short():
 				every = 1 + len(tr.events)/16
 			case len(tr.events) > 1000:
-				every = 16
+				every = 24
 			}
 			m := tr.start.clone()
 			l := m.list()

@@ -152,6 +152,7 @@ func TestInterrupted(t *testing.T) {
 // TestFull: on a disk that is really full, of bytes or of files, each operation
 // works or says so and leaves nothing; what is there can be read.
 func TestFull(t *testing.T) {
+	t.Parallel()
 	disk := smallDisk(t)
 	for _, p := range single(plays(t)) {
 		t.Run(p.name, func(t *testing.T) {
@@ -251,6 +252,7 @@ func TestFull(t *testing.T) {
 // TestReadOnlyDisk: on a disk that is mounted read-only everything says so, and
 // what is there can be read.
 func TestReadOnlyDisk(t *testing.T) {
+	t.Parallel()
 	disk := smallDisk(t)
 	for _, p := range single(plays(t)) {
 		t.Run(p.name, func(t *testing.T) {
