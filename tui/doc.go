@@ -75,6 +75,6 @@
 // Deliver make answers late. Every picture is searched for the vault's values: Allow
 // one before it is revealed. tuitest.Golden draws a scenario in all sizes, with
 // Unicode and with ASCII; go test -update writes the golden files: look at them.
-// TestOffersDoNotClash and TestEveryActionCanBeReached walk all screens of
-// tui/screen_test's table: add the new one there.
+// TestOffersDoNotClash and TestEveryActionIsOffered walk the scenarios of
+// screen_test.go: add the new ones there.
 package tui

@@ -89,7 +89,6 @@ func (m *Model) drawAll(a kit.Area) {
 	head, rest := a.Top(bodyTop)
 	m.drawHeader(head)
 	body, foot := rest.Bottom(2)
-	m.body = body
 	m.top().Draw(body, screen.Scene{Now: m.now(), Size: m.size(), Share: m.share, Values: &m.slot, Lanes: lanesOf{m, m.top()}})
 	m.drawStatus(foot.Sub(0, 0, foot.W, 1))
 	last := foot.Sub(0, 1, foot.W, 1)

@@ -38,7 +38,6 @@ type Model struct {
 	lockedFor time.Duration // nobody had pressed a key for so long; 0: somebody asked for it
 	asking    bool          // whether to leave
 	offline   bool          // the last job found nobody to answer
-	focused   bool          // the terminal has the focus, as far as we know
 	mouse     bool
 	blank     bool // nothing is drawn: we are leaving, or away
 
@@ -49,7 +48,6 @@ type Model struct {
 	darkBack  bool
 	theme     *kit.Theme
 	frame     *kit.Frame
-	body      kit.Area // where the top screen was drawn last, for the mouse
 	dirty     bool
 	picture   tea.View
 
@@ -98,7 +96,7 @@ func New(ctx context.Context, c Config) (*Model, error) {
 	m := &Model{
 		config: c, power: newPower(c.Open), actions: actions,
 		home: map[vault.Env]screen.Screen{}, lanes: map[lane]*job{},
-		share: c.Share, focused: true, darkBack: true, dirty: true,
+		share: c.Share, darkBack: true, dirty: true,
 		marks: c.marks(), frame: kit.NewFrame(0, 0, c.marks()),
 	}
 	m.ctx, m.cancel = context.WithCancel(ctx)
@@ -249,6 +247,11 @@ func (m *Model) update(msg tea.Msg) {
 	case m.locked || !m.left.IsZero():
 	case idle >= m.config.idleFor(m.env), gap > time.Minute, gap < -5*time.Second:
 		m.lock(idle)
+		switch msg.(type) {
+		case tea.KeyPressMsg, tea.PasteMsg, tea.MouseMsg:
+			m.seen = now
+			return // it was meant for what is not there any more
+		}
 	}
 	switch msg.(type) {
 	case beatMsg, spinMsg: // these know themselves
@@ -288,10 +291,7 @@ func (m *Model) update(msg tea.Msg) {
 			}
 		}
 	case tea.BlurMsg:
-		m.focused = false
 		m.hide()
-	case tea.FocusMsg:
-		m.focused = true
 	case tea.BackgroundColorMsg:
 		m.darkBack = msg.IsDark()
 		m.dress()

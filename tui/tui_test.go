@@ -312,11 +312,15 @@ func TestLocking(t *testing.T) {
 
 	// A machine that slept wakes locked, whatever comes first.
 	d.Press("enter")
-	d.Sleep(time.Hour)
-	d.Press("v")
-	if !d.Model.Locked() {
-		t.Error("after a sleep the first key does something")
+	for _, key := range []string{"v", "enter", "d", "q"} {
+		d.Sleep(time.Hour)
+		d.Press(key)
+		if !d.Model.Locked() || d.Quit {
+			t.Errorf("after a sleep the first key, %s, does something", key)
+		}
+		d.Press("enter")
 	}
+	d.Press("ctrl+l")
 	d.Press("q")
 	if !d.Quit {
 		t.Error("a locked screen cannot be left")

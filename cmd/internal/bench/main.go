@@ -46,6 +46,7 @@ func main() {
 type bench struct {
 	envrun, base, fill string // programs
 	replace, decrypt   string // programs to compare with
+	screens            string // the tests of tui, with its benchmarks
 	sops, dotenvx, git string // the same; empty: not here
 	node               string // what runs dotenvx
 	self               string // this program
@@ -85,6 +86,7 @@ var rows = []row{
 	{"mask", (*bench).mask},
 	{"memory", (*bench).memory},
 	{"size", (*bench).size},
+	{"tui", (*bench).tui},
 }
 
 func run() error {
@@ -94,13 +96,14 @@ func run() error {
 	flag.StringVar(&b.fill, "fill", "", "the program that fills vaults")
 	flag.StringVar(&b.replace, "replace", "", "the program that replaces many files")
 	flag.StringVar(&b.decrypt, "decrypt", "", "the program that only decrypts")
+	flag.StringVar(&b.screens, "tui", "", "the tests of tui, compiled")
 	flag.StringVar(&b.sops, "sops", "", "sops; empty: left out")
 	flag.StringVar(&b.dotenvx, "dotenvx", "", "dotenvx.js; empty: left out")
 	flag.IntVar(&b.rounds, "n", 20, "rounds of a slow row; quick ones take ten times as many")
 	only := flag.String("rows", "", "measure only the rows that this regular expression finds")
 	profile := flag.Bool("profile", false, "say where the start of envrun spends its time, instead of the table")
 	flag.Parse()
-	if b.envrun == "" || b.base == "" || b.fill == "" || b.replace == "" || b.decrypt == "" || flag.NArg() > 0 {
+	if b.envrun == "" || b.base == "" || b.fill == "" || b.replace == "" || b.decrypt == "" || b.screens == "" || flag.NArg() > 0 {
 		return errors.New("it is started by .ci/bench")
 	}
 	wanted, err := regexp.Compile(*only)
@@ -149,7 +152,7 @@ func say(format string, args ...any) { fmt.Fprintf(os.Stderr, "bench: "+format+"
 // open finds the programs and makes the folder that everything happens in,
 // with an identity that is kept in a file there and nowhere else.
 func (b *bench) open() (err error) {
-	for _, p := range []*string{&b.envrun, &b.base, &b.fill, &b.replace, &b.decrypt, &b.sops, &b.dotenvx} {
+	for _, p := range []*string{&b.envrun, &b.base, &b.fill, &b.replace, &b.decrypt, &b.screens, &b.sops, &b.dotenvx} {
 		if *p == "" {
 			continue
 		}
