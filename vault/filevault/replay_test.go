@@ -32,10 +32,10 @@ import (
 // Building a folder of thousands of files for each of thousands of steps takes
 // too long. A replica is one folder that is made into the next state by what
 // differs from the one that it is in: a file is a link to one of a pool, and is
-// known again by its time. And where one step is like those around it, the
-// thousandth file staged or moved, real code comes to every so manieth only; at
-// the others the journal is carried out in memory by the rules that journal.go
-// gives. FILEVAULT_THOROUGH=1 has real code come to all.
+// known again by its time. And of steps that are like those around them, the
+// hundreds of files staged or moved, real code comes to one in 24 only; at all
+// others the journal is carried out in memory, by the rules that journal.go
+// gives. FILEVAULT_THOROUGH=1 has real code come to every one.
 //
 // A replay knows the steps that it is told of. That there are no others is seen
 // by comparing the real folder with the trace at the end of each operation; and
@@ -228,22 +228,22 @@ func (tr *trace) bound() {
 
 // applyTo applies an event and returns the listing after it, given that before.
 func (m *model) applyTo(l listing, e event) listing {
-	dir := e.kind == didMkdir || m.nodes[min(e.node, len(m.nodes)-1)].names != nil
-	old, name := m.path(e.old)+e.from, m.path(e.dir)+e.name
 	m.apply(e)
-	switch {
-	case e.kind >= didSync:
-	case dir && e.kind != didMkdir:
-		return m.list()
-	case e.kind == didMkdir:
-		l[name+"/"] = ""
-	case e.kind == didUnlink:
-		delete(l, name)
-	case e.kind == didWrite:
+	name := m.path(e.dir) + e.name
+	switch e.kind {
+	case didCreate, didWrite:
 		l[name] = e.data
-	case e.kind == didCreate:
-		l[name] = ""
-	case e.kind == didRename:
+	case didMkdir:
+		l[name+"/"] = ""
+	case didRename, didUnlink:
+		if m.nodes[e.node].names != nil { // all that is in it has another name
+			return m.list()
+		}
+		if e.kind == didUnlink {
+			delete(l, name)
+			break
+		}
+		old := m.path(e.old) + e.from
 		l[name] = l[old]
 		delete(l, old)
 	}
