@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"envrun/vault"
+	"envrun/vault/engine"
 	"envrun/vault/vaulttest"
 )
 
@@ -69,6 +70,17 @@ func BenchmarkVerify(b *testing.B) {
 			if f.Err != nil {
 				b.Fatal(f.Err)
 			}
+		}
+	}
+}
+
+// BenchmarkRotate is a rotation without a disk.
+func BenchmarkRotate(b *testing.B) {
+	v, _ := many(b, 1000)
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := v.Rotate(b.Context(), dev, "", []engine.GrantTo{v.Person.Grant()}); err != nil {
+			b.Fatal(err)
 		}
 	}
 }
