@@ -164,7 +164,7 @@ func (h *history) everyBlob(ctx context.Context, base, suffix string, max int64,
 			}
 		}
 		return nil
-	}, "cat-file", "--batch")
+	}, "cat-file", "--batch", "--buffer")
 }
 
 // walkTimeout bounds a walk through all of a history, which may be one of a

@@ -349,7 +349,7 @@ func (h *history) catFile(ctx context.Context, commits []string, name string, ma
 			}
 		}
 		return nil
-	}, "cat-file", "--batch")
+	}, "cat-file", "--batch", "--buffer") // it is asked all at once, and need not answer one by one
 	return h.unsupported(err)
 }
 
