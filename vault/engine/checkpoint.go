@@ -225,10 +225,10 @@ func (v view) putSeal(tx Tx, last *record.Seal, entries []record.SealedEntry, gr
 func (e *Engine) makeSeal(env vault.Env, key EnvKey, s record.Seal) ([]byte, error) {
 	s.Vault, s.Env, s.Gen, s.By, s.At = e.c.Vault, env, key.Gen, e.c.Member, e.now()
 	s.MAC = key.Key.MAC(seal.SealMAC, s.MACInput())
-	if err := s.Check(); err != nil {
+	raw, err := s.Encode()
+	if err != nil {
 		return nil, fmt.Errorf("sealing %s: %w", env, err)
 	}
-	raw := s.Marshal()
-	_, err := e.checkSeal(env, key, raw)
+	_, err = e.checkSeal(env, key, raw)
 	return raw, err
 }

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -283,14 +284,30 @@ func (e *Engine) rewrap(o opened, key EnvKey) (Record, error) {
 	if err != nil {
 		return Record{}, err
 	}
-	again, err := e.openWith(o.Env, key, o.Path, raw)
-	if err == nil && again.hash != o.hash {
-		err = fmt.Errorf("it is another version")
-	}
-	if err != nil {
+	if err := key.opens(b, raw, o); err != nil {
 		return Record{}, fmt.Errorf("checking %s %s under its new key: %w", o.Env, o.Path, err)
 	}
 	return Record{Env: o.Env, Path: o.Path, Version: o.Version, Gen: key.Gen, At: o.At, Raw: raw}, nil
+}
+
+// opens checks that a record that was wrapped anew opens as what it was made
+// of. The new line is read back and opened. What stands above it was found
+// genuine a moment ago, and must be the same bytes.
+func (k EnvKey) opens(b seal.Binding, raw []byte, o opened) error {
+	gen, wrapped, err := record.KeyOf(raw)
+	if err != nil {
+		return err
+	}
+	dek, err := k.Key.UnwrapDEK(b, wrapped)
+	switch {
+	case err != nil:
+		return err
+	case gen != k.Gen, !dek.Equal(o.dek):
+		return errors.New("it has another key")
+	case !record.SameBody(raw, o.raw):
+		return errors.New("it is another version")
+	}
+	return nil
 }
 
 // Adopt takes over a secret that was written under a retired key, on a branch

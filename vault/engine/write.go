@@ -302,10 +302,7 @@ func (e *Engine) encode(key EnvKey, r *record.Record, fields []vault.Field) ([]b
 		return nil, err
 	}
 	r.MAC = dek.RecordMAC(r.MACInput())
-	if err := r.Check(); err != nil {
-		return nil, err
-	}
-	return r.Marshal(), nil
+	return r.Encode()
 }
 
 // checkOwn opens what was just encoded and compares it with what it was made of.

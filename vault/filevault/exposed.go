@@ -225,14 +225,15 @@ func (v *Vault) listExposed(t *tx, gone []leaver, gen uint32, now []record.Seale
 		slices.SortFunc(x.Entries, func(a, b record.ExposedEntry) int {
 			return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Version, b.Version))
 		})
-		if err := x.Check(); err != nil {
+		raw, err := x.Encode()
+		if err != nil {
 			return nil, err
 		}
 		name, err := t.freeList(at, l.Member)
 		if err != nil {
 			return nil, err
 		}
-		if err := t.PutBlob(name, x.Marshal()); err != nil {
+		if err := t.PutBlob(name, raw); err != nil {
 			return nil, err
 		}
 		files = append(files, t.h.d.file(envDir(t.env)+"/"+name))

@@ -736,6 +736,8 @@ func (t *tx) RemoveEnv() error {
 	return nil
 }
 
+const ranks = 6
+
 // rank orders the files of a write so that a reader who comes in between finds
 // keys before what they open, each once all its grants are there, and the seal
 // last: it must not know of records that are not there yet.
@@ -757,19 +759,19 @@ func (t *tx) rank(c change) int {
 }
 
 func (t *tx) commit() error {
-	changes := make([]change, 0, len(t.changes))
+	var byRank [ranks][]change
 	for name, data := range t.changes {
 		if data == nil && t.fresh {
 			continue // made and removed in one batch
 		}
-		changes = append(changes, change{name, data})
+		c := change{name, data}
+		byRank[t.rank(c)] = append(byRank[t.rank(c)], c)
 	}
-	slices.SortFunc(changes, func(a, b change) int {
-		if d := t.rank(a) - t.rank(b); d != 0 {
-			return d
-		}
-		return strings.Compare(a.name, b.name)
-	})
+	var changes []change
+	for _, some := range byRank {
+		slices.SortFunc(some, func(a, b change) int { return strings.Compare(a.name, b.name) })
+		changes = append(changes, some...)
+	}
 	switch {
 	case t.onDisk && t.fresh: // removed, and perhaps made again
 		changes = slices.Insert(changes, 0, change{name: envDir(t.env)})

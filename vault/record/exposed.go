@@ -87,6 +87,9 @@ func (x *Exposed) Marshal() []byte {
 	return must(raw, x.check(raw))
 }
 
+// Encode is Marshal for who cannot be sure: it fails as Check does.
+func (x *Exposed) Encode() ([]byte, error) { return encoded(x.marshal(), x.check) }
+
 // Check says what of x cannot be written: KindInvalid.
 func (x *Exposed) Check() error { return x.check(x.marshal()) }
 

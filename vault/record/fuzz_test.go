@@ -64,6 +64,12 @@ func law(f *testing.F, kind string) {
 			if same, err := record.WithKey(raw, r.Gen, r.Key); err != nil || !bytes.Equal(same, want) {
 				t.Errorf("%q under its own key is %q: %v", raw, same, err)
 			}
+			if gen, key, err := record.KeyOf(raw); err != nil || gen != r.Gen || !bytes.Equal(key, r.Key) {
+				t.Errorf("%q has key %d %x, and %d %x by itself: %v", raw, r.Gen, r.Key, gen, key, err)
+			}
+			if other, err := record.WithKey(raw, r.Gen, fill(60, 99)); err != nil || !record.SameBody(raw, other) {
+				t.Errorf("%q has another body under another key: %q, %v", raw, other, err)
+			}
 		}
 		m, ok := got.(withMAC)
 		if !ok || kind == "req" {

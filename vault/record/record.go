@@ -127,13 +127,18 @@ func parseRecord(raw []byte, values bool) (*Record, error) {
 	}
 	r.Fields = p.fields(r)
 	r.MAC = p.bytes("mac", macSize)
-	num, key, _ := strings.Cut(p.take("key"), " ")
-	r.Gen = uint32(p.numberOf("key", num, maxGen))
-	r.Key = p.decode("key", p.took+len("key ")+len(num)+1, len(key), wrappedSize, wrappedSize)
+	r.Gen, r.Key = p.wrapped()
 	if err := p.done(); err != nil {
 		return nil, err
 	}
 	return r, nil
+}
+
+// wrapped reads the key line.
+func (p *parser) wrapped() (gen uint32, key []byte) {
+	num, text, _ := strings.Cut(p.take("key"), " ")
+	gen = uint32(p.numberOf("key", num, maxGen))
+	return gen, p.decode("key", p.took+len("key ")+len(num)+1, len(text), wrappedSize, wrappedSize)
 }
 
 // fields reads the = lines.
@@ -203,6 +208,9 @@ func (r *Record) Marshal() []byte {
 	raw := r.marshal()
 	return must(raw, r.check(raw))
 }
+
+// Encode is Marshal for who cannot be sure: it fails as Check does.
+func (r *Record) Encode() ([]byte, error) { return encoded(r.marshal(), r.check) }
 
 // Check says what of r cannot be written, MAC, Gen and Key included: KindInvalid.
 func (r *Record) Check() error { return r.check(r.marshal()) }
@@ -309,6 +317,32 @@ func WithKey(raw []byte, gen uint32, key []byte) ([]byte, error) {
 	}
 	b := make([]byte, 0, end+len("key 4294967295 \n")+b64.EncodedLen(len(key)))
 	return appendKey(append(b, text[:end]...), gen, key), nil
+}
+
+// KeyOf reads the last line of a record's file: the generation and the wrapped
+// data key. Above it, it looks at nothing but where that ends.
+func KeyOf(raw []byte) (gen uint32, key []byte, err error) {
+	text, _, end, err := splitMAC(raw)
+	if err != nil {
+		return 0, nil, err
+	}
+	p := &parser{kind: "secret", known: recordKeys, before: text[:end]}
+	p.begin(text[end:])
+	gen, key = p.wrapped()
+	if err := p.done(); err != nil {
+		return 0, nil, err
+	}
+	return gen, key, nil
+}
+
+// SameBody reports whether two files differ in nothing that BodyHash is over.
+func SameBody(a, b []byte) bool {
+	x, _, xEnd, err := splitMAC(a)
+	if err != nil {
+		return false
+	}
+	y, _, yEnd, err := splitMAC(b)
+	return err == nil && bytes.Equal(x[:xEnd], y[:yEnd])
 }
 
 // PeekVersion reads the version of a record without reading the record: 0 if

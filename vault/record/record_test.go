@@ -34,6 +34,8 @@ type file interface {
 
 type withMAC interface{ MACInput() []byte }
 
+type encoder interface{ Encode() ([]byte, error) }
+
 func parse(kind string, raw []byte) (file, error) {
 	switch kind {
 	case "sec":
@@ -275,7 +277,31 @@ func TestWithKey(t *testing.T) {
 			if v := record.PeekVersion(raw); v != r.Version {
 				t.Errorf("%s: is of version %d, and peeking says %d", name, r.Version, v)
 			}
+			if gen, key, err := record.KeyOf(got); err != nil || gen != want.Gen || !bytes.Equal(key, want.Key) {
+				t.Errorf("%s: the key line is %d %x: %v", name, gen, key, err)
+			}
+			if !record.SameBody(raw, got) {
+				t.Errorf("%s: under another key it is another version", name)
+			}
+			for _, change := range []string{"\nby ", "\nmac "} {
+				if other := bytes.Replace(raw, []byte(change), []byte(change+"x"), 1); record.SameBody(other, got) {
+					t.Errorf("%s: with another %q it is the same version", name, change)
+				}
+			}
 		}
+	}
+	body := "envrun-secret v1\nmac " + strings.Repeat("A", 43) + "\n"
+	for name, line := range map[string]string{
+		"none": "", "other": "kex 1 AAAA\n", "no number": "key AAAA\n", "zero": "key 0 " + strings.Repeat("A", 80) + "\n",
+		"short": "key 1 AAAA\n", "no end": "key 1 " + strings.Repeat("A", 80), "two": "key 1 " + strings.Repeat("A", 80) + "\nkey 1 AAAA\n",
+		"space": "key  1 " + strings.Repeat("A", 80) + "\n", "stray": "key 1 " + strings.Repeat("A", 79) + "=\n",
+	} {
+		if gen, key, err := record.KeyOf([]byte(body + line)); vault.KindOf(err) != vault.KindMalformed || key != nil {
+			t.Errorf("%s: the key line is %d %x, %v", name, gen, key, err)
+		}
+	}
+	if record.SameBody([]byte(body), []byte("nothing")) || record.SameBody([]byte("nothing"), []byte("nothing")) {
+		t.Error("what has no mac line has a body")
 	}
 	if _, err := record.WithKey([]byte("envrun-secret v1\nversion 1\n"), 2, fill(60, 77)); vault.KindOf(err) != vault.KindMalformed {
 		t.Errorf("a file without a mac line: %v", err)
@@ -831,6 +857,18 @@ func TestCheck(t *testing.T) {
 			}()
 			f.Marshal()
 		}()
+		if e, ok := f.(encoder); ok {
+			if raw, err := e.Encode(); vault.KindOf(err) != vault.KindInvalid || raw != nil {
+				t.Errorf("%s: is encoded: %q, %v", name, raw, err)
+			}
+		}
+	}
+	for name, f := range good() {
+		if e, ok := f.(encoder); ok {
+			if raw, err := e.Encode(); err != nil || !bytes.Equal(raw, f.Marshal()) {
+				t.Errorf("%s: is encoded as %q: %v", name, raw, err)
+			}
+		}
 	}
 
 	// Times are written as UTC, without what is less than a second; empty lists as none.

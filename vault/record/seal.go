@@ -190,6 +190,9 @@ func (s *Seal) Marshal() []byte {
 	return must(raw, s.check(raw))
 }
 
+// Encode is Marshal for who cannot be sure: it fails as Check does.
+func (s *Seal) Encode() ([]byte, error) { return encoded(s.marshal(), s.check) }
+
 // Check says what of s cannot be written, MAC included: KindInvalid.
 func (s *Seal) Check() error { return s.check(s.marshal()) }
 

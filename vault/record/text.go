@@ -544,6 +544,14 @@ func must(raw []byte, err error) []byte {
 	return raw
 }
 
+// encoded is for the Encode methods.
+func encoded(raw []byte, check func([]byte) error) ([]byte, error) {
+	if err := check(raw); err != nil {
+		return nil, err
+	}
+	return raw, nil
+}
+
 // orNil is s as a parser leaves it: nil if there is none.
 func orNil[T any](s []T) []T {
 	if len(s) == 0 {

@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/subtle"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -32,6 +33,11 @@ type dek struct {
 	// the environment key needs none.
 	once sync.Once
 	aead cipher.AEAD
+}
+
+// Equal reports in constant time whether both are the same key. The zero DEK equals none.
+func (d DEK) Equal(o DEK) bool {
+	return d.d != nil && o.d != nil && subtle.ConstantTimeCompare(d.d().secret[:], o.d().secret[:]) == 1
 }
 
 func (d *dek) field() cipher.AEAD {

@@ -254,12 +254,24 @@ func TestAgeSealerStops(t *testing.T) {
 	}
 }
 
+// TestZeroKeys: the zero value of a key opens, seals and equals nothing.
 func TestZeroKeys(t *testing.T) {
 	var k seal.Key
 	var d seal.DEK
 	var c seal.ChainKey
 	if !k.IsZero() || !c.IsZero() || k.Reveal() != nil || c.Reveal() != nil || k.Equal(k) {
 		t.Error("a zero key is a key")
+	}
+	one, key := newDEK(t), newKey(t)
+	wrapped, err := key.WrapDEK(at, one)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := key.UnwrapDEK(at, wrapped); err != nil || !again.Equal(one) || !one.Equal(again) {
+		t.Errorf("a data key is another one once it is unwrapped: %v", err)
+	}
+	if d.Equal(d) || d.Equal(one) || one.Equal(d) || one.Equal(newDEK(t)) {
+		t.Error("different data keys are equal, or the zero one equals any")
 	}
 	if k.CheckMAC(seal.SealMAC, nil, nil) || k.CheckChainMAC(nil, nil) || d.CheckRecordMAC(nil, nil) || c.CheckMAC(nil, nil) {
 		t.Error("a zero key accepts a MAC")
