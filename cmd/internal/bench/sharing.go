@@ -72,7 +72,7 @@ func (b *bench) rotateOf(n int, recipient string) ([]samples, error) {
 	if files != n {
 		return nil, fmt.Errorf("%s has %d files", bare, files)
 	}
-	return b.interleave(max(b.rounds*500/n, 3),
+	return b.interleave(max(b.rounds*500/n, 5),
 		variant{argv: []string{b.replace, bare, fmt.Sprint(n), fmt.Sprint(inFolder), fmt.Sprint(size / int64(n))}},
 		variant{argv: []string{b.envrun, "env", "rotate-key", "dev"}, dir: keep},
 		variant{argv: []string{b.envrun, "member", "rm", "bob@desktop", "-e", "dev", "--yes=dev"}, dir: less,
