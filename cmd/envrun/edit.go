@@ -5,21 +5,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
 	"envrun/cmd/internal/cli"
-	"envrun/envrun/environ"
-	"envrun/envrun/run"
+	"envrun/envrun/editor"
 	"envrun/vault"
 
 	"github.com/spf13/cobra"
 )
 
 func newEdit(t *tool) *cobra.Command {
-	var editor string
+	var line string
 	cmd := &cobra.Command{
 		Use:   "edit [PATH]",
 		Short: "Edit a secret's fields as NAME=value lines in your editor",
@@ -30,26 +27,19 @@ a change writes nothing, and a text with an error is offered for editing again.`
 		Example: `  envrun edit
   EDITOR="code --wait" envrun edit -e staging shared/stripe`,
 		Args: cli.MaxArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return runEdit(cmd.Context(), t, args, editor) },
+		RunE: func(cmd *cobra.Command, args []string) error { return runEdit(cmd.Context(), t, args, line) },
 	}
-	cmd.Flags().StringVar(&editor, "editor", "", "the editor, a command line")
+	cmd.Flags().StringVar(&line, "editor", "", "the editor, a command line")
 	cmd.ValidArgsFunction = t.completePaths
 	return cmd
 }
 
-func runEdit(ctx context.Context, t *tool, args []string, editor string) error {
-	if editor == "" {
+func runEdit(ctx context.Context, t *tool, args []string, line string) error {
+	if line == "" {
 		if !t.Interactive() {
 			return &cli.HintError{Err: errors.New("nobody is at a terminal to edit"), Code: cli.CodePolicy, Hint: "envrun set NAME < FILE, or name an editor: --editor COMMAND"}
 		}
-		for _, name := range []string{"ENVRUN_EDITOR", "VISUAL", "EDITOR"} {
-			if editor = t.Getenv(name); editor != "" {
-				break
-			}
-		}
-		if editor == "" {
-			editor = "vi"
-		}
+		line = editor.Choose(t.Getenv)
 	}
 	s, err := t.openToWrite(ctx)
 	if err != nil {
@@ -66,14 +56,16 @@ func runEdit(ctx context.Context, t *tool, args []string, editor string) error {
 	if err := t.allow(ctx, s.env, "was changed"); err != nil {
 		return err
 	}
-	text, err := editText(s, path, secret)
+	text, err := editor.Text(secret.Values,
+		fmt.Sprintf("%s %s, one NAME=value a line; a line that is removed removes its field.", s.env.Name, path),
+		"Leave without a change, or remove every line, to change nothing.")
 	if err != nil {
 		return err
 	}
 	var infos []vault.Info
 	var fields []vault.Field
 	for first := true; ; first = false {
-		edited, err := t.editInMemory(ctx, editor, path, text)
+		edited, err := t.editInMemory(ctx, line, text)
 		if err != nil {
 			return err
 		}
@@ -82,7 +74,7 @@ func runEdit(ctx context.Context, t *tool, args []string, editor string) error {
 			return nil
 		}
 		text = edited
-		if fields, err = parseEdited(edited); err == nil {
+		if fields, err = editor.Parse(edited); err == nil {
 			infos, err = t.applyEdit(ctx, s, path, secret, fields)
 		}
 		if err == nil {
@@ -130,16 +122,7 @@ func (t *tool) applyEdit(ctx context.Context, s selected, path vault.Path, was v
 		return nil, &cli.HintError{Err: errors.New("every line was removed"), Code: cli.CodeUsage, Hint: "to delete the secret: envrun rm --secret " + string(path)}
 	}
 	change := vault.Change{Path: path, Was: was.Version}
-	for _, f := range fields {
-		if old, ok := was.Field(f.Name); !ok || !old.Value.Equal(f.Value) {
-			change.Set = append(change.Set, f)
-		}
-	}
-	for _, f := range was.Fields {
-		if !slices.ContainsFunc(fields, func(n vault.Field) bool { return n.Name == f.Name }) {
-			change.Drop = append(change.Drop, f.Name)
-		}
-	}
+	change.Set, change.Drop = editor.Diff(was.Values, fields)
 	infos, err := s.vault.Apply(ctx, s.env.Name, []vault.Change{change})
 	if vault.KindOf(err) != vault.KindConflict {
 		return infos, err
@@ -163,80 +146,13 @@ func (t *tool) applyEdit(ctx context.Context, s selected, path vault.Path, was v
 	return s.vault.Apply(ctx, s.env.Name, []vault.Change{change})
 }
 
-func editText(s selected, path vault.Path, secret vault.Secret) ([]byte, error) {
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "# %s %s, one NAME=value a line; a line that is removed removes its field.\n", s.env.Name, path)
-	fmt.Fprintf(&b, "# Leave without a change, or remove every line, to change nothing.\n")
-	var entries []environ.Entry
-	for _, f := range secret.Values {
-		entries = append(entries, environ.Entry{Name: string(f.Name), Value: f.Value})
-	}
-	if err := environ.Export(&b, environ.Dotenv, entries, environ.ExportOptions{Dialect: environ.DialectNode}); err != nil {
-		return nil, fmt.Errorf("this secret cannot be edited as text: %w", err)
-	}
-	return b.Bytes(), nil
-}
-
-func parseEdited(text []byte) ([]vault.Field, error) {
-	entries, err := environ.Import(bytes.NewReader(text), environ.Dotenv, environ.ImportOptions{Dialect: environ.DialectNode, File: "your text"})
-	if err != nil {
-		return nil, err
-	}
-	fields := []vault.Field{}
-	for _, e := range entries {
-		name, err := vault.ParseFieldName(e.Name)
-		if err != nil {
-			return nil, &vault.Error{Kind: vault.KindInvalid, File: "your text", Line: e.Line, Err: err}
-		}
-		fields = append(fields, vault.Field{Name: name, Value: e.Value})
-	}
-	return fields, nil
-}
-
-// editInMemory runs the editor on a file in memory and returns what it left.
-func (t *tool) editInMemory(ctx context.Context, editor string, path vault.Path, text []byte) (edited []byte, err error) {
-	folder, err := run.NewFolder(t.Getenv("XDG_RUNTIME_DIR"))
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, folder.Remove()) }()
-	file := filepath.Join(folder.Dir(), strings.ReplaceAll(string(path), "/", "-")+".env")
-	if err := os.WriteFile(file, text, 0o600); err != nil {
-		return nil, err
-	}
-	env := environ.FromList(t.environ(), t.goos)
-	env.DropOwn()
-	c := run.Command{
-		Shell: editor + quiet(editor) + ` "$@"`, Argv: []string{file}, Env: env,
-		Stdin: t.In, Stdout: t.Out, Stderr: t.Err, ForceSupervise: true,
-	}
-	if t.goos == "windows" {
-		c.Shell, c.Argv = "", append(strings.Fields(editor), file)
-	}
+// editInMemory runs the editor and returns what it left.
+func (t *tool) editInMemory(ctx context.Context, line string, text []byte) ([]byte, error) {
 	t.releaseSignals()
-	status, err := run.Run(ctx, c)
-	if err != nil {
-		return nil, fmt.Errorf("the editor: %w", err)
+	c := editor.Command{Line: line, RuntimeDir: t.Getenv("XDG_RUNTIME_DIR"), Environ: t.environ(), GOOS: t.goos, Stdin: t.In, Stdout: t.Out, Stderr: t.Err}
+	edited, err := c.Edit(ctx, text)
+	if status := (*editor.StatusError)(nil); errors.As(err, &status) {
+		return nil, &cli.HintError{Err: fmt.Errorf("%w: nothing was changed", err), Code: cli.CodeFailed, Hint: "set EDITOR to an editor that works here"}
 	}
-	if status.Code != 0 {
-		return nil, &cli.HintError{Err: fmt.Errorf("the editor ended with status %d: nothing was changed", status.Code), Code: cli.CodeFailed, Hint: "set EDITOR to an editor that works here"}
-	}
-	return os.ReadFile(file)
-}
-
-// quiet are the flags that keep an editor from writing copies elsewhere.
-func quiet(editor string) string {
-	words := strings.Fields(editor)
-	if len(words) == 0 {
-		return ""
-	}
-	switch filepath.Base(words[0]) {
-	case "vim", "nvim", "vi", "view", "vimdiff":
-		// Plain vi takes -c too; what it does not know it says and goes on. The
-		// viminfo is turned off twice, since a vimrc can turn -i around.
-		return ` -n -i NONE -c "set noundofile nobackup nowritebackup noswapfile viminfo="`
-	case "nano":
-		return " --ignorercfiles"
-	}
-	return ""
+	return edited, err
 }

@@ -1,19 +1,18 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
 	"envrun/cmd/internal/cli"
 	"envrun/envrun/environ"
+	"envrun/envrun/intake"
 	"envrun/envrun/project"
 	"envrun/vault"
 	"envrun/vault/filevault"
@@ -116,15 +115,15 @@ func (t *tool) planImport(ctx context.Context, v vault.Reader, env project.Env, 
 		return importPlan{}, err
 	}
 	p := importPlan{there: there.Version}
-	for _, f := range fields {
-		old, ok := there.Field(f.Name)
-		switch {
-		case !ok:
-			p.added = append(p.added, string(f.Name))
-		case old.Value.Equal(f.Value):
-			p.same = append(p.same, string(f.Name))
-		default:
-			p.changed = append(p.changed, string(f.Name))
+	for i, verdict := range intake.Compare(fields, there) {
+		name := string(fields[i].Name)
+		switch verdict {
+		case intake.New:
+			p.added = append(p.added, name)
+		case intake.Same:
+			p.same = append(p.same, name)
+		case intake.Replaced:
+			p.changed = append(p.changed, name)
 		}
 	}
 	t.noteNames(fields)
@@ -174,35 +173,24 @@ func (t *tool) importInto(ctx context.Context, v vault.Vault, env project.Env, t
 // readImports reads files into fields, sorted by name. Of a name in several
 // files the last counts.
 func (t *tool) readImports(o importOptions, files []string) ([]vault.Field, error) {
-	byName := map[vault.FieldName]vault.Value{}
+	var all []environ.Entry
 	for _, file := range files {
 		entries, err := t.readImport(o, file)
 		if err != nil {
 			return nil, err
 		}
-		for _, e := range entries {
-			name, err := vault.ParseFieldName(e.Name)
-			if err != nil {
-				return nil, &vault.Error{Kind: vault.KindInvalid, File: shown(file), Line: e.Line, Err: err}
-			}
-			if e.Value.Len() > vault.MaxValue {
-				return nil, &vault.Error{Kind: vault.KindInvalid, File: shown(file), Line: e.Line, Field: name, Detail: fmt.Sprintf("the value is longer than %d bytes", vault.MaxValue)}
-			}
-			byName[name] = e.Value
-		}
+		all = append(all, entries...)
 	}
-	if len(byName) == 0 {
-		return nil, &cli.HintError{Err: fmt.Errorf("there is no variable in %s", strings.Join(files, ", ")), Code: cli.CodeConfig, Hint: "check --format and --dialect"}
+	name := strings.Join(files, ", ")
+	fields, err := intake.Fields(all)
+	var many *intake.TooManyError
+	switch {
+	case errors.Is(err, intake.ErrEmpty):
+		return nil, &cli.HintError{Err: fmt.Errorf("there is no variable in %s", name), Code: cli.CodeConfig, Hint: "check --format and --dialect"}
+	case errors.As(err, &many):
+		return nil, &cli.HintError{Err: err, Code: cli.CodeConfig, Hint: "split the file and import each part with --path"}
 	}
-	if len(byName) > vault.MaxFields {
-		return nil, &cli.HintError{Err: fmt.Errorf("%d variables are more than one secret holds, which is %d", len(byName), vault.MaxFields), Code: cli.CodeConfig, Hint: "split the file and import each part with --path"}
-	}
-	fields := make([]vault.Field, 0, len(byName))
-	for name, value := range byName {
-		fields = append(fields, vault.Field{Name: name, Value: value})
-	}
-	slices.SortFunc(fields, func(a, b vault.Field) int { return strings.Compare(string(a.Name), string(b.Name)) })
-	return fields, nil
+	return fields, err
 }
 
 func shown(file string) string {
@@ -226,15 +214,9 @@ func (t *tool) readImport(o importOptions, file string) ([]environ.Entry, error)
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", shown(file), err)
 	}
-	format := environ.Format(o.format)
-	if format == environ.FormatUnknown {
-		if format = environ.DetectFormat(file, text); format == environ.FormatUnknown {
-			return nil, &cli.HintError{Err: fmt.Errorf("%s: neither its name nor its beginning tells what format it is", shown(file)), Code: cli.CodeConfig, Hint: "add --format dotenv, json, yaml, compose or k8s"}
-		}
-	}
 	var doubtful bool
-	entries, err := environ.Import(bytes.NewReader(text), format, environ.ImportOptions{
-		Dialect: environ.Dialect(o.dialect), File: shown(file), Service: o.service,
+	entries, err := intake.Read(text, shown(file), intake.Options{
+		Format: environ.Format(o.format), Dialect: environ.Dialect(o.dialect), Service: o.service,
 		Note: func(n environ.Note) {
 			if o.quiet {
 				return
@@ -243,6 +225,9 @@ func (t *tool) readImport(o importOptions, file string) ([]environ.Entry, error)
 			t.Notef("%s", noteText(n))
 		},
 	})
+	if errors.Is(err, intake.ErrFormat) {
+		return nil, &cli.HintError{Err: err, Code: cli.CodeConfig, Hint: "add --format dotenv, json, yaml, compose or k8s"}
+	}
 	if doubtful {
 		t.Notef("%s: --dialect node, compose, ruby, python or docker says whose reading is right", shown(file))
 	}

@@ -45,7 +45,7 @@ var rules = []rule{
 		"a decision depends on the texts, the identity and the request that it is given, and on nothing else"},
 	{[]string{"cmd/...", "tui/...", "envrun/...", "vault/...", "auth/..."}, []string{"github.com/hashicorp/..."}, nil,
 		"Vault and its libraries are what tests compare with; none of it is linked"},
-	{[]string{"envrun/environ", "envrun/redact", "envrun/project"}, []string{"envrun/envrun/run", "envrun/envrun/resolve", "envrun/vault/engine", "envrun/vault/filevault", "envrun/auth/..."}, nil,
+	{[]string{"envrun/environ", "envrun/redact", "envrun/project", "envrun/intake"}, []string{"envrun/envrun/run", "envrun/envrun/resolve", "envrun/vault/engine", "envrun/vault/filevault", "envrun/auth/..."}, nil,
 		"these are values and formats; what they are used for is decided above them"},
 	{[]string{"envrun/run"}, []string{"envrun/envrun/project", "envrun/envrun/resolve", "envrun/vault/engine", "envrun/vault/filevault", "envrun/auth/..."}, nil,
 		"a runner starts what it is given; it does not know where secrets come from"},
