@@ -438,6 +438,7 @@ type Prompt struct {
 	Form  Form
 	Send  string        // "go on": what Ctrl+S does
 	Check func() string // what is wrong, or ""
+	Enter bool          // Enter in the last input sends too
 
 	ok bool
 }
@@ -451,16 +452,20 @@ func (p *Prompt) Key(k Key) (done bool) {
 	case "esc":
 		return true
 	case "ctrl+s":
-		if p.Check == nil || p.Check() == "" {
-			p.ok = true
-			return true
-		}
-		return false
+		return p.send()
 	}
 	if !p.Form.Key(k) && k.Name == "enter" {
+		if p.Enter && p.Form.last() {
+			return !k.Repeat && p.send()
+		}
 		p.Form.step(1)
 	}
 	return false
+}
+
+func (p *Prompt) send() (done bool) {
+	p.ok = p.Check == nil || p.Check() == ""
+	return p.ok
 }
 
 // Paste implements Dialog.
@@ -473,11 +478,13 @@ func (p *Prompt) Hints() []Hint {
 
 // Draw implements Dialog.
 func (p *Prompt) Draw(a Area) {
+	wrong := ""
+	if p.Check != nil {
+		wrong = p.Check() // first: it may change the notes of the form
+	}
 	w := min(a.W, 76)
 	h := p.Form.Height(w-4) + 3
 	in := place(a, w, h).Box(In(Border), p.Title)
 	y := p.Form.Draw(in)
-	if p.Check != nil {
-		in.Fit(0, y, in.W, In(Warn), p.Check())
-	}
+	in.Fit(0, y, in.W, In(Warn), wrong)
 }

@@ -393,6 +393,16 @@ func (f *Form) step(by int) {
 	}
 }
 
+// last reports whether no input after the one with the focus can have it.
+func (f *Form) last() bool {
+	for _, it := range f.Items[f.Focus()+1:] {
+		if it.Input != nil {
+			return false
+		}
+	}
+	return true
+}
+
 // Key gives a key to the input with the focus; Tab and the arrows that it has no
 // use for move the focus.
 func (f *Form) Key(k Key) bool {

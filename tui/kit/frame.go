@@ -302,14 +302,25 @@ func (a Area) Bytes(st Style, b []byte, skip int) int {
 	if a.W < 1 {
 		return 0
 	}
-	x, line := 0, 0
-	step := func(g glyph) {
-		if x+g.width > a.W && x > 0 {
-			x, line = 0, line+1
-		}
+	x, line := lay(b, a.W, a.f.ASCII, func(x, line int, g glyph) {
 		if y := line - skip; y >= 0 && y < a.H {
 			a.put(x, y, st, g)
 		}
+	})
+	if x == 0 && line > 0 {
+		return line // b ends with a newline
+	}
+	return line + 1
+}
+
+// lay cuts b into glyphs, says of each where it stands in lines of a width, and
+// returns where the next one would. It makes no string of b.
+func lay(b []byte, width int, ascii bool, put func(x, line int, g glyph)) (x, line int) {
+	step := func(g glyph) {
+		if x+g.width > width && x > 0 {
+			x, line = 0, line+1
+		}
+		put(x, line, g)
 		x += g.width
 	}
 	for i := 0; i < len(b); {
@@ -318,9 +329,6 @@ func (a Area) Bytes(st Style, b []byte, skip int) int {
 		case c == '\n':
 			x, line = 0, line+1
 			i++
-			if i == len(b) {
-				return line
-			}
 			continue
 		case c == '\r' && i+1 < len(b) && b[i+1] == '\n':
 			step(markOf('\r', 1, c))
@@ -338,7 +346,7 @@ func (a Area) Bytes(st Style, b []byte, skip int) int {
 				runes++
 			}
 		}
-		s := scanner{rest: string(b[i:end]), ascii: a.f.ASCII}
+		s := scanner{rest: string(b[i:end]), ascii: ascii}
 		g, _ := s.next()
 		i = end - len(s.rest)
 		step(g)
@@ -347,7 +355,7 @@ func (a Area) Bytes(st Style, b []byte, skip int) int {
 			step(g)
 		}
 	}
-	return line + 1
+	return x, line
 }
 
 const asciiText = " !\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`abcdefghijklmnopqrstuvwxyz{|}~"
