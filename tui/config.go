@@ -45,6 +45,15 @@ type Config struct {
 
 	Clipboard Clipboard // nil: there is none, and copying says so
 
+	Path vault.Path // the secret that files are taken into unless another is named; may be empty
+	Dir  string     // where the paths of files begin; empty: the working directory
+	Home string     // what "~" is in one; empty: nothing
+
+	// Editor is the person's own, nil if there is none, and EditorLine how it is
+	// called.
+	Editor     Editor
+	EditorLine string
+
 	Look  Look
 	Share bool          // begin in share mode
 	Show  time.Duration // how long a value is shown, 5 to 60 s; 0: 15 s
@@ -69,8 +78,14 @@ type Look struct {
 
 // Use is one use of a value that an audit trail keeps.
 type Use struct {
-	Op     string // "reveal" or "copy"
-	Target screen.Target
+	Op     string        // "reveal", "copy", or "edit": read to be worked on
+	Target screen.Target // without a Field: all of them
+}
+
+// Editor is what the text of a secret is handed to. *editor.Command is one.
+type Editor interface {
+	// Edit returns what the person made of text. It has the terminal meanwhile.
+	Edit(ctx context.Context, text []byte) ([]byte, error)
 }
 
 // Runner runs a command line as "envrun -- sh -c LINE" would.

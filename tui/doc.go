@@ -8,8 +8,10 @@
 // # Parts
 //
 //	tui          Model: routing (model.go), jobs in lanes (lanes.go), the slot (slot.go),
-//	             what jobs may read and write (power.go), drawing (draw.go), the ways out (run.go)
+//	             what jobs may read and write (power.go, drafts.go), the person's own editor
+//	             (editor.go), drawing (draw.go), the ways out (run.go)
 //	tui/kit      frame, list, fields, dialogs, keys, themes; knows nothing of secrets
+//	tui/draft    what was changed and not sent: the values that somebody typed
 //	tui/screen   the screens: plain structs that return effects and draw in a rectangle
 //	tui/clip     the clipboard, and the helper process that clears it
 //	tui/tuitest  drives all of it in tests
@@ -21,6 +23,10 @@
 //     the slot to draw in. The slot is wiped as soon as the screen that asked is not
 //     on top, is about another value, or nobody looks (Model.keepHidden, which runs
 //     after every message).
+//   - What is typed as a value lies in the draft.Set of the session, which opens its
+//     values for the draft.Opener in power alone. It outlives screens, the lock and
+//     everything that goes wrong with sending it, and is sent by Model.sendDrafts and
+//     nowhere else: all drafts in one write, against the versions they were made to.
 //   - A job cannot change the screen behind its back: it runs on its own goroutine
 //     and hands over functions, which the model calls between two messages if the job
 //     is still the one of its lane. A slow answer that comes after the cursor has
@@ -64,8 +70,10 @@
 //     error, denied, offline (trouble.draw says all three), conflict. Below 40x10
 //     and while locked the root draws, and the screen is not asked.
 //  8. What is typed goes to a kit.Field or kit.Form that Input returns while it has
-//     the focus. A secret that is typed in is a Field with Hidden; wipe it when done,
-//     and count it in Drafts until then.
+//     the focus. A value goes to Project.Drafts: Input returns the draft.Input of its
+//     field, and Target has Typed set. Other changes that a screen holds itself are
+//     counted in Drafts; a screen that has to forget something when it is gone
+//     implements Leaver.
 //  9. Open it from another screen with Push, and offer it there.
 //
 // # Its tests

@@ -72,7 +72,10 @@ func (m *Model) draw() tea.View {
 	a := m.frame.Area()
 	switch {
 	case m.size() == kit.TooSmall:
-		a.Paragraph(0, kit.Style{}, fmt.Sprintf("envrun needs %dx%d, this is %dx%d", kit.MinWidth, kit.MinHeight, m.w, m.h))
+		y := a.Paragraph(0, kit.Style{}, fmt.Sprintf("envrun needs %dx%d, this is %dx%d", kit.MinWidth, kit.MinHeight, m.w, m.h))
+		if m.asking {
+			a.Sub(0, y, a.W, a.H).Paragraph(0, kit.In(kit.Warn), m.notice.Text)
+		}
 	case m.locked:
 		m.drawLock(a)
 	default:
@@ -123,7 +126,7 @@ func (m *Model) hints() []kit.Hint {
 func (m *Model) typingHints() []kit.Hint {
 	var offers []kit.Offer
 	for _, o := range m.offers() {
-		if keys := m.actions.Get(o.ID).Keys; len(keys) > 0 && len(keys[0]) > 1 {
+		if a := m.actions.Get(o.ID); a.Group != screen.GroupMove && len(a.Keys) > 0 && len(a.Keys[0]) > 1 {
 			offers = append(offers, o)
 		}
 	}
@@ -150,6 +153,9 @@ func (m *Model) drawHeader(a kit.Area) {
 	var right []string
 	if m.share {
 		right = append(right, "SHARE")
+	}
+	if n := m.unsent(); n > 0 {
+		right = append(right, "unsent "+kit.Number(n))
 	}
 	if left := m.clipUntil.Sub(m.now()); !m.clipUntil.IsZero() && left > 0 {
 		right = append(right, "clip "+seconds(left))
@@ -246,7 +252,7 @@ func (m *Model) drawLock(a kit.Area) {
 	if m.config.Who != "" {
 		line(kit.Style{}, "you are    "+m.config.Who)
 	}
-	line(kit.Style{}, fmt.Sprintf("kept       %d changes not sent, 0 values", m.drafts()))
+	line(kit.Style{}, fmt.Sprintf("kept       %d changes not sent, 0 values", m.unsent()))
 	y++
 	line(kit.Style{}, "enter      unlock")
 	line(kit.Style{}, "q          quit")

@@ -205,19 +205,20 @@ func (m *Model) read(s screen.Screen, r screen.Read) {
 	})
 }
 
-// write begins a job that changes something, if somebody consented to it.
-func (m *Model) write(s screen.Screen, w screen.Write) {
+// write begins a job that changes something, if somebody consented to it, and
+// reports whether it has.
+func (m *Model) write(s screen.Screen, w screen.Write) (begun bool) {
 	env, known := m.config.env(w.Env)
 	switch {
 	case m.lanes[laneWrite] != nil:
 		m.say(kit.Notice{Role: kit.Warn, Text: "Not begun: " + m.lanes[laneWrite].what + " is not done yet."})
-		return
+		return false
 	case !known:
 		m.say(kit.Notice{Role: kit.Danger, Text: "Not begun: there is no environment " + string(w.Env) + " here."})
-		return
+		return false
 	case env.Protected && w.Harm == kit.Destroys && w.Consent.Typed() != string(w.Env), !w.Consent.Use():
 		m.say(kit.Notice{Role: kit.Danger, Text: "Not begun: nobody was asked about " + w.What + "."})
-		return
+		return false
 	}
 	m.start(&job{
 		lane: laneWrite, what: w.What, limit: 30 * time.Second, vault: true,
@@ -230,6 +231,7 @@ func (m *Model) write(s screen.Screen, w screen.Write) {
 			}
 		},
 	})
+	return true
 }
 
 // view of the lanes that a screen gets while it is drawn.

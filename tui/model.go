@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"envrun/tui/draft"
 	"envrun/tui/kit"
 	"envrun/tui/screen"
 	"envrun/vault"
@@ -21,6 +22,7 @@ type Model struct {
 	config  Config
 	project screen.Project
 	power   *power
+	pending *draft.Set // what was changed and not sent
 	actions *kit.Actions
 	ctx     context.Context // of all jobs
 	cancel  context.CancelFunc
@@ -70,6 +72,9 @@ type Model struct {
 	// lent says that a command has the terminal: Ctrl-C and Ctrl-Z are meant for it.
 	lent atomic.Bool
 
+	editing *editing // a text that is with an editor, or that one left and could not be used; nil: none
+	warned  bool     // of what an editor may do
+
 	ended os.Signal // what ended us; nil: somebody quit
 	crash *Crash
 }
@@ -94,15 +99,19 @@ func New(ctx context.Context, c Config) (*Model, error) {
 		return nil, err
 	}
 	m := &Model{
-		config: c, power: newPower(c.Open), actions: actions,
+		config: c, actions: actions,
 		home: map[vault.Env]screen.Screen{}, lanes: map[lane]*job{},
 		share: c.Share, darkBack: true, dirty: true,
 		marks: c.marks(), frame: kit.NewFrame(0, 0, c.marks()),
 	}
 	m.ctx, m.cancel = context.WithCancel(ctx)
+	m.power, m.pending = newPower(&m.config)
 	m.slot.power, m.slot.now = m.power, m.now
 	m.power.where = c.Where
-	m.project = screen.Project{Name: c.Project, Envs: c.Envs, Explain: m.explain, FreeFacts: c.FreeFacts, Injects: c.Where != nil}
+	m.project = screen.Project{Name: c.Project, Envs: c.Envs, Explain: m.explain, FreeFacts: c.FreeFacts, Injects: c.Where != nil, Drafts: m.pending, Path: c.Path}
+	if c.Editor != nil {
+		m.project.Editor = c.EditorLine
+	}
 	m.seen, m.last = m.now(), m.now()
 	remembered := loadState(c.StateFile)
 	m.share = m.share || remembered.Share
@@ -171,8 +180,9 @@ type (
 	laterMsg   struct{ tea.WindowSizeMsg } // a new size, when what is shown has gone
 	endMsg     struct{ signal os.Signal }  // from outside: leave
 	suspendMsg struct{}                    // from outside: stop
-	backMsg    struct{ then func() }       // after a pause, or an editor
+	backMsg    struct{ then func() }       // after a pause
 	ranMsg     struct{ command *running }  // a command is done
+	editedMsg  struct{ editing *editing }  // an editor is done
 )
 
 // Init implements tea.Model.
@@ -309,6 +319,8 @@ func (m *Model) update(msg tea.Msg) {
 		}
 	case ranMsg:
 		m.ran(msg.command)
+	case editedMsg:
+		m.edited(msg.editing)
 	case beatMsg:
 		m.beat(now)
 	case spinMsg:
@@ -402,6 +414,7 @@ func (m *Model) key(k kit.Key) {
 	if t, ok := top.(screen.Typist); ok {
 		if in := t.Input(); in != nil {
 			if in.Key(k) {
+				m.slot.goOn(m.config.showFor(m.slot.target.Env))
 				m.apply(top, t.Typed())
 				return
 			}
@@ -437,6 +450,7 @@ func (m *Model) paste(text string) {
 	if t, ok := top.(screen.Typist); ok {
 		if in := t.Input(); in != nil {
 			if in.Paste(text) {
+				m.slot.goOn(m.config.showFor(m.slot.target.Env))
 				m.apply(top, t.Typed())
 			}
 			return
@@ -468,8 +482,10 @@ func (m *Model) offers() []kit.Offer {
 			offers[i].Off = "there is no clipboard here"
 		}
 	}
-	// Esc stops what is being read, or shows everything again, before it goes back.
-	first := slices.ContainsFunc(offers, func(o kit.Offer) bool { return o.ID == screen.StopIt || o.ID == screen.ClearFilter })
+	// Esc stops what is being read, shows everything again, or ends typing, before it goes back.
+	first := slices.ContainsFunc(offers, func(o kit.Offer) bool {
+		return o.ID == screen.StopIt || o.ID == screen.ClearFilter || o.ID == screen.DoneTyping
+	})
 	if len(m.screens) > 1 && !first {
 		offers = append(offers, kit.Offer{ID: screen.Back})
 	}
@@ -522,7 +538,7 @@ func (m *Model) do(id string) {
 	case screen.Lock:
 		m.lock(0)
 	case screen.Unlock:
-		m.locked = false
+		m.locked, m.asking = false, false
 		m.seen = m.now()
 		m.apply(m.top(), m.top().Enter())
 	case screen.Suspend:
@@ -550,7 +566,7 @@ func (m *Model) apply(from screen.Screen, e screen.Effect) {
 		}
 	case screen.Replace:
 		if from == m.top() {
-			m.stopOf(from)
+			m.gone(from)
 			m.hide()
 			m.screens[len(m.screens)-1] = e.Screen
 			m.apply(e.Screen, e.Screen.Enter())
@@ -587,6 +603,12 @@ func (m *Model) apply(from screen.Screen, e screen.Effect) {
 		m.write(from, e)
 	case screen.Stop:
 		m.stop(lane{from, e.Lane})
+	case screen.Send:
+		m.sendDrafts(from, e)
+	case screen.EditText:
+		if from == m.top() {
+			m.editText(from, e)
+		}
 	case screen.Remember:
 		m.project.Tree = e.Tree
 		m.remember()
@@ -606,9 +628,17 @@ func (m *Model) pop() {
 		return
 	}
 	m.hide()
-	m.stopOf(m.top())
+	m.gone(m.top())
 	m.screens = m.screens[:len(m.screens)-1]
 	m.apply(m.top(), m.top().Enter())
+}
+
+// gone ends what a screen has under way, when it is not coming back.
+func (m *Model) gone(s screen.Screen) {
+	m.stopOf(s)
+	if l, ok := s.(screen.Leaver); ok {
+		l.Leave()
+	}
 }
 
 func (m *Model) goTo(env vault.Env) {
@@ -616,7 +646,7 @@ func (m *Model) goTo(env vault.Env) {
 		return
 	}
 	if m.drafts() > 0 {
-		m.orElse("go to "+string(env), func() { m.show(env) })
+		m.orElse(m.drafts(), "go to "+string(env), func() { m.show(env) })
 		return
 	}
 	m.show(env)
@@ -625,7 +655,7 @@ func (m *Model) goTo(env vault.Env) {
 func (m *Model) show(env vault.Env) {
 	m.hide()
 	for _, s := range m.screens {
-		m.stopOf(s)
+		m.gone(s)
 	}
 	m.env = env
 	m.screens = []screen.Screen{m.homeOf(env)}
@@ -717,7 +747,7 @@ func (m *Model) back() {
 	}
 }
 
-// drafts is the number of changes that have not been sent.
+// drafts is the number of changes that would end with the screens that are open.
 func (m *Model) drafts() (n int) {
 	for _, s := range m.screens {
 		if d, ok := s.(screen.Drafter); ok {
@@ -729,17 +759,17 @@ func (m *Model) drafts() (n int) {
 
 // interrupt leaves, and asks once if something would be lost. Asked again by the
 // same key it leaves.
-func (m *Model) interrupt() { m.orElse("leave", m.leave) }
+func (m *Model) interrupt() { m.orElse(m.unsent(), "leave", m.leave) }
 
-// orElse does what would end the screens that are open, or asks first.
-func (m *Model) orElse(verb string, do func()) {
-	n, write := m.drafts(), m.lanes[laneWrite]
+// orElse does what n changes would be lost by, or asks first.
+func (m *Model) orElse(n int, verb string, do func()) {
+	write := m.lanes[laneWrite]
 	switch {
 	case n == 0 && write == nil, m.asking:
 		do()
 		return
-	case m.locked || write != nil:
-		text := kit.Number(n) + " changes have not been sent and would be lost."
+	case m.locked || write != nil || m.size() == kit.TooSmall: // there is no room for a box
+		text := unsentText(n) + " and would be lost."
 		if write != nil {
 			text = "Still " + write.what + "."
 		}
@@ -748,13 +778,29 @@ func (m *Model) orElse(verb string, do func()) {
 		return
 	}
 	m.asking = true
-	c := &kit.Confirm{Title: "Leave?", Verb: verb, Facts: []string{kit.Number(n) + " changes have not been sent and would be lost."}, Role: kit.Warn}
+	c := &kit.Confirm{Title: "Leave?", Verb: verb, Facts: []string{unsentText(n) + " and would be lost."}, Role: kit.Warn}
 	m.dialogs.Push(c, func() {
 		m.asking = false
 		if c.Consent().Use() {
 			do()
 		}
 	})
+}
+
+// unsent is the number of changes that would be lost.
+func (m *Model) unsent() int {
+	n := m.drafts() + m.pending.Count()
+	if m.editing != nil {
+		n++
+	}
+	return n
+}
+
+func unsentText(n int) string {
+	if n == 1 {
+		return "1 change has not been sent"
+	}
+	return kit.Number(n) + " changes have not been sent"
 }
 
 // leave ends the program: nothing on the screen, no job left.

@@ -12,6 +12,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"envrun/tui/draft"
 	"envrun/tui/screen"
 	"envrun/vault"
 )
@@ -20,15 +21,21 @@ import (
 // interface that gets a vault.Value out of one; the values that it returns go to
 // the slot and to the clipboard (slot.go), and nowhere else.
 type power struct {
-	open  func(ctx context.Context, env vault.Env) (vault.Vault, error)
-	where func(ctx context.Context, env vault.Env, path vault.Path) ([]screen.Injection, error) // may be nil
-	key   []byte                                                                                // of the prints, of this session only
+	open   func(ctx context.Context, env vault.Env) (vault.Vault, error)
+	where  func(ctx context.Context, env vault.Env, path vault.Path) ([]screen.Injection, error) // may be nil
+	audit  func(ctx context.Context, use Use) error                                              // may be nil
+	files  fs                                                                                    // that values are imported from
+	key    []byte                                                                                // of the prints, of this session only
+	opener draft.Opener                                                                          // of the values that were typed
 }
 
-func newPower(open func(ctx context.Context, env vault.Env) (vault.Vault, error)) *power {
-	key := make([]byte, 32)
-	rand.Read(key)
-	return &power{open: open, key: key}
+// newPower makes the power, and the set of drafts that it can open.
+func newPower(c *Config) (*power, *draft.Set) {
+	p := &power{open: c.Open, audit: c.Audit, files: fs{dir: c.Dir, home: c.Home}, key: make([]byte, 32)}
+	rand.Read(p.key)
+	drafts, opener := draft.New(nil, p.facts)
+	p.opener = opener
+	return p, drafts
 }
 
 // List implements screen.Reading.

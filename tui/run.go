@@ -69,6 +69,8 @@ func Run(ctx context.Context, c Config, t Terminal) (End, error) {
 func (m *Model) Close() {
 	m.stopAll()
 	m.hide()
+	m.pending.Wipe()
+	m.editing.wipe()
 }
 
 func (m *Model) end() End {

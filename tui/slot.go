@@ -1,6 +1,7 @@
 package tui
 
 import (
+	"bytes"
 	"context"
 	"strings"
 	"sync"
@@ -73,7 +74,7 @@ func (s *slot) Draw(a kit.Area, t screen.Target, skip int) int {
 		a.Text(0, 0, kit.In(kit.Dim), a.Marks().MaskText())
 		return 1
 	}
-	return a.Bytes(kit.Style{}, s.value, skip)
+	return a.Bytes(kit.Style{}, s.bytes(), skip)
 }
 
 // Shown implements screen.Values.
@@ -81,7 +82,20 @@ func (s *slot) Shown(t screen.Target) (screen.Facts, time.Duration, bool) {
 	if !s.on || s.target != t {
 		return screen.Facts{}, 0, false
 	}
+	if t.Typed {
+		return s.power.facts(t.Field, s.bytes()), max(s.until.Sub(s.now()), 0), true
+	}
 	return s.facts, max(s.until.Sub(s.now()), 0), true
+}
+
+// bytes is what is shown. What was typed stays where it is, and is shown as it
+// is typed; all that the slot has of it is its name.
+func (s *slot) bytes() []byte {
+	if !s.target.Typed {
+		return s.value
+	}
+	b, _ := s.power.opener.Value(s.target.Env, s.target.Path, s.target.Field)
+	return b
 }
 
 // reveal begins to show the value that the screen on top is about.
@@ -103,6 +117,11 @@ func (m *Model) reveal(peek bool) {
 	}
 	m.hide()
 	m.peeking, m.wanted = peek, t
+	if t.Typed {
+		// It came from this keyboard: nobody reads anything.
+		m.slot.fill(top, t, nil, screen.Facts{}, m.config.showFor(t.Env))
+		return
+	}
 	p := &parcel{}
 	var facts screen.Facts
 	m.start(&job{
@@ -176,15 +195,25 @@ func (m *Model) copyValue() {
 		return
 	}
 	var got clip.Copied
+	typed := &parcel{}
+	if t.Typed {
+		b, _ := m.power.opener.Value(t.Env, t.Path, t.Field)
+		typed.put(bytes.Clone(b))
+	}
 	m.start(&job{
-		lane: laneCopy, what: "copying " + string(t.Field), limit: 10 * time.Second, vault: true,
-		do: func(ctx context.Context, _ func(func()) bool) error {
-			b, err := m.power.value(ctx, t)
-			if err != nil {
-				return err
+		lane: laneCopy, what: "copying " + string(t.Field), limit: 10 * time.Second, vault: !t.Typed, late: typed.drop,
+		do: func(ctx context.Context, _ func(func()) bool) (err error) {
+			b := typed.take()
+			defer func() { clear(b) }()
+			if err := ctx.Err(); err != nil {
+				return err // it was dropped, and b with it
 			}
-			defer clear(b)
-			if m.config.Audit != nil {
+			if !t.Typed {
+				if b, err = m.power.value(ctx, t); err != nil {
+					return err
+				}
+			}
+			if m.config.Audit != nil && !t.Typed {
 				if err := m.config.Audit(ctx, Use{"copy", t}); err != nil {
 					return err
 				}

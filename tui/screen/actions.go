@@ -41,9 +41,34 @@ const (
 	PrevPair = "compare.previous"
 	ShowRows = "compare.show"
 
-	Delete   = "change.delete"
 	CopyTo   = "change.copy"
 	RollBack = "change.rollback"
+
+	EditIt       = "change.edit"
+	NewIt        = "change.new"
+	ImportIt     = "change.import"
+	Review       = "change.review"
+	SendIt       = "change.send"
+	Delete       = "change.delete"
+	DeleteSecret = "change.deletesecret"
+
+	TypeIt       = "edit.type"
+	DoneTyping   = "edit.done"
+	ShowTyped    = "edit.show"
+	Generate     = "edit.generate"
+	SeveralLines = "edit.lines"
+	EditorIt     = "edit.editor"
+	AddField     = "edit.add"
+	RemoveField  = "edit.remove"
+	RenameField  = "edit.rename"
+	TakePresent  = "edit.take"
+	Undo         = "edit.undo"
+	Resolve      = "edit.resolve"
+	GoOn         = "edit.on"
+	Complete     = "edit.complete"
+	Choose       = "import.choose"
+	ChooseAll    = "import.all"
+	Stage        = "import.stage"
 
 	RunLine = "app.run"
 
@@ -123,7 +148,30 @@ func Actions() []kit.Action {
 
 		{ID: CopyTo, Name: "copy to...", Help: "copy this to another environment", Group: GroupChange, Keys: []string{"c"}, Harm: kit.Destroys},
 		{ID: RollBack, Name: "roll back...", Help: "bring this version back, as a new one", Group: GroupChange, Keys: []string{"u"}, Harm: kit.Destroys},
+		{ID: EditIt, Name: "edit", Help: "change the secret; nothing is sent before you have looked at it", Group: GroupChange, Keys: []string{"e"}},
+		{ID: NewIt, Name: "new", Help: "begin a new secret", Group: GroupChange, Keys: []string{"n"}},
+		{ID: ImportIt, Name: "import", Help: "take values in from a file: .env, JSON, YAML, compose, Kubernetes", Group: GroupChange, Keys: []string{"i"}},
+		{ID: Review, Name: "review", Help: "look at what was changed and not sent, and send it", Group: GroupChange, Keys: []string{"ctrl+s"}},
+		{ID: SendIt, Name: "send...", Help: "send all of it in one write", Group: GroupChange, Keys: []string{"ctrl+s"}, Harm: kit.Writes},
+		{ID: TypeIt, Name: "type", Help: "type or paste what it is to be", Group: GroupChange, Keys: []string{"enter", "e"}},
+		{ID: DoneTyping, Name: "done", Help: "nothing more to type; it is kept and not sent", Group: GroupChange, Keys: []string{"esc", "enter"}},
+		{ID: ShowTyped, Name: "show", Help: "show what is typed for a few seconds, or hide it", Group: GroupChange, Keys: []string{"ctrl+v"}},
+		{ID: Generate, Name: "generate", Help: "have a random value made", Group: GroupChange, Keys: []string{"ctrl+g"}},
+		{ID: SeveralLines, Name: "lines", Help: "Enter begins a new line, or ends typing", Group: GroupChange, Keys: []string{"ctrl+o"}},
+		{ID: EditorIt, Name: "editor", Help: "your own editor, on text in memory", Group: GroupChange, Keys: []string{"ctrl+e"}},
+		{ID: AddField, Name: "add field", Help: "a new field of this secret", Group: GroupChange, Keys: []string{"n"}},
+		{ID: RemoveField, Name: "remove", Help: "have the field removed when the changes are sent", Group: GroupChange, Keys: []string{"d"}},
+		{ID: RenameField, Name: "rename", Help: "another name for the field, with the same value", Group: GroupChange, Keys: []string{"f2"}},
+		{ID: TakePresent, Name: "amend", Help: "begin with the present value, to change a part of it", Group: GroupChange, Keys: []string{"ctrl+t"}},
+		{ID: Undo, Name: "drop", Help: "take the change back", Group: GroupChange, Keys: []string{"ctrl+x"}},
+		{ID: Resolve, Name: "compare", Help: "what somebody else has changed meanwhile, and what to do about it", Group: GroupChange, Keys: []string{"D"}},
+		{ID: GoOn, Name: "go on", Help: "go on with what is typed", Group: GroupChange, Keys: []string{"enter"}},
+		{ID: Complete, Name: "complete", Help: "complete what is typed", Group: GroupChange, Keys: []string{"tab"}},
+		{ID: Choose, Name: "choose", Help: "take this one in, or not", Group: GroupChange, Keys: []string{"space"}},
+		{ID: ChooseAll, Name: "all", Help: "take in all that are new or changed, or none", Group: GroupChange, Keys: []string{"*"}},
+		{ID: Stage, Name: "go on", Help: "make what was chosen a draft, and review it", Group: GroupChange, Keys: []string{"ctrl+s"}},
 		{ID: Delete, Name: "delete...", Help: "delete this name; earlier versions stay where they are kept", Group: GroupChange, Keys: []string{"d"}, Harm: kit.Destroys},
+		{ID: DeleteSecret, Name: "delete secret...", Help: "delete the whole secret, with all its fields", Group: GroupChange, Keys: []string{"delete"}, Harm: kit.Destroys},
 
 		{ID: RunLine, Name: "run...", Help: "run a command with the secrets of this environment, and come back", Group: GroupApp, Keys: []string{"$"}},
 		{ID: Palette, Name: "commands", Help: "find an action or an environment by name", Group: GroupApp, Keys: []string{":"}},

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"envrun/tui/draft"
 	"envrun/tui/kit"
 	"envrun/vault"
 )
@@ -206,9 +207,13 @@ func (b *Browse) Offers() []kit.Offer {
 		open = ""
 	}
 	offers := []kit.Offer{
-		{ID: Open, Off: open}, {ID: Filter}, {ID: ShowHide, Off: none}, {ID: CopyIt, Off: none},
+		{ID: Open, Off: open}, {ID: Filter}, {ID: ShowHide, Off: none}, {ID: CopyIt, Off: none}, {ID: EditIt, Off: none}, {ID: NewIt},
 		{ID: CopyPath, Off: none}, {ID: Peek, Off: none}, {ID: History, Off: none}, {ID: CopyTo, Off: b.project.alone(none)},
+		{ID: ImportIt}, {ID: Delete, Off: none}, {ID: DeleteSecret, Off: none},
 		{ID: Compare, Off: b.project.alone("")}, {ID: SameName, Off: b.project.alone(none)}, {ID: Tree},
+	}
+	if len(b.project.Drafts.Of(b.env.Name)) > 0 {
+		offers = append(offers, kit.Offer{ID: Review})
 	}
 	switch {
 	case b.reading && !b.read:
@@ -255,6 +260,28 @@ func (b *Browse) Do(action string) Effect {
 		b.list.Tree(!b.list.IsTree())
 		b.project.Tree = b.list.IsTree()
 		return Remember{Tree: b.project.Tree}
+	case EditIt, Delete, DeleteSecret:
+		row, ok := b.list.Selected()
+		if !ok {
+			return nil
+		}
+		e := b.rows[row]
+		name := e.info.Fields[e.field].Name
+		if action == EditIt {
+			return Push{NewEdit(b.project, b.env, *e.info, draft.Ref{Name: name})}
+		}
+		return removal(b.project, b.env, *e.info, name, action == DeleteSecret, func(bool) Effect { return b.load() }, b.load)
+	case NewIt:
+		folder := b.list.Under()
+		if _, ok := b.list.Selected(); ok { // a field: beside its secret
+			folder = folder[:strings.LastIndexByte(folder, '/')]
+			folder = folder[:strings.LastIndexByte(folder, '/')+1]
+		}
+		return Push{NewPathPrompt(b.project, b.env, folder)}
+	case ImportIt:
+		return Push{NewImport(b.project, b.env, Source{}, b.project.Path)}
+	case Review:
+		return Push{NewPending(b.project, b.env)}
 	case ShowHide:
 		return Reveal{}
 	case Peek:
@@ -390,7 +417,7 @@ func (b *Browse) drawList(a kit.Area, s Scene) {
 		}
 		return
 	case len(b.rows) == 0:
-		rest.Inset(2, 1).Paragraph(0, kit.Style{}, "No names in "+label(b.env)+" yet.")
+		rest.Inset(2, 1).Paragraph(0, kit.Style{}, "No names in "+label(b.env)+" yet. n begins a secret, i takes a file in.")
 		return
 	case b.list.Matches() == 0 && b.list.Query() != "":
 		rest.Inset(2, 1).Paragraph(0, kit.Style{}, "Nothing matches \""+b.list.Query()+"\" in "+label(b.env)+" ("+kit.Number(len(b.rows))+" names). Esc shows all again.")
@@ -413,6 +440,11 @@ func (b *Browse) drawList(a kit.Area, s Scene) {
 		t.Cell(cols, 0, 2, kit.In(kit.Dim), ago(s.Now, e.info.At))
 		if when := due(*e.info); !when.IsZero() && s.Now.After(when) {
 			t.Cell(cols, 0, 3, kit.In(kit.Danger), "rot!")
+		}
+		if d := b.project.Drafts.Get(b.env.Name, e.info.Path); d != nil {
+			if r, ok := d.Row(draft.Ref{Name: e.info.Fields[e.field].Name}); ok && r.Change != draft.Kept {
+				t.Cell(cols, 0, 3, kit.In(kit.Accent), "edit")
+			}
 		}
 	})
 }

@@ -13,6 +13,7 @@ import (
 	"iter"
 	"time"
 
+	"envrun/tui/draft"
 	"envrun/tui/kit"
 	"envrun/vault"
 )
@@ -64,9 +65,15 @@ type Pointed interface {
 	Wheel(lines int) Effect
 }
 
-// A Drafter is a screen that holds changes that have not been sent.
+// A Drafter is a screen that holds changes that have not been sent, other than
+// those in Project.Drafts.
 type Drafter interface {
 	Drafts() int
+}
+
+// A Leaver is a screen that is told when it is gone for good.
+type Leaver interface {
+	Leave()
 }
 
 // Target names one value.
@@ -75,6 +82,7 @@ type Target struct {
 	Path    vault.Path
 	Field   vault.FieldName
 	Version uint64 // 0: the current one
+	Typed   bool   // not what the vault has, but what was typed for it and not sent
 }
 
 // Project is what all screens know. It is the root's, and changes between two
@@ -92,6 +100,14 @@ type Project struct {
 
 	// Injects says that Reading.Injected knows what commands get.
 	Injects bool
+
+	// Drafts are the changes that were made and not sent.
+	Drafts *draft.Set
+
+	// Path is the secret that files are taken into unless another is named; it may
+	// be empty. Editor is the person's own; empty: there is none.
+	Path   vault.Path
+	Editor string
 }
 
 // alone is why nothing can be done with another environment: off, or that there
@@ -111,13 +127,7 @@ type Env struct {
 }
 
 // Facts are what may be said of a value without showing it.
-type Facts struct {
-	Name   vault.FieldName
-	Length int    // bytes
-	Lines  int    // 1 for text without a newline
-	Odd    string // "ends with newline, begins with space"; empty if nothing is odd
-	Print  string // ten characters that are equal for equal values, in this session only
-}
+type Facts = draft.Facts
 
 // Reading is what a job may read. It has no method that returns a value.
 type Reading interface {
@@ -137,6 +147,24 @@ type Reading interface {
 	// Verify checks what is stored, as vault.Verifier does. Nothing where a vault
 	// cannot.
 	Verify(ctx context.Context, env vault.Env) iter.Seq[vault.Finding]
+	// Load reads one value for a draft to work on. Where account is kept of reads,
+	// it is one.
+	Load(ctx context.Context, t Target) (*draft.Batch, error)
+	// Near returns a few of the paths that are near to what was typed, nearest first.
+	Near(typed string, among []vault.Path) []vault.Path
+	// Complete yields the paths of files that begin as typed; folders end with "/".
+	Complete(ctx context.Context, typed string) ([]string, error)
+	// Import reads a file with values, and compares it with a secret. The caller
+	// wipes it.
+	Import(ctx context.Context, from Source, env vault.Env, path vault.Path) (*draft.Import, error)
+}
+
+// Source is where an Import comes from.
+type Source struct {
+	File    string        // its path; for pasted text what to call it
+	Pasted  *draft.Pasted // the text itself; nil: it is in the file
+	Format  string        // one of draft.Formats; empty: by its name and how it begins
+	Service string        // of a compose file; the name of a Kubernetes object
 }
 
 // Writing is what a job may do that a person consented to, in one environment.
@@ -231,6 +259,22 @@ type Write struct {
 	Done    func(err error) Effect // also when the screen is gone; it may be nil
 }
 
+// A Send sends drafts of one environment, all or none, in one compare-and-swap
+// write. Consent is as in Write. Until it is done they cannot be changed; drafts
+// that were sent are gone, those that could not be are as they were.
+type Send struct {
+	Consent kit.Consent
+	Drafts  []*draft.Draft
+	Done    func(infos []vault.Info, err error) Effect // also when the screen is gone; it may be nil
+}
+
+// EditText hands a draft to the person's own editor, as text in memory, and
+// makes it what the editor leaves. Then is called when something was changed.
+type EditText struct {
+	Draft *draft.Draft
+	Then  func() Effect
+}
+
 // Stop ends the job of a lane of this screen.
 type Stop struct{ Lane string }
 
@@ -250,6 +294,8 @@ func (CopyName) effect() {}
 func (Read) effect()     {}
 func (Write) effect()    {}
 func (Stop) effect()     {}
+func (Send) effect()     {}
+func (EditText) effect() {}
 
 // A Scene is what a screen may look at while it draws.
 type Scene struct {

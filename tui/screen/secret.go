@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"envrun/tui/draft"
 	"envrun/tui/kit"
 	"envrun/vault"
 )
@@ -119,8 +120,16 @@ func (s *Secret) Offers() []kit.Offer {
 	case s.field() == "":
 		none = "the secret has no fields"
 	}
-	offers := []kit.Offer{{ID: ShowHide, Off: none}, {ID: CopyIt, Off: none}, {ID: CopyPath, Off: none}, {ID: Peek, Off: none}, {ID: History},
-		{ID: SameName, Off: s.project.alone(none)}, {ID: CopyTo, Off: s.project.alone(none)}, {ID: Delete, Off: none}, {ID: Reload}}
+	gone := ""
+	if s.gone {
+		gone = none
+	}
+	offers := []kit.Offer{{ID: ShowHide, Off: none}, {ID: CopyIt, Off: none}, {ID: EditIt, Off: gone}, {ID: CopyPath, Off: none}, {ID: Peek, Off: none}, {ID: History},
+		{ID: SameName, Off: s.project.alone(none)}, {ID: CopyTo, Off: s.project.alone(none)}, {ID: ImportIt, Off: gone},
+		{ID: Delete, Off: none}, {ID: DeleteSecret, Off: gone}, {ID: Reload}}
+	if len(s.project.Drafts.Of(s.env.Name)) > 0 {
+		offers = append(offers, kit.Offer{ID: Review})
+	}
 	if len(s.info.Fields) > 1 {
 		offers = append(offers, kit.Offer{ID: Next})
 	}
@@ -167,52 +176,28 @@ func (s *Secret) Do(action string) Effect {
 		return Push{NewComparison(s.project, s.env, s.Title())}
 	case CopyTo:
 		return askCopy(s.project, s.env, s.info, s.field(), nil)
-	case Delete:
-		return s.askDelete()
+	case EditIt:
+		return Push{NewEdit(s.project, s.env, s.info, draft.Ref{Name: s.field()})}
+	case ImportIt:
+		return Push{NewImport(s.project, s.env, Source{}, s.info.Path)}
+	case Review:
+		return Push{NewPending(s.project, s.env)}
+	case Delete, DeleteSecret:
+		return s.askDelete(action == DeleteSecret)
 	}
 	return nil
 }
 
-// askDelete asks before the field, or with its last field the secret, is deleted.
-func (s *Secret) askDelete() Effect {
-	name, path, last := s.field(), s.info.Path, len(s.info.Fields) == 1
-	facts := fmt.Sprintf("Writes version %d of %s without %s.", s.info.Version+1, path, name)
-	if last {
-		facts = fmt.Sprintf("%s is the only field of %s: the secret is deleted with it.", name, path)
-	}
-	box := Confirmation(s.env, kit.Destroys, "Delete "+string(name)+" from "+label(s.env)+"?", "delete",
-		facts, "Earlier versions stay where the vault keeps them. Whoever has read the value still has it.")
-	change := vault.Change{Path: path, Was: s.info.Version, Drop: []vault.FieldName{name}}
-	if last {
-		change = vault.Change{Path: path, Was: s.info.Version, Delete: true}
-	}
-	return Ask{Dialog: box, Then: func() Effect {
-		if !box.Consent().OK() {
-			return nil
+// askDelete asks before the field, or the secret, is deleted.
+func (s *Secret) askDelete(whole bool) Effect {
+	return removal(s.project, s.env, s.info, s.field(), whole, func(whole bool) Effect {
+		if whole {
+			s.gone = true
+			return Pop{}
 		}
-		return Write{
-			Consent: box.Consent(), Harm: kit.Destroys, Env: s.env.Name, What: "deleting " + string(name),
-			Do: func(ctx context.Context, w Writing) error {
-				_, err := w.Apply(ctx, []vault.Change{change})
-				return err
-			},
-			Done: func(err error) Effect {
-				if vault.KindOf(err) == vault.KindConflict {
-					return All{Say{kit.Notice{Role: kit.Warn, Sticky: true, Text: "Not deleted: " + string(path) + " was changed meanwhile. Look at it again."}}, s.load()}
-				}
-				if err != nil {
-					what, next := s.project.Explain(err)
-					return Say{kit.Notice{Role: kit.Danger, Sticky: true, Text: "Not deleted: " + what, Details: what + "\n" + next}}
-				}
-				said := Say{kit.Notice{Role: kit.OK, Text: "Deleted " + string(name) + " from " + string(s.env.Name) + "."}}
-				if last {
-					return All{Pop{}, said}
-				}
-				s.info.Version++ // ours: it did not change under us
-				return All{s.load(), said}
-			},
-		}
-	}}
+		s.info.Version++ // ours: it did not change under us
+		return s.load()
+	}, s.load)
 }
 
 // Target implements Screen.

@@ -88,6 +88,10 @@ func NewWorld(t testing.TB) *World {
 	return w
 }
 
+// Canary is a value that the tests type, paste or put into a file: from now on
+// every picture is searched for it too. Like all values it begins with "FAKE-".
+func (w *World) Canary(value string) string { return w.value(value) }
+
 func (w *World) value(v string) string {
 	w.values = append(w.values, v)
 	return v
@@ -104,6 +108,11 @@ func (w *World) apply(t testing.TB, env vault.Env, c vault.Change) {
 func (w *World) Set(t testing.TB, env vault.Env, path vault.Path, field vault.FieldName, value string) {
 	t.Helper()
 	w.apply(t, env, vault.Change{Path: path, Was: vault.Any, Set: []vault.Field{{Name: field, Value: vault.NewValueString(w.value(value))}}})
+}
+
+// As is the vault of the World as somebody else has it open.
+func (w *World) As(member string) vault.Vault {
+	return w.Vault.Person.Engine(vaulttest.VaultID, vaulttest.As(member))
 }
 
 // Value is what a field of the World was made with.
@@ -350,7 +359,7 @@ func Key(name string) tea.KeyPressMsg {
 var special = map[string]rune{
 	"enter": tea.KeyEnter, "esc": tea.KeyEscape, "tab": tea.KeyTab, "space": tea.KeySpace, "backspace": tea.KeyBackspace, "delete": tea.KeyDelete,
 	"up": tea.KeyUp, "down": tea.KeyDown, "left": tea.KeyLeft, "right": tea.KeyRight, "home": tea.KeyHome, "end": tea.KeyEnd,
-	"pgup": tea.KeyPgUp, "pgdown": tea.KeyPgDown, "f1": tea.KeyF1,
+	"pgup": tea.KeyPgUp, "pgdown": tea.KeyPgDown, "f1": tea.KeyF1, "f2": tea.KeyF2,
 }
 
 // Advance lets time pass: timers go off in their order.

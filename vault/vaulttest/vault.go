@@ -82,6 +82,12 @@ func (p *Person) Engine(vaultID string, options ...func(*engine.Config)) *engine
 // SealOnWrite is an option of Person.Engine.
 func SealOnWrite(c *engine.Config) { c.SealOnWrite = true }
 
+// As is an option of Person.Engine: what is written is by this member, with the
+// keys of the person.
+func As(member string) func(*engine.Config) {
+	return func(c *engine.Config) { c.Member = member }
+}
+
 // Grant is what CreateEnv and the like need to let this person in.
 func (p *Person) Grant() engine.GrantTo {
 	return engine.GrantTo{Member: p.Member, Recipient: p.identity.Recipient().String(), Sealer: p.sealer()}
