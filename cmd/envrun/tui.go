@@ -12,6 +12,7 @@ import (
 
 	"envrun/auth/agekey"
 	"envrun/cmd/internal/cli"
+	"envrun/envrun/editor"
 	"envrun/envrun/project"
 	"envrun/tui"
 	"envrun/tui/clip"
@@ -99,6 +100,13 @@ func runTUI(ctx context.Context, t *tool, o tuiOptions) error {
 		return t.where(ctx, p, env, v, path)
 	}
 	c.Runner = lineRunner{t, open.selected}
+	line := editor.Choose(t.Getenv)
+	c.EditorLine = line
+	c.Editor = &editor.Command{Line: line, RuntimeDir: t.Getenv("XDG_RUNTIME_DIR"), Environ: t.environ(), GOOS: t.goos, Stdin: t.In, Stdout: t.Out, Stderr: t.Err}
+	c.Path = p.Name
+	if home, err := os.UserHomeDir(); err == nil {
+		c.Home = home
+	}
 	if program, err := os.Executable(); err == nil {
 		c.Clipboard = clip.New(clip.Options{Program: program, Environ: t.environ(), Terminal: t.Out})
 	}

@@ -76,6 +76,8 @@ var rules = []rule{
 		"the interface works over any vault.Vault that cmd opens"},
 	{[]string{"tui/...", "cmd/..."}, []string{"charm.land/bubbles/...", "charm.land/lipgloss/..."}, nil,
 		"the interface draws with tui/kit; bubbles/list is there to be compared with, in tests"},
+	{[]string{"tui/draft"}, []string{"envrun/tui", "envrun/tui/screen", "envrun/tui/clip", "charm.land/...", "os", "os/exec", "net", "io/fs"}, nil,
+		"what was typed is held, and neither drawn, read nor written here"},
 	{[]string{"auth/keychain/guard"}, []string{"fmt", "strings", "net", "log", "envrun/..."}, nil,
 		"it must be initialised before everything else, and is only while it imports next to nothing"},
 }
@@ -149,6 +151,31 @@ func TestOnlyCmdPrintsAndExits(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A screen gets room for a value to be drawn in, and never the value.
+func TestScreensSeeNoValue(t *testing.T) {
+	seen := 0
+	walk(t, func(file string) {
+		if filepath.ToSlash(filepath.Dir(file)) != "tui/screen" || strings.HasSuffix(file, "_test.go") {
+			return
+		}
+		seen++
+		text, err := os.ReadFile(filepath.Join("../../..", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, line := range strings.Split(string(text), "\n") {
+			for _, word := range []string{".Reveal()", "draft.Opener", "draft.New("} {
+				if strings.Contains(line, word) {
+					t.Errorf("%s:%d: %s is the root's alone", file, i+1, word)
+				}
+			}
+		}
+	})
+	if seen == 0 {
+		t.Error("there are no screens where they are looked for")
+	}
 }
 
 // Every package says what it is for.
