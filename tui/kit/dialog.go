@@ -142,20 +142,34 @@ type Confirm struct {
 	typed  Field
 	moved  bool // away from the field
 	answer Consent
+
+	// Where there is no room for all the facts they scroll, and nobody says yes to
+	// what they have not seen: as they were drawn last.
+	top, room, lines, seen int
 }
 
 // Consent is the answer when the box is done.
 func (c *Confirm) Consent() Consent { return c.answer }
 
-func (c *Confirm) ready() bool { return c.Type == "" || c.typed.Text() == c.Type }
+func (c *Confirm) ready() bool {
+	return c.seen >= c.lines && (c.Type == "" || c.typed.Text() == c.Type)
+}
 
 // inField: what is typed goes to the field.
 func (c *Confirm) inField() bool { return c.Type != "" && !c.moved }
 
 // Key implements Dialog.
 func (c *Confirm) Key(k Key) (done bool) {
-	if k.Name == "esc" {
+	switch k.Name {
+	case "esc":
 		return true
+	case "pgdown":
+		c.top = max(min(c.top+max(c.room, 1), c.lines-c.room), 0)
+		c.seen = max(c.seen, c.top+c.room)
+		return false
+	case "pgup":
+		c.top = max(c.top-max(c.room, 1), 0)
+		return false
 	}
 	if c.inField() {
 		switch k.Name {
@@ -187,6 +201,8 @@ func (c *Confirm) Paste(string) {}
 // Hints implements Dialog.
 func (c *Confirm) Hints() []Hint {
 	switch {
+	case c.seen < c.lines:
+		return []Hint{{"page down", "read on"}, {"esc", "cancel"}}
 	case c.inField() && c.ready():
 		return []Hint{{"tab", "on"}, {"esc", "cancel"}}
 	case c.inField():
@@ -201,10 +217,13 @@ func (c *Confirm) Hints() []Hint {
 func (c *Confirm) Draw(a Area) {
 	w := min(a.W, 76)
 	m := a.Marks()
-	var lines []string
-	for _, f := range c.Facts {
-		lines = append(lines, m.Wrap(f, max(w-4, 1))...)
+	wrap := func(w int) (lines []string) {
+		for _, f := range c.Facts {
+			lines = append(lines, m.Wrap(f, max(w, 1))...)
+		}
+		return lines
 	}
+	lines := wrap(w - 4)
 	others := 3 // the sides of the box and the choice
 	prompt := "Type " + c.What + " (" + c.Type + "): "
 	below := m.Width(prompt)+14 > w-4 // the field stands under what it asks for
@@ -213,19 +232,29 @@ func (c *Confirm) Draw(a Area) {
 			others++
 		}
 	}
-	if room := a.H - others; len(lines) > room && room > 0 {
-		lines = append(lines[:room-1], m.Ellipsis) // the facts give way before the choice does
+	// The facts give way before the choice does.
+	if len(lines) > a.H-others {
+		lines = wrap(w - 6) // beside the marks that there is more
 	}
-	h := len(lines) + others
+	c.lines, c.room = len(lines), max(min(len(lines), a.H-others), 0)
+	c.top = max(min(c.top, c.lines-c.room), 0)
+	c.seen = max(c.seen, c.top+c.room)
+	h := c.room + others
 	role := c.Role
 	if role == Normal {
 		role = Border
 	}
 	in := place(a, w, h).Box(In(role), c.Title)
 	y := 0
-	for _, l := range lines {
+	for _, l := range lines[c.top : c.top+c.room] {
 		in.Text(0, y, Style{}, l)
 		y++
+	}
+	if c.room > 0 && c.top+c.room < c.lines {
+		in.Text(in.W-1, y-1, In(Accent), m.Down)
+	}
+	if c.room > 0 && c.top > 0 {
+		in.Text(in.W-1, 0, In(Accent), m.Up)
 	}
 	if c.Type != "" {
 		x := in.Text(0, y, Style{}, prompt)
@@ -243,6 +272,8 @@ func (c *Confirm) Draw(a Area) {
 	}
 	x := in.Text(0, y, st, cancel) + 4
 	switch {
+	case c.seen < c.lines:
+		in.Fit(x, y, in.W-x, Style{Normal, Bold}, "page down: "+itoa(c.lines-c.seen)+" more")
 	case !c.ready():
 		in.Fit(x, y, in.W-x, In(Dim), strings.ToUpper(c.Verb[:1])+c.Verb[1:]+" (type the name first)")
 	case c.inField():

@@ -83,6 +83,10 @@ func TestConfirmIsDrawn(t *testing.T) {
 		if text := draw(); !strings.Contains(text, "[ Cancel ]") || !strings.Contains(text, "type the name first") && size[0] > 50 {
 			t.Errorf("%v:\n%s", size, text)
 		}
+		for range 9 { // where there is no room for all of it, it is read first
+			press(box.Key, "pgdown")
+			draw()
+		}
 		press(box.Key, "p", "r", "o", "d")
 		if text := draw(); !strings.Contains(text, "press Tab, then Y") || !strings.Contains(text, "prod") {
 			t.Errorf("%v: with the name\n%s", size, text)
