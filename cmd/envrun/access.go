@@ -155,12 +155,25 @@ func runRequest(ctx context.Context, t *tool, args []string, reason string) erro
 	t.Notef("wrote %s: %s asks for access to %s", file, r.Member, s.env.Name)
 	t.Sayf("      check code: %s", r.Code)
 	t.Sayf("      Read it to whoever approves, by phone or in person: it shows that the request is yours.")
-	branch := fmt.Sprintf("access-%s-%s", s.env.Name, strings.NewReplacer("@", "-", ".", "-").Replace(r.Member))
-	t.Sayf("      to send it:  git switch -c %s", cli.Quote(branch))
-	t.Sayf("                   git add %s && git commit -m %s", cli.Quote(file), cli.Quote(fmt.Sprintf("%s asks for access to %s", r.Member, s.env.Name)))
-	t.Sayf("                   git push -u origin %s, then open a pull request", cli.Quote(branch))
-	t.Sayf("      they type:   envrun access approve %s -e %s", cli.Quote(r.Member), s.env.Name)
+	send := t.sending(s.env.Name, r)
+	t.Sayf("      to send it:  %s", send.branch)
+	t.Sayf("                   %s", send.commit)
+	t.Sayf("                   %s, then open a pull request", send.push)
+	t.Sayf("      they type:   %s", send.approve)
 	return nil
+}
+
+// sending are the commands by which a request gets to who decides.
+type sending struct{ branch, commit, push, approve string }
+
+func (t *tool) sending(env vault.Env, r filevault.Request) sending {
+	branch := cli.Quote(fmt.Sprintf("access-%s-%s", env, strings.NewReplacer("@", "-", ".", "-").Replace(r.Member)))
+	return sending{
+		branch:  "git switch -c " + branch,
+		commit:  fmt.Sprintf("git add %s && git commit -m %s", cli.Quote(t.here(r.File)), cli.Quote(fmt.Sprintf("%s asks for access to %s", r.Member, env))),
+		push:    "git push -u origin " + branch,
+		approve: fmt.Sprintf("envrun access approve %s -e %s", cli.Quote(r.Member), env),
+	}
 }
 
 // ask is who asks: the person of this machine, or the machine key's.
@@ -371,8 +384,12 @@ func runAccessDeny(ctx context.Context, t *tool, member string) error {
 		return err
 	}
 	t.Notef("denied: the request of %s for %s is gone", member, r.env)
-	t.sayCommit(r.Vault, fmt.Sprintf("%s: deny %s", r.env, member))
+	t.sayCommit(r.Vault, denyMessage(r.env, member))
 	return nil
+}
+
+func denyMessage(env vault.Env, member string) string {
+	return fmt.Sprintf("%s: deny %s", env, member)
 }
 
 type sweepFacts struct {

@@ -89,26 +89,35 @@ func (o *addOptions) flags(t *tool, cmd *cobra.Command) {
 	cmd.Flags().StringSliceVar(&t.flags.plugins, "plugin", nil, "may be started to wrap the key: NAME of age-plugin-NAME")
 }
 
-// time reads --until: a day ends with itself, here.
+// time reads --until.
 func (o addOptions) time(now time.Time) (time.Time, error) {
-	if o.until == "" {
-		return time.Time{}, nil
-	}
-	if d, err := parseDuration(o.until); err == nil {
-		return now.Add(d).UTC().Truncate(time.Second), nil
-	}
-	if t, err := time.Parse(time.RFC3339, o.until); err == nil {
-		return t.UTC(), nil
-	}
-	for _, layout := range []string{"2006-01-02T15:04", "2006-01-02 15:04"} {
-		if t, err := time.ParseInLocation(layout, o.until, now.Location()); err == nil {
-			return t.UTC(), nil
-		}
-	}
-	if t, err := time.ParseInLocation(time.DateOnly, o.until, now.Location()); err == nil {
-		return t.AddDate(0, 0, 1).Add(-time.Second).UTC(), nil
+	if t, ok := parseUntil(o.until, now); ok {
+		return t, nil
 	}
 	return time.Time{}, cli.Usagef("envrun member add", "--until is a day (2026-12-31), a time (2026-12-31T18:00) or a duration (8h, 7d), not %q", o.until)
+}
+
+// parseUntil reads when access is to end, zero of nothing. A day ends with itself,
+// here.
+func parseUntil(s string, now time.Time) (time.Time, bool) {
+	if s == "" {
+		return time.Time{}, true
+	}
+	if d, err := parseDuration(s); err == nil {
+		return now.Add(d).UTC().Truncate(time.Second), true
+	}
+	if t, err := time.Parse(time.RFC3339, s); err == nil {
+		return t.UTC(), true
+	}
+	for _, layout := range []string{"2006-01-02T15:04", "2006-01-02 15:04"} {
+		if t, err := time.ParseInLocation(layout, s, now.Location()); err == nil {
+			return t.UTC(), true
+		}
+	}
+	if t, err := time.ParseInLocation(time.DateOnly, s, now.Location()); err == nil {
+		return t.AddDate(0, 0, 1).Add(-time.Second).UTC(), true
+	}
+	return time.Time{}, false
 }
 
 // parseDuration reads 8h, 30m, 7d, 2w.
@@ -241,8 +250,12 @@ func (t *tool) sayLetIn(ctx context.Context, s selected, member string, until ti
 		t.Sayf("      tell them the fingerprint of its key, which their machine shows at first contact: %s", c)
 	}
 	t.sayUntil(until)
-	t.sayCommit(s.vault, fmt.Sprintf("%s: let %s in", s.env.Name, member))
+	t.sayCommit(s.vault, letInMessage(s.env.Name, member))
 	return nil
+}
+
+func letInMessage(env vault.Env, member string) string {
+	return fmt.Sprintf("%s: let %s in", env, member)
 }
 
 // sayUntil says what a time limit means here.
@@ -255,8 +268,11 @@ func (t *tool) sayUntil(until time.Time) {
 
 // sayCommit says how a change of the vault gets to the others.
 func (t *tool) sayCommit(v *filevault.Vault, message string) {
-	dir := t.here(v.Dir())
-	t.Sayf("      to share it: git add %s && git commit -m %s && git push", cli.Quote(dir), cli.Quote(message))
+	t.Sayf("      to share it: %s", t.commitCommand(v, message))
+}
+
+func (t *tool) commitCommand(v *filevault.Vault, message string) string {
+	return fmt.Sprintf("git add %s && git commit -m %s && git push", cli.Quote(t.here(v.Dir())), cli.Quote(message))
 }
 
 // here is a file as it is found from where the user stands.
@@ -422,18 +438,30 @@ func (t *tool) sayRotated(ctx context.Context, s selected, r filevault.Rotation)
 	}
 	t.Notef("%s: key %d, fingerprint %s, held by %s; %s wrapped anew", r.Env, r.Gen, r.Fingerprint, strings.Join(r.Members, ", "), cli.Count(r.Secrets, "secret"))
 	for _, p := range r.Pending {
-		t.Notef("%s: the grant of %s is pending: it takes age-plugin-%s. Somebody who has it: envrun member add %s -e %s --plugin %s", r.Env, p.Member, p.Plugin, p.Member, r.Env, p.Plugin)
+		t.Notef("%s: the grant of %s is pending: it takes age-plugin-%s. Somebody who has it: %s", r.Env, p.Member, p.Plugin, addPendingCommand(r.Env, p.Member, p.Plugin))
 	}
 	t.sayExposed(r.Env, f.Exposed)
-	message := fmt.Sprintf("%s: new key", r.Env)
-	if len(r.Removed) > 0 {
-		message = fmt.Sprintf("%s: remove %s", r.Env, strings.Join(r.Removed, ", "))
-	}
-	t.sayCommit(s.vault, message)
+	t.sayCommit(s.vault, rotatedMessage(r.Env, r.Removed))
 	for _, p := range r.Pipelines {
-		t.Sayf("      the CI key of %s names the former key; it goes on working, and says so. A new one: envrun key export --ci %s --member %s --replace", p, r.Env, p)
+		t.Sayf("      the CI key of %s names the former key; it goes on working, and says so. A new one: %s", p, newCIKeyCommand(r.Env, p))
 	}
 	return nil
+}
+
+func newCIKeyCommand(env vault.Env, member string) string {
+	return fmt.Sprintf("envrun key export --ci %s --member %s --replace", env, cli.Quote(member))
+}
+
+func addPendingCommand(env vault.Env, member, plugin string) string {
+	return fmt.Sprintf("envrun member add %s -e %s --plugin %s", cli.Quote(member), env, plugin)
+}
+
+// rotatedMessage is the message of a commit with a new key.
+func rotatedMessage(env vault.Env, removed []string) string {
+	if len(removed) > 0 {
+		return fmt.Sprintf("%s: remove %s", env, strings.Join(removed, ", "))
+	}
+	return fmt.Sprintf("%s: new key", env)
 }
 
 // sayExposed reminds of what a former member could read.

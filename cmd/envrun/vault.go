@@ -339,11 +339,8 @@ func runVaultStatus(ctx context.Context, t *tool) error {
 	}
 	for _, s := range all {
 		t.Printf("vault %s in %s\n", s.Vault, cli.Printable(s.Dir))
-		switch filevault.Journal(s.Journal) {
-		case filevault.Unfinished:
-			t.Printf("a write was interrupted after it was decided: the next command finishes it\n")
-		case filevault.Abandoned:
-			t.Printf("a write was interrupted before it was decided: the next write removes what is left of it\n")
+		if text := journalText(filevault.Journal(s.Journal)); text != "" {
+			t.Printf("%s\n", text)
 		}
 		for _, stray := range s.Strays {
 			t.Printf("no file of a vault: %s\n", cli.Printable(stray))
@@ -360,6 +357,17 @@ func runVaultStatus(ctx context.Context, t *tool) error {
 		}
 	}
 	return nil
+}
+
+// journalText says that a write was interrupted; nothing if none was.
+func journalText(j filevault.Journal) string {
+	switch j {
+	case filevault.Unfinished:
+		return "a write was interrupted after it was decided: the next command finishes it"
+	case filevault.Abandoned:
+		return "a write was interrupted before it was decided: the next write removes what is left of it"
+	}
+	return ""
 }
 
 // kindOfKey names the kind of key that a member has.
