@@ -26,7 +26,7 @@ func (c commands) Len() int { return len(c) }
 // Name implements kit.Rows.
 func (c commands) Name(row int) string { return c[row].name }
 
-// palette finds actions and environments by name, and shows their keys.
+// palette finds actions, environments and requests by name, and shows their keys.
 func (m *Model) palette() {
 	var all commands
 	for _, o := range m.offers() {
@@ -46,6 +46,9 @@ func (m *Model) palette() {
 			c.key = string(rune('1' + i))
 		}
 		all = append(all, c)
+	}
+	for _, q := range m.asked {
+		all = append(all, command{name: "request of " + q.Who + " for " + string(q.Env), key: m.keyOf(screen.GoInbox), do: func() { m.toRequest(q.ID) }})
 	}
 	p := kit.NewPick(": commands", all, func(a kit.Area, ln kit.Line) {
 		c := all[ln.Row]
@@ -101,6 +104,9 @@ func (m *Model) help() {
 	}
 	m.dialogs.Push(sheet, nil)
 }
+
+// keyOf is the key of an action, as it is shown.
+func (m *Model) keyOf(id string) string { return kit.KeyLabel(m.actions.Get(id).Keys[0]) }
 
 // details shows all of the last notice, which is then no longer held up.
 func (m *Model) details() {

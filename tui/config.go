@@ -23,6 +23,10 @@ type Config struct {
 	// slow, and is called again each time: whoever opens caches.
 	Open func(ctx context.Context, env vault.Env) (vault.Vault, error)
 
+	// Gate says who can open what and changes it; nil: there is nothing to be known
+	// of that, and the screens about it are not offered.
+	Gate screen.Gate
+
 	// Audit writes down that a value is about to be shown or copied, before it is;
 	// its error means that it is not. nil where nobody keeps account of reads.
 	Audit func(ctx context.Context, use Use) error

@@ -8,8 +8,9 @@
 // # Parts
 //
 //	tui          Model: routing (model.go), jobs in lanes (lanes.go), the slot (slot.go),
-//	             what jobs may read and write (power.go, drafts.go), the person's own editor
-//	             (editor.go), drawing (draw.go), the ways out (run.go)
+//	             what jobs may read and write (power.go, drafts.go), who can open what
+//	             (access.go), the person's own editor (editor.go), drawing (draw.go),
+//	             the ways out (run.go)
 //	tui/kit      frame, list, fields, dialogs, keys, themes; knows nothing of secrets
 //	tui/draft    what was changed and not sent: the values that somebody typed
 //	tui/screen   the screens: plain structs that return effects and draw in a rectangle
@@ -33,7 +34,9 @@
 //     moved, the filter has grown or the screen is gone changes nothing.
 //   - Something is written only with a kit.Consent, which comes out of a kit.Confirm
 //     box for one capital letter, and out of nothing else. In a protected
-//     environment, what destroys needs its name typed too.
+//     environment, what destroys needs its name typed too, and so does what gives or
+//     takes access (screen.NeedsName). Who can open what is changed by a
+//     screen.Grant, whose job alone is given the power to (screen.Granting).
 //   - Text from others becomes cells in kit's scanner, which passes no control
 //     character on.
 //   - Whatever ends or stops the program passes Model.Filter or Model.suspend, which
@@ -61,7 +64,8 @@
 //     the only places that know the screen's actions.
 //  5. To change something: build a box with Confirmation, return Ask, and in Then
 //     return a Write with the box's Consent if it is OK. Was is the version that the
-//     screen showed. In Done, vault.KindConflict means: say so, and read again.
+//     screen showed. In Done, vault.KindConflict means: say so, and read again. What
+//     is opened in Done is a Present: whoever has gone on stays where they are.
 //  6. Target is the value that the screen is about. Return Reveal{}, PeekAt{}, Copy{}
 //     for it; draw it with Scene.Values.Draw, the time that is left with Shown.
 //  7. Draw for Scene.Size: Large (from 90 columns), Medium (from 60), Small (from 40).

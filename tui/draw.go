@@ -163,6 +163,9 @@ func (m *Model) drawHeader(a kit.Area) {
 	if m.offline {
 		right = append(right, "OFFLINE")
 	}
+	if n := m.project.Waiting; n > 0 {
+		right = append(right, "inbox "+kit.Number(n))
+	}
 	wide := m.size() == kit.Large
 	if m.config.Who != "" {
 		who := m.config.Who
@@ -176,7 +179,7 @@ func (m *Model) drawHeader(a kit.Area) {
 		x = a.Text(0, 0, kit.In(kit.Dim), "envrun") + 2
 		x = a.Text(x, 0, kit.Style{}, m.config.Project) + 2
 		x = a.Text(x, 0, kit.In(kit.Dim), "env: ")
-		x = a.Text(x, 0, st, envLabel(env))
+		x = m.drawShut(a, a.Text(x, 0, st, envLabel(env)), env)
 	} else {
 		label := envLabel(env)
 		if m.size() == kit.Small {
@@ -185,7 +188,7 @@ func (m *Model) drawHeader(a kit.Area) {
 				label = "!" + label
 			}
 		}
-		x = a.Text(x, 0, st, label)
+		x = m.drawShut(a, a.Text(x, 0, st, label), env)
 		if m.size() == kit.Medium {
 			x = a.Text(x+2, 0, kit.In(kit.Dim), m.config.Project)
 		}
@@ -209,6 +212,14 @@ func (m *Model) drawHeader(a kit.Area) {
 		role = kit.Style{Role: kit.Warn, Attr: kit.Bold}
 	}
 	a.Sub(0, 1, a.W, 1).Fill(role, rule)
+}
+
+// drawShut marks an environment that cannot be opened.
+func (m *Model) drawShut(a kit.Area, x int, env screen.Env) int {
+	if !m.shut(env.Name) {
+		return x
+	}
+	return a.Text(x+1, 0, kit.Style{Role: kit.Locked, Attr: kit.Bold}, "[locked]")
 }
 
 // drawStatus is one line: what is waited for, else the last notice.

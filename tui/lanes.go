@@ -208,16 +208,7 @@ func (m *Model) read(s screen.Screen, r screen.Read) {
 // write begins a job that changes something, if somebody consented to it, and
 // reports whether it has.
 func (m *Model) write(s screen.Screen, w screen.Write) (begun bool) {
-	env, known := m.config.env(w.Env)
-	switch {
-	case m.lanes[laneWrite] != nil:
-		m.say(kit.Notice{Role: kit.Warn, Text: "Not begun: " + m.lanes[laneWrite].what + " is not done yet."})
-		return false
-	case !known:
-		m.say(kit.Notice{Role: kit.Danger, Text: "Not begun: there is no environment " + string(w.Env) + " here."})
-		return false
-	case env.Protected && w.Harm == kit.Destroys && w.Consent.Typed() != string(w.Env), !w.Consent.Use():
-		m.say(kit.Notice{Role: kit.Danger, Text: "Not begun: nobody was asked about " + w.What + "."})
+	if !m.consented(w.Env, w.Harm, w.Consent, w.What) {
 		return false
 	}
 	m.start(&job{
@@ -232,6 +223,24 @@ func (m *Model) write(s screen.Screen, w screen.Write) (begun bool) {
 		},
 	})
 	return true
+}
+
+// consented uses up the consent to a change, or says why there is none that
+// counts: one change at a time, in an environment that there is, and with its
+// name typed where that is needed.
+func (m *Model) consented(name vault.Env, harm kit.Harm, c kit.Consent, what string) bool {
+	env, known := m.config.env(name)
+	switch {
+	case m.lanes[laneWrite] != nil:
+		m.say(kit.Notice{Role: kit.Warn, Text: "Not begun: " + m.lanes[laneWrite].what + " is not done yet."})
+	case !known:
+		m.say(kit.Notice{Role: kit.Danger, Text: "Not begun: there is no environment " + string(name) + " here."})
+	case screen.NeedsName(env, harm) && c.Typed() != string(name), !c.Use():
+		m.say(kit.Notice{Role: kit.Danger, Text: "Not begun: nobody was asked about " + what + "."})
+	default:
+		return true
+	}
+	return false
 }
 
 // view of the lanes that a screen gets while it is drawn.

@@ -59,12 +59,16 @@ type Model struct {
 	cmds  []tea.Cmd // collected during one Update
 
 	// Times, all by the wall clock: a machine that slept has been away.
-	seen      time.Time     // the last key
-	last      time.Time     // the last message
-	left      time.Time     // when we were suspended, or an editor began; zero: we were not
-	ticking   bool          // the spinner's tick is under way
-	wanted    screen.Target // the value that is on its way
-	peeking   bool          // a value is shown, or is on its way, for as long as a key is held
+	seen      time.Time        // the last key
+	last      time.Time        // the last message
+	left      time.Time        // when we were suspended, or an editor began; zero: we were not
+	ticking   bool             // the spinner's tick is under way
+	wanted    screen.Target    // the value that is on its way
+	peeking   bool             // a value is shown, or is on its way, for as long as a key is held
+	blurred   bool             // the terminal has said that somebody looks elsewhere
+	touches   uint64           // keys, and all else that a person did
+	asked     []screen.Request // that were there when they were looked at
+	polled    time.Time        // and when that was
 	clipUntil time.Time
 	clipName  string
 	releases  bool // the terminal reports that keys are let go
@@ -108,9 +112,15 @@ func New(ctx context.Context, c Config) (*Model, error) {
 	m.power, m.pending = newPower(&m.config)
 	m.slot.power, m.slot.now = m.power, m.now
 	m.power.where = c.Where
-	m.project = screen.Project{Name: c.Project, Envs: c.Envs, Explain: m.explain, FreeFacts: c.FreeFacts, Injects: c.Where != nil, Drafts: m.pending, Path: c.Path}
+	m.project = screen.Project{
+		Name: c.Project, Envs: c.Envs, Explain: m.explain, FreeFacts: c.FreeFacts, Injects: c.Where != nil, Drafts: m.pending, Path: c.Path,
+		Standings: map[vault.Env]screen.Standing{},
+	}
 	if c.Editor != nil {
 		m.project.Editor = c.EditorLine
+	}
+	if c.Gate != nil {
+		m.project.Gate = typed{c.Gate}
 	}
 	m.seen, m.last = m.now(), m.now()
 	remembered := loadState(c.StateFile)
@@ -188,6 +198,7 @@ type (
 // Init implements tea.Model.
 func (m *Model) Init() tea.Cmd {
 	m.apply(m.top(), m.top().Enter())
+	m.arrive()
 	m.run(tea.RequestBackgroundColor)
 	m.run(m.config.After(time.Second, beatMsg{}))
 	return m.flush()
@@ -276,22 +287,22 @@ func (m *Model) update(msg tea.Msg) {
 		m.hide() // also what is on its way
 		m.w, m.h = msg.Width, msg.Height
 	case tea.KeyPressMsg:
-		m.seen = now
+		m.touch(now)
 		m.key(keyOf(tea.Key(msg)))
 	case tea.KeyReleaseMsg:
 		if m.peeking && (msg.Code == 'v' || msg.Code == 'V') {
 			m.hide()
 		}
 	case tea.PasteMsg:
-		m.seen = now
+		m.touch(now)
 		m.paste(msg.Content)
 	case tea.MouseClickMsg:
-		m.seen = now
+		m.touch(now)
 		if p, ok := m.top().(screen.Pointed); ok && m.pointing() && msg.Button == tea.MouseLeft {
 			m.apply(m.top(), p.Click(msg.X, msg.Y-bodyTop))
 		}
 	case tea.MouseWheelMsg:
-		m.seen = now
+		m.touch(now)
 		if p, ok := m.top().(screen.Pointed); ok && m.pointing() {
 			switch msg.Button {
 			case tea.MouseWheelUp:
@@ -302,6 +313,10 @@ func (m *Model) update(msg tea.Msg) {
 		}
 	case tea.BlurMsg:
 		m.hide()
+		m.blurred = true
+	case tea.FocusMsg:
+		m.blurred = false
+		m.poll()
 	case tea.BackgroundColorMsg:
 		m.darkBack = msg.IsDark()
 		m.dress()
@@ -333,6 +348,12 @@ func (m *Model) update(msg tea.Msg) {
 	}
 }
 
+// touch notes that somebody did something.
+func (m *Model) touch(now time.Time) {
+	m.seen = now
+	m.touches++
+}
+
 // beat is the clock of whatever counts down.
 func (m *Model) beat(now time.Time) {
 	m.run(m.config.After(time.Second, beatMsg{}))
@@ -341,6 +362,9 @@ func (m *Model) beat(now time.Time) {
 	}
 	if !m.clipUntil.IsZero() && !now.Before(m.clipUntil) {
 		m.clipUntil = time.Time{}
+	}
+	if now.Sub(m.polled) >= pollEvery {
+		m.poll()
 	}
 }
 
@@ -475,10 +499,13 @@ func (m *Model) offers() []kit.Offer {
 		if m.slot.on && o.ID == screen.ShowHide {
 			offers[i].Name = "hide"
 		}
+		if o.Off == "" && (o.ID == screen.ShowHide || o.ID == screen.Peek || o.ID == screen.CopyIt) && m.shut(m.env) {
+			offers[i].Off = m.plain(m.env) + " is locked for you; R asks for access"
+		}
 		if m.share && o.Off == "" && (o.ID == screen.ShowHide || o.ID == screen.Peek) {
 			offers[i].Off = "share mode is on; P ends it"
 		}
-		if m.config.Clipboard == nil && o.Off == "" && (o.ID == screen.CopyIt || o.ID == screen.CopyPath) {
+		if m.config.Clipboard == nil && o.Off == "" && (o.ID == screen.CopyIt || o.ID == screen.CopyPath || o.ID == screen.CopySteps || o.ID == screen.CopyPublic) {
 			offers[i].Off = "there is no clipboard here"
 		}
 	}
@@ -492,14 +519,19 @@ func (m *Model) offers() []kit.Offer {
 	if len(m.config.Envs) > 1 {
 		offers = append(offers, kit.Offer{ID: screen.PickEnv})
 	}
+	offers = append(offers, m.places(offers)...)
 	if m.notice.Details != "" {
 		offers = append(offers, kit.Offer{ID: screen.Details})
 	}
 	if m.config.Runner != nil {
 		offers = append(offers, kit.Offer{ID: screen.RunLine})
 	}
-	return append(offers, kit.Offer{ID: screen.Palette}, kit.Offer{ID: screen.Help}, kit.Offer{ID: screen.Share}, kit.Offer{ID: screen.Mouse},
-		kit.Offer{ID: screen.NextTheme}, kit.Offer{ID: screen.Lock}, kit.Offer{ID: screen.Suspend}, kit.Offer{ID: screen.Quit}, kit.Offer{ID: screen.Interrupt})
+	for _, id := range [...]string{screen.Palette, screen.Help, screen.Share, screen.Mouse, screen.NextTheme, screen.Lock, screen.Suspend, screen.Quit, screen.Interrupt} {
+		if !slices.ContainsFunc(offers, func(o kit.Offer) bool { return o.ID == id }) {
+			offers = append(offers, kit.Offer{ID: id})
+		}
+	}
+	return offers
 }
 
 // do does an action: ours, or the screen's.
@@ -541,9 +573,13 @@ func (m *Model) do(id string) {
 		m.locked, m.asking = false, false
 		m.seen = m.now()
 		m.apply(m.top(), m.top().Enter())
+		m.poll()
 	case screen.Suspend:
 		m.suspend()
 	default:
+		if m.place(id) {
+			return
+		}
 		top := m.top()
 		m.apply(top, top.Do(id))
 	}
@@ -560,6 +596,12 @@ func (m *Model) apply(from screen.Screen, e screen.Effect) {
 		}
 	case screen.Push:
 		m.push(e.Screen)
+	case screen.Present:
+		if from == m.top() && m.dialogs.Len() == 0 && !m.locked {
+			m.push(e.Screen)
+		} else if e.Else.Text != "" {
+			m.say(e.Else)
+		}
 	case screen.Pop:
 		if from == m.top() {
 			m.pop()
@@ -596,11 +638,15 @@ func (m *Model) apply(from screen.Screen, e screen.Effect) {
 			m.copyValue()
 		}
 	case screen.CopyName:
-		m.copyName(e.Text)
+		m.copyName(e.Text, e.Text)
+	case screen.CopyAs:
+		m.copyName(e.Text, e.As)
 	case screen.Read:
 		m.read(from, e)
 	case screen.Write:
 		m.write(from, e)
+	case screen.Grant:
+		m.grant(from, e)
 	case screen.Stop:
 		m.stop(lane{from, e.Lane})
 	case screen.Send:
@@ -661,6 +707,7 @@ func (m *Model) show(env vault.Env) {
 	m.screens = []screen.Screen{m.homeOf(env)}
 	m.remember()
 	m.apply(m.top(), m.top().Enter())
+	m.arrive()
 }
 
 func (m *Model) say(n kit.Notice) {
@@ -682,7 +729,7 @@ func (m *Model) lock(idle time.Duration) {
 	for _, s := range m.screens {
 		m.stopOf(s)
 	}
-	m.locked, m.notice = true, kit.Notice{}
+	m.locked, m.notice, m.dirty = true, kit.Notice{}, true // a beat alone draws nothing
 	m.lockedFor = idle
 	m.clearClipboard()
 }
@@ -705,7 +752,7 @@ func (m *Model) clearClipboard() {
 	})
 }
 
-func (m *Model) copyName(text string) {
+func (m *Model) copyName(text, as string) {
 	if m.config.Clipboard == nil {
 		return
 	}
@@ -718,7 +765,7 @@ func (m *Model) copyName(text string) {
 				m.fail(err)
 				return
 			}
-			m.say(kit.Notice{Role: kit.OK, Text: "Copied " + text})
+			m.say(kit.Notice{Role: kit.OK, Text: "Copied " + as})
 		},
 	})
 }

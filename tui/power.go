@@ -24,6 +24,7 @@ type power struct {
 	open   func(ctx context.Context, env vault.Env) (vault.Vault, error)
 	where  func(ctx context.Context, env vault.Env, path vault.Path) ([]screen.Injection, error) // may be nil
 	audit  func(ctx context.Context, use Use) error                                              // may be nil
+	gate   screen.Gate                                                                           // nil: nothing is known of who can open what
 	files  fs                                                                                    // that values are imported from
 	key    []byte                                                                                // of the prints, of this session only
 	opener draft.Opener                                                                          // of the values that were typed
@@ -31,12 +32,27 @@ type power struct {
 
 // newPower makes the power, and the set of drafts that it can open.
 func newPower(c *Config) (*power, *draft.Set) {
-	p := &power{open: c.Open, audit: c.Audit, files: fs{dir: c.Dir, home: c.Home}, key: make([]byte, 32)}
+	p := &power{open: c.Open, audit: c.Audit, gate: c.Gate, files: fs{dir: c.Dir, home: c.Home}, key: make([]byte, 32)}
 	rand.Read(p.key)
 	drafts, opener := draft.New(nil, p.facts)
 	p.opener = opener
 	return p, drafts
 }
+
+// Access implements screen.Reading.
+func (p *power) Access() screen.Access {
+	if p.gate == nil {
+		return nil
+	}
+	return looking{p.gate}
+}
+
+// looking is a gate of which nothing but looking is left, and typed one that only
+// reads what people type: what is behind them cannot be got at.
+type (
+	looking struct{ screen.Access }
+	typed   struct{ screen.Typed }
+)
 
 // List implements screen.Reading.
 func (p *power) List(ctx context.Context, env vault.Env) iter.Seq2[vault.Info, error] {

@@ -72,6 +72,29 @@ const (
 
 	RunLine = "app.run"
 
+	SealIt = "change.seal"
+
+	GoInbox   = "go.inbox"
+	GoMembers = "go.members"
+	GoExposed = "go.exposed"
+	GoVault   = "go.vault"
+	GoSession = "go.session"
+
+	AskAccess    = "access.request"
+	SendRequest  = "access.send"
+	TakeBack     = "access.takeback"
+	Approve      = "access.approve"
+	Deny         = "access.deny"
+	AddMember    = "access.add"
+	MarkMember   = "access.mark"
+	RemoveMember = "access.remove"
+	NewEnvKey    = "access.newkey"
+	Sweep        = "access.sweep"
+	TrustKey     = "access.trust"
+	CopySteps    = "access.commands"
+	CopyPublic   = "access.public"
+	Check        = "look.check"
+
 	Reload    = "app.reload"
 	Back      = "app.back"
 	Quit      = "app.quit"
@@ -127,6 +150,11 @@ func Actions() []kit.Action {
 		{ID: Tree, Name: "tree", Help: "show folders, or a flat list", Group: GroupFind, Keys: []string{"t"}},
 
 		{ID: PickEnv, Name: "environment", Help: "go to another environment", Group: GroupGo, Keys: []string{"E"}},
+		{ID: GoInbox, Name: "inbox", Help: "who asks for access, and what becomes of it", Group: GroupGo, Keys: []string{"I"}},
+		{ID: GoMembers, Name: "who", Help: "who can open this environment, and until when", Group: GroupGo, Keys: []string{"w"}},
+		{ID: GoExposed, Name: "to replace", Help: "what former members could read, and is still in use", Group: GroupGo, Keys: []string{"O"}},
+		{ID: GoVault, Name: "vault", Help: "what is stored, whether it is right, what is not sealed", Group: GroupGo, Keys: []string{"K"}},
+		{ID: GoSession, Name: "session", Help: "who you are, with which key, and what it opens", Group: GroupGo, Keys: []string{"S"}},
 		{ID: Back, Name: "back", Help: "to the screen before", Group: GroupGo, Keys: []string{"esc", "-"}},
 
 		{ID: Open, Name: "open", Help: "open what the cursor is on", Group: GroupLook, Keys: []string{"enter"}},
@@ -174,6 +202,23 @@ func Actions() []kit.Action {
 		{ID: DeleteSecret, Name: "delete secret...", Help: "delete the whole secret, with all its fields", Group: GroupChange, Keys: []string{"delete"}, Harm: kit.Destroys},
 
 		{ID: RunLine, Name: "run...", Help: "run a command with the secrets of this environment, and come back", Group: GroupApp, Keys: []string{"$"}},
+		{ID: SealIt, Name: "seal...", Help: "move the checkpoint to what is there now, after checking it", Group: GroupChange, Keys: []string{"s"}, Harm: kit.Writes},
+
+		{ID: AskAccess, Name: "request", Help: "ask for access to this environment", Group: GroupAccess, Keys: []string{"R"}},
+		{ID: SendRequest, Name: "send...", Help: "write the request", Group: GroupAccess, Keys: []string{"ctrl+s"}, Harm: kit.Writes},
+		{ID: TakeBack, Name: "take back...", Help: "remove your own request", Group: GroupAccess, Keys: []string{"X"}, Harm: kit.Writes},
+		{ID: Approve, Name: "approve...", Help: "let them in, after comparing the check code", Group: GroupAccess, Keys: []string{"a"}, Harm: kit.Grants},
+		{ID: Deny, Name: "deny...", Help: "remove the request without granting it", Group: GroupAccess, Keys: []string{"x"}, Harm: kit.Writes},
+		{ID: AddMember, Name: "add...", Help: "let somebody in whose public key you have", Group: GroupAccess, Keys: []string{"n"}, Harm: kit.Grants},
+		{ID: MarkMember, Name: "mark", Help: "mark a member, or not any more", Group: GroupAccess, Keys: []string{"space"}},
+		{ID: RemoveMember, Name: "remove...", Help: "take access away: a new key, and a list of what they could read", Group: GroupAccess, Keys: []string{"d"}, Harm: kit.Destroys},
+		{ID: NewEnvKey, Name: "new key...", Help: "give the environment a new key that the same members hold", Group: GroupAccess, Keys: []string{"T"}, Harm: kit.Destroys},
+		{ID: Sweep, Name: "sweep...", Help: "make time limits true: a new key without those whose time is over", Group: GroupAccess, Keys: []string{"W"}, Harm: kit.Destroys},
+		{ID: TrustKey, Name: "accept key...", Help: "have this machine take the key that the environment has now", Group: GroupAccess, Keys: []string{"a"}, Harm: kit.Grants},
+		{ID: CopySteps, Name: "copy commands", Help: "copy the commands that are left to be given", Group: GroupAccess, Keys: []string{"p"}},
+		{ID: CopyPublic, Name: "copy public key", Help: "copy your public key, for somebody who lets you in", Group: GroupAccess, Keys: []string{"p"}},
+		{ID: Check, Name: "check", Help: "check every record, and that nothing sealed is missing", Group: GroupLook, Keys: []string{"c"}},
+
 		{ID: Palette, Name: "commands", Help: "find an action or an environment by name", Group: GroupApp, Keys: []string{":"}},
 		{ID: Help, Name: "keys", Help: "the keys that work here, and why others do not", Group: GroupApp, Keys: []string{"?", "f1"}},
 		{ID: Details, Name: "details", Help: "all of the last message", Group: GroupApp, Keys: []string{"!"}},

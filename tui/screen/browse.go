@@ -390,7 +390,10 @@ func (b *Browse) drawRail(a kit.Area) {
 		if e.Protected {
 			st = kit.In(kit.Protected)
 		}
-		a.Fit(x, 1+i, min(a.W-x-1, m.Width(label(e))), st, label(e))
+		x = a.Fit(x, 1+i, min(a.W-x-3, m.Width(label(e))), st, label(e))
+		if s, known := b.project.Standings[e.Name]; known && !s.Open() {
+			a.Text(x+1, 1+i, kit.In(kit.Locked), "L")
+		}
 	}
 	for y := range a.H {
 		a.Text(a.W-1, y, kit.In(kit.Border), m.Vert)

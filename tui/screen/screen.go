@@ -76,6 +76,12 @@ type Leaver interface {
 	Leave()
 }
 
+// A Placed is a screen that one goes to from anywhere: the action that goes
+// there, and the environment that it is about, if it is about one.
+type Placed interface {
+	Place() (action string, env vault.Env)
+}
+
 // Target names one value.
 type Target struct {
 	Env     vault.Env
@@ -108,6 +114,14 @@ type Project struct {
 	// be empty. Editor is the person's own; empty: there is none.
 	Path   vault.Path
 	Editor string
+
+	// Gate reads what people type about who can open what, and is there only if
+	// something can be known of that (Reading.Access). Standings is what has been
+	// found of the environments that were gone to, Waiting the number of requests
+	// that wait for the one who works here.
+	Gate      Typed
+	Standings map[vault.Env]Standing
+	Waiting   int
 }
 
 // alone is why nothing can be done with another environment: off, or that there
@@ -117,6 +131,16 @@ func (p *Project) alone(off string) string {
 		return "there is no other environment"
 	}
 	return off
+}
+
+// Env is an environment by its name.
+func (p *Project) Env(name vault.Env) (Env, bool) {
+	for _, e := range p.Envs {
+		if e.Name == name {
+			return e, true
+		}
+	}
+	return Env{Name: name}, false
 }
 
 // Env is an environment as the interface knows it.
@@ -147,6 +171,8 @@ type Reading interface {
 	// Verify checks what is stored, as vault.Verifier does. Nothing where a vault
 	// cannot.
 	Verify(ctx context.Context, env vault.Env) iter.Seq[vault.Finding]
+	// Access is who can open what; nil where Project.Gate is.
+	Access() Access
 	// Load reads one value for a draft to work on. Where account is kept of reads,
 	// it is one.
 	Load(ctx context.Context, t Target) (*draft.Batch, error)
@@ -192,6 +218,14 @@ type All []Effect
 // Push opens a screen above this one; Pop goes back; Replace opens one in its place.
 type Push struct{ Screen Screen }
 
+// Present opens a screen that was waited for, above the one that asked. If that
+// one is not on top any more, or something is over it, nothing is opened, and Else
+// is said: nobody is taken away from what they are doing.
+type Present struct {
+	Screen Screen
+	Else   kit.Notice
+}
+
 // Pop goes back to the screen below.
 type Pop struct{}
 
@@ -228,6 +262,9 @@ type Copy struct{}
 
 // CopyName copies text that is no secret: a path.
 type CopyName struct{ Text string }
+
+// CopyAs copies text that is no secret and too long to be named by itself.
+type CopyAs struct{ Text, As string }
 
 // A Read is a job that reads. It runs beside the interface, and only while it is
 // wanted: another job in its lane, another screen or Esc end it, and whatever it
@@ -280,6 +317,7 @@ type Stop struct{ Lane string }
 
 func (All) effect()      {}
 func (Push) effect()     {}
+func (Present) effect()  {}
 func (Pop) effect()      {}
 func (Replace) effect()  {}
 func (Switch) effect()   {}
@@ -291,6 +329,7 @@ func (Hide) effect()     {}
 func (Remember) effect() {}
 func (Copy) effect()     {}
 func (CopyName) effect() {}
+func (CopyAs) effect()   {}
 func (Read) effect()     {}
 func (Write) effect()    {}
 func (Stop) effect()     {}
@@ -324,8 +363,7 @@ type Lanes interface {
 }
 
 // Confirmation is the box that asks before something is done to an environment:
-// with its name to be typed where the environment is protected and something is
-// destroyed.
+// with its name to be typed where NeedsName says so.
 func Confirmation(env Env, harm kit.Harm, title, verb string, facts ...string) *kit.Confirm {
 	c := &kit.Confirm{Title: title, Verb: verb, Facts: facts, Role: kit.Border}
 	if harm == kit.Destroys {
@@ -333,9 +371,9 @@ func Confirmation(env Env, harm kit.Harm, title, verb string, facts ...string) *
 	}
 	if env.Protected {
 		c.Role = kit.Protected
-		if harm == kit.Destroys {
-			c.Type, c.What = string(env.Name), "the environment's name"
-		}
+	}
+	if NeedsName(env, harm) {
+		c.Type, c.What = string(env.Name), "the environment's name"
 	}
 	return c
 }

@@ -43,6 +43,7 @@ type World struct {
 	Board  *Board
 	values []string
 	made   map[string]string
+	now    func() time.Time // the driver's; nil before there is one
 }
 
 // Prod is the protected environment of a World, Empty one without secrets.
@@ -193,8 +194,9 @@ type timer struct {
 func New(t testing.TB, w *World, options ...func(*tui.Config)) *Driver {
 	t.Helper()
 	d := &Driver{World: w, t: t, now: Start, seen: map[string]bool{}}
+	w.now = func() time.Time { return d.now }
 	c := w.Config
-	c.Now = func() time.Time { return d.now }
+	c.Now = w.now
 	c.After = func(after time.Duration, msg tea.Msg) tea.Cmd {
 		at := d.now.Add(after)
 		return func() tea.Msg {
@@ -280,6 +282,18 @@ func (d *Driver) do(cmd tea.Cmd) {
 // Hold keeps back what commands have to say from now on, as if they were slow.
 // What has been kept back is delivered, in order, by Deliver.
 func (d *Driver) Hold() { d.hold = true }
+
+// DeliverOne delivers the first of what has been kept back, and keeps back what
+// follows from it.
+func (d *Driver) DeliverOne() {
+	d.t.Helper()
+	if len(d.held) == 0 {
+		d.t.Fatal("nothing has been kept back")
+	}
+	msg := d.held[0]
+	d.held = d.held[1:]
+	d.Send(msg)
+}
 
 // Deliver ends Hold.
 func (d *Driver) Deliver() {
