@@ -99,6 +99,7 @@ func runTUI(ctx context.Context, t *tool, o tuiOptions) error {
 		}
 		return t.where(ctx, p, env, v, path)
 	}
+	c.Gate = newGate(t, open)
 	c.Runner = lineRunner{t, open.selected}
 	line := editor.Choose(t.Getenv)
 	c.EditorLine = line
@@ -222,10 +223,13 @@ func (o *openers) file(ctx context.Context, name vault.Env) (*filevault.Vault, e
 		return nil, err
 	}
 	if options.Member == "" && options.CI == nil {
-		if options.Member, err = v.Mine(ctx, name); err == nil {
-			if v, err = filevault.Open(ctx, options); err != nil {
-				return nil, err
-			}
+		// Of whoever brings a bare key a grant says who they are, and none does yet
+		// where they cannot open the environment: then it is asked again.
+		if options.Member, err = v.Mine(ctx, name); err != nil {
+			return v, nil
+		}
+		if v, err = filevault.Open(ctx, options); err != nil {
+			return nil, err
 		}
 	}
 	o.open[env.Vault] = v
