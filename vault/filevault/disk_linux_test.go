@@ -1,11 +1,13 @@
 package filevault_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // smallDisk mounts a file system of 1 MiB and 400 files, which takes root.
@@ -26,8 +28,16 @@ func readOnly(t *testing.T, dir string, only bool) {
 	if only {
 		flags |= syscall.MS_RDONLY
 	}
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", flags, ""); err != nil {
-		t.Fatal(err)
+	// It is busy while somebody has a file of it open to write: also a process
+	// that another test is just starting, until it has become its program.
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		err := syscall.Mount("tmpfs", dir, "tmpfs", flags, "")
+		if err == nil {
+			return
+		}
+		if !errors.Is(err, syscall.EBUSY) || time.Now().After(deadline) {
+			t.Fatal(err)
+		}
 	}
 }
 
