@@ -127,13 +127,12 @@ func runRequest(ctx context.Context, t *tool, args []string, reason string) erro
 		return err
 	}
 	if len(args) == 1 {
-		if t.flags.env != "" && t.flags.env != args[0] {
-			return cli.Usagef("envrun request", "the argument names %s and -e %s", args[0], t.flags.env)
+		if err := t.envArg("envrun request", args); err != nil {
+			return err
 		}
 		if _, err := named(p, args[0]); err != nil {
 			return err
 		}
-		t.flags.env = args[0]
 	}
 	s, err := t.open(ctx)
 	if err != nil {
@@ -290,12 +289,10 @@ func (t *tool) oneRequest(ctx context.Context, member string) (requestIn, error)
 func (r requestIn) describe(ctx context.Context) requestFacts {
 	f := requestFactsOf(r.env, r.Request)
 	f.Author, _ = r.RequestAuthor(ctx, r.env, r.Member) // without git nobody is named
-	if s, err := r.Status(ctx); err == nil {
-		for _, e := range s.Envs {
-			f.Replaces = f.Replaces || e.Env == r.env && slices.ContainsFunc(e.Members, func(m filevault.Member) bool {
-				return m.Err == nil && m.Member == r.Member && m.Recipient != r.Recipient
-			})
-		}
+	if now, err := r.Members(ctx, r.env); err == nil {
+		f.Replaces = slices.ContainsFunc(now, func(m filevault.Member) bool {
+			return m.Err == nil && m.Member == r.Member && m.Recipient != r.Recipient
+		})
 	}
 	return f
 }
@@ -404,8 +401,6 @@ func runAccessSweep(ctx context.Context, t *tool, dry bool) error {
 	if err != nil {
 		return err
 	}
-	asJSON := t.flags.json
-	t.flags.json = false // sayRotated prints words; the facts are collected
 	facts := []sweepFacts{}
 	over := 0
 	for _, v := range vaults {
@@ -435,11 +430,9 @@ func runAccessSweep(ctx context.Context, t *tool, dry bool) error {
 				if err != nil {
 					return err
 				}
-				if err := t.sayRotated(ctx, s, r); err != nil {
-					return err
-				}
-				rf := rotationFacts{r.Env, r.Gen, r.Fingerprint, r.Secrets, r.Members, r.Removed, nil, exposuresOf(r.Exposed)}
-				f.Rotated = &rf
+				rotated := rotationFactsOf(r)
+				f.Rotated = &rotated
+				t.sayRotated(s, r)
 			}
 			if len(ended) > 0 && dry {
 				t.Notef("%s: the time of %s is over, and they hold the key until it changes: envrun access sweep -e %s", env.Name, strings.Join(ended, ", "), env.Name)
@@ -447,7 +440,7 @@ func runAccessSweep(ctx context.Context, t *tool, dry bool) error {
 			facts = append(facts, f)
 		}
 	}
-	if asJSON {
+	if t.flags.json {
 		return cli.WriteJSON(t.Out, facts)
 	}
 	for _, f := range facts {

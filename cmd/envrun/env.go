@@ -262,11 +262,8 @@ type rotateOptions struct {
 }
 
 func runRotateKey(ctx context.Context, t *tool, args []string, o rotateOptions) error {
-	if len(args) == 1 {
-		if t.flags.env != "" && t.flags.env != args[0] {
-			return cli.Usagef("envrun env rotate-key", "the argument names %s and -e %s", args[0], t.flags.env)
-		}
-		t.flags.env = args[0]
+	if err := t.envArg("envrun env rotate-key", args); err != nil {
+		return err
 	}
 	s, err := t.openToWrite(ctx)
 	if err != nil {
@@ -285,7 +282,7 @@ func runRotateKey(ctx context.Context, t *tool, args []string, o rotateOptions) 
 		if err != nil {
 			return cmp.Or(s.inPart(ctx, err), err)
 		}
-		return t.sayRotated(ctx, s, r)
+		return t.rotated(s, r)
 	}
 	r, err := s.vault.ResumeRotation(ctx, env, ro)
 	p.End()

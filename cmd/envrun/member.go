@@ -387,7 +387,7 @@ func (t *tool) removeFrom(ctx context.Context, e memberEnv, who []string, why st
 	if err != nil {
 		return err
 	}
-	return t.sayRotated(ctx, s, r)
+	return t.rotated(s, r)
 }
 
 type rotationFacts struct {
@@ -422,17 +422,27 @@ func exposuresOf(all []filevault.Exposure) []exposureFacts {
 	return facts
 }
 
-// sayRotated tells what a rotation did and what is left to do.
-func (t *tool) sayRotated(ctx context.Context, s selected, r filevault.Rotation) error {
+func rotationFactsOf(r filevault.Rotation) rotationFacts {
 	f := rotationFacts{r.Env, r.Gen, r.Fingerprint, r.Secrets, r.Members, r.Removed, nil, exposuresOf(r.Exposed)}
 	for _, p := range r.Pending {
 		f.Pending = append(f.Pending, p.Member)
 	}
+	return f
+}
+
+// rotated prints the outcome of a rotation.
+func (t *tool) rotated(s selected, r filevault.Rotation) error {
 	if t.flags.json {
-		if err := cli.WriteJSON(t.Out, f); err != nil {
+		if err := cli.WriteJSON(t.Out, rotationFactsOf(r)); err != nil {
 			return err
 		}
 	}
+	t.sayRotated(s, r)
+	return nil
+}
+
+// sayRotated tells what a rotation did and what is left to do.
+func (t *tool) sayRotated(s selected, r filevault.Rotation) {
 	if len(r.Removed) > 0 {
 		t.Notef("%s: %s cannot read what is written from now on", r.Env, strings.Join(r.Removed, ", "))
 	}
@@ -440,12 +450,11 @@ func (t *tool) sayRotated(ctx context.Context, s selected, r filevault.Rotation)
 	for _, p := range r.Pending {
 		t.Notef("%s: the grant of %s is pending: it takes age-plugin-%s. Somebody who has it: %s", r.Env, p.Member, p.Plugin, addPendingCommand(r.Env, p.Member, p.Plugin))
 	}
-	t.sayExposed(r.Env, f.Exposed)
+	t.sayExposed(r.Env, exposuresOf(r.Exposed))
 	t.sayCommit(s.vault, rotatedMessage(r.Env, r.Removed))
 	for _, p := range r.Pipelines {
 		t.Sayf("      the CI key of %s names the former key; it goes on working, and says so. A new one: %s", p, newCIKeyCommand(r.Env, p))
 	}
-	return nil
 }
 
 func newCIKeyCommand(env vault.Env, member string) string {
@@ -489,12 +498,12 @@ func (t *tool) completeMembers(cmd *cobra.Command, _ []string, _ string) ([]stri
 	}
 	var names []string
 	for _, v := range vaults {
-		s, err := v.Status(cmd.Context())
-		if err != nil {
-			continue
-		}
-		for _, e := range s.Envs {
-			for _, m := range e.Members {
+		for _, env := range v.envs {
+			now, err := v.Members(cmd.Context(), env.Name)
+			if err != nil {
+				continue
+			}
+			for _, m := range now {
 				if !slices.Contains(names, m.Member) {
 					names = append(names, m.Member)
 				}

@@ -131,6 +131,19 @@ func named(p *project.Project, name string) (project.Env, error) {
 	return project.Env{}, &project.EnvError{Name: name, From: "the argument", Nearest: string(project.Nearest(name, known)), Known: known, File: p.File}
 }
 
+// envArg takes the environment that a command's argument names, if there is
+// one, as if -e had. args has at most one.
+func (t *tool) envArg(command string, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	if t.flags.env != "" && t.flags.env != args[0] {
+		return cli.Usagef(command, "the argument names %s and -e %s", args[0], t.flags.env)
+	}
+	t.flags.env = args[0]
+	return nil
+}
+
 // selected is a project, one environment of it, and the vault that holds it.
 type selected struct {
 	*project.Project
