@@ -126,8 +126,7 @@ type Rotation struct {
 	// beside keys, records and the seal; nil for nothing. An error undoes all.
 	Also func(tx Tx, r Rotated) error
 
-	Progress func(done int)   // how many records have been wrapped anew; may be nil
-	Each     func(vault.Info) // each of them, by path, as often as all are tried; may be nil
+	Each func(vault.Info) // each record that is wrapped anew, by path, as often as all are tried; may be nil
 }
 
 // Rotated is what a rotation does.
@@ -237,9 +236,6 @@ func (v view) rotate(ctx context.Context, tx Tx, next generation, to Rotation) (
 			forget = append(forget, f.path)
 		default:
 			records = append(records, w)
-			if to.Progress != nil {
-				to.Progress(len(records))
-			}
 			if to.Each != nil {
 				to.Each(f.opened.Info())
 			}
@@ -390,7 +386,7 @@ type Resumed struct {
 // key counts only if it is the very version that the seal has, by its hash; and
 // a seal under the former key counts only if the gen file, which a holder of
 // the present key made, says that the rotation began from that one.
-func (e *Engine) Resume(ctx context.Context, env vault.Env, also func(tx Tx) error, progress func(done int)) (Resumed, error) {
+func (e *Engine) Resume(ctx context.Context, env vault.Env, also func(tx Tx) error) (Resumed, error) {
 	var out Resumed
 	key, err := e.currentKey(ctx, env)
 	if err != nil {
@@ -402,7 +398,7 @@ func (e *Engine) Resume(ctx context.Context, env vault.Env, also func(tx Tx) err
 	}
 	err = e.c.Store.Batch(ctx, env, func(tx Tx) error {
 		v := view{e: e, env: env, key: key}
-		out, err = v.resume(ctx, tx, former, progress)
+		out, err = v.resume(ctx, tx, former)
 		if err == nil && also != nil {
 			err = also(tx)
 		}
@@ -493,7 +489,7 @@ func (v view) startSeal(tx Tx, former map[uint32]EnvKey) (_ *checkpoint, old boo
 	return c, true, nil
 }
 
-func (v view) resume(ctx context.Context, tx Tx, former map[uint32]EnvKey, progress func(int)) (Resumed, error) {
+func (v view) resume(ctx context.Context, tx Tx, former map[uint32]EnvKey) (Resumed, error) {
 	var out Resumed
 	start, old, err := v.startSeal(tx, former)
 	if err != nil {
@@ -549,9 +545,6 @@ func (v view) resume(ctx context.Context, tx Tx, former map[uint32]EnvKey, progr
 		}
 		records = append(records, r)
 		out.Wrapped = append(out.Wrapped, f.path)
-		if progress != nil {
-			progress(len(records))
-		}
 		return true
 	})
 	if err == nil {

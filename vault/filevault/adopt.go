@@ -3,7 +3,6 @@ package filevault
 import (
 	"context"
 	"slices"
-	"strings"
 	"time"
 
 	"envrun/vault"
@@ -125,15 +124,7 @@ func (v *Vault) exposeAdopted(ctx context.Context, env vault.Env, old []Retired,
 			if len(x.Entries) == n {
 				continue
 			}
-			slices.SortFunc(x.Entries, func(a, b record.ExposedEntry) int {
-				if c := strings.Compare(string(a.Path), string(b.Path)); c != 0 || a.Version == b.Version {
-					return c
-				}
-				if a.Version < b.Version {
-					return -1
-				}
-				return 1
-			})
+			sortExposed(x.Entries)
 			if err := x.Check(); err != nil {
 				return err
 			}

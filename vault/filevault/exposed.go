@@ -222,9 +222,7 @@ func (v *Vault) listExposed(t *tx, gone []leaver, gen uint32, now []record.Seale
 		if len(x.Entries) == 0 {
 			continue
 		}
-		slices.SortFunc(x.Entries, func(a, b record.ExposedEntry) int {
-			return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Version, b.Version))
-		})
+		sortExposed(x.Entries)
 		raw, err := x.Encode()
 		if err != nil {
 			return nil, err
@@ -239,6 +237,13 @@ func (v *Vault) listExposed(t *tx, gone []leaver, gen uint32, now []record.Seale
 		files = append(files, t.h.d.file(envDir(t.env)+"/"+name))
 	}
 	return files, nil
+}
+
+// sortExposed puts the lines of a list in their order.
+func sortExposed(entries []record.ExposedEntry) {
+	slices.SortFunc(entries, func(a, b record.ExposedEntry) int {
+		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Version, b.Version))
+	})
 }
 
 // freeList is a name for a list that no file has.

@@ -634,7 +634,7 @@ func (v *Vault) ResumeRotation(ctx context.Context, env vault.Env, o RotateOptio
 		missing := slices.DeleteFunc(slices.Clone(gone), func(l leaver) bool { return listed[l.Member] })
 		_, err = v.listExposed(t, missing, key.Gen-1, now, past)
 		return err
-	}, nil)
+	})
 }
 
 // removedBy are those who held the key before gen and do not hold gen.
