@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -100,7 +99,7 @@ func (m *Model) editText(from screen.Screen, e screen.EditText) {
 		m.compose(ed)
 		return
 	}
-	p := &secretParcel{}
+	p := &parcel[vault.Field]{wipe: wipe}
 	m.start(&job{
 		lane: laneEditor, owner: from, what: "reading " + string(base.Path), late: p.drop,
 		do: func(ctx context.Context, _ func(func()) bool) error {
@@ -242,30 +241,3 @@ func (m *Model) editAgain(ed *editing, err error) {
 		}
 	})
 }
-
-// A secretParcel is a parcel of all values of a secret.
-type secretParcel struct {
-	mu     sync.Mutex
-	values []vault.Field
-	late   bool
-}
-
-func (p *secretParcel) put(values []vault.Field) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.late {
-		wipe(values)
-		return
-	}
-	p.values = values
-}
-
-func (p *secretParcel) take() []vault.Field {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	values := p.values
-	p.values, p.late = nil, true
-	return values
-}
-
-func (p *secretParcel) drop() { wipe(p.take()) }

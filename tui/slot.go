@@ -26,35 +26,40 @@ type slot struct {
 	on     bool
 }
 
-// A parcel brings a value from a job to the slot. It is not in any message: the
-// message has a function that knows the parcel.
-type parcel struct {
+// A parcel brings values from a job: the bytes of one to the slot, the fields of
+// a secret to the editor. It is not in any message: the message has a function
+// that knows the parcel.
+type parcel[E any] struct {
+	wipe func([]E)
+
 	mu    sync.Mutex
-	value []byte
+	value []E
 	late  bool
 }
 
+func newParcel() *parcel[byte] { return &parcel[byte]{wipe: func(b []byte) { clear(b) }} }
+
 // put is called by the job; what comes when nobody waits any more is wiped.
-func (p *parcel) put(b []byte) {
+func (p *parcel[E]) put(value []E) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.late {
-		clear(b)
+		p.wipe(value)
 		return
 	}
-	p.value = b
+	p.value = value
 }
 
 // take hands the value over, and drop gives it up. Only the first counts.
-func (p *parcel) take() []byte {
+func (p *parcel[E]) take() []E {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	b := p.value
+	value := p.value
 	p.value, p.late = nil, true
-	return b
+	return value
 }
 
-func (p *parcel) drop() { clear(p.take()) }
+func (p *parcel[E]) drop() { p.wipe(p.take()) }
 
 // fill shows a value for so long.
 func (s *slot) fill(owner screen.Screen, t screen.Target, b []byte, f screen.Facts, d time.Duration) {
@@ -122,7 +127,7 @@ func (m *Model) reveal(peek bool) {
 		m.slot.fill(top, t, nil, screen.Facts{}, m.config.showFor(t.Env))
 		return
 	}
-	p := &parcel{}
+	p := newParcel()
 	var facts screen.Facts
 	m.start(&job{
 		lane: laneReveal, owner: top, what: "reading " + string(t.Field), limit: 5 * time.Second, vault: true, late: p.drop,
@@ -195,7 +200,7 @@ func (m *Model) copyValue() {
 		return
 	}
 	var got clip.Copied
-	typed := &parcel{}
+	typed := newParcel()
 	if t.Typed {
 		b, _ := m.power.opener.Value(t.Env, t.Path, t.Field)
 		typed.put(bytes.Clone(b))

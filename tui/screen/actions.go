@@ -263,3 +263,14 @@ func move(l *kit.List, action string) bool {
 	}
 	return true
 }
+
+// ofTarget is what the actions on a screen's target want done.
+func ofTarget(action string) Effect {
+	switch action {
+	case ShowHide:
+		return Reveal{}
+	case Peek:
+		return PeekAt{}
+	}
+	return Copy{}
+}

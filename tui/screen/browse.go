@@ -282,12 +282,8 @@ func (b *Browse) Do(action string) Effect {
 		return Push{NewImport(b.project, b.env, Source{}, b.project.Path)}
 	case Review:
 		return Push{NewPending(b.project, b.env)}
-	case ShowHide:
-		return Reveal{}
-	case Peek:
-		return PeekAt{}
-	case CopyIt:
-		return Copy{}
+	case ShowHide, Peek, CopyIt:
+		return ofTarget(action)
 	case CopyPath:
 		return CopyName{b.list.Under()}
 	case Compare:
@@ -473,14 +469,7 @@ func (b *Browse) drawFilter(a kit.Area, s Scene) {
 	a.Text(a.W-w-1, 0, kit.In(kit.Dim), count)
 	x := a.Text(1, 0, kit.In(kit.Dim), "/")
 	field := a.Sub(x, 0, max(a.W-w-4-x, 1), 1)
-	switch {
-	case b.typing:
-		b.filter.Draw(field, true)
-	case b.list.Query() != "":
-		field.Fit(0, 0, field.W, kit.In(kit.Accent), b.list.Query())
-	default:
-		field.Fit(0, 0, field.W, kit.In(kit.Dim), " filters")
-	}
+	drawFilter(field, &b.filter, b.typing, b.list.Query())
 }
 
 // drawFacts is what is known of the row under the cursor.

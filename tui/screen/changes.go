@@ -200,12 +200,8 @@ func (c *Changes) Do(action string) Effect {
 	switch action {
 	case Next:
 		c.side = 1 - c.side
-	case ShowHide:
-		return Reveal{}
-	case Peek:
-		return PeekAt{}
-	case CopyIt:
-		return Copy{}
+	case ShowHide, Peek, CopyIt:
+		return ofTarget(action)
 	case Diff:
 		return c.count()
 	}

@@ -649,14 +649,7 @@ func (c *Comparison) drawTop(a kit.Area, s Scene) {
 	a.FitRight(a.W-w, 1, w, kit.In(kit.Dim), count)
 	x = a.Text(1, 1, kit.In(kit.Dim), "/")
 	field := a.Sub(x, 1, max(a.W-w-2-x, 1), 1)
-	switch {
-	case c.typing:
-		c.filter.Draw(field, true)
-	case c.list.Query() != "":
-		field.Fit(0, 0, field.W, kit.In(kit.Accent), c.list.Query())
-	default:
-		field.Fit(0, 0, field.W, kit.In(kit.Dim), " filters")
-	}
+	drawFilter(field, &c.filter, c.typing, c.list.Query())
 }
 
 func (c *Comparison) drawRows(a kit.Area, s Scene) {

@@ -275,12 +275,8 @@ func (v *Versions) Do(action string) Effect {
 	case Diff:
 		older, newer, _ := v.pair()
 		return Push{NewChanges(v.project, v.env, older, newer)}
-	case ShowHide:
-		return Reveal{}
-	case Peek:
-		return PeekAt{}
-	case CopyIt:
-		return Copy{}
+	case ShowHide, Peek, CopyIt:
+		return ofTarget(action)
 	case Next:
 		v.wanted = nextField(v.rows[row].Fields, v.field)
 		v.aim()

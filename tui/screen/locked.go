@@ -40,7 +40,22 @@ func (l *Locked) Place() (string, vault.Env) { return AskAccess, l.env.Name }
 func (l *Locked) Enter() Effect { return l.load() }
 
 func (l *Locked) load() Effect {
-	env := l.env.Name
+	return readStanding(l.project, l.env.Name, func(is Standing, err error) {
+		if err != nil {
+			t := newTrouble(l.project, err)
+			if l.known {
+				t.at = l.at
+			}
+			l.trouble = t
+			return
+		}
+		l.trouble, l.is, l.known, l.at = nil, is, true, l.now
+	})
+}
+
+// readStanding looks what the one who works here can do in an environment, and
+// keeps it for the others who ask.
+func readStanding(p *Project, env vault.Env, done func(is Standing, err error)) Effect {
 	var is Standing
 	return Read{
 		Lane: "standing", What: "looking who can open " + string(env),
@@ -49,16 +64,10 @@ func (l *Locked) load() Effect {
 			return err
 		},
 		Done: func(err error) Effect {
-			if err != nil {
-				t := newTrouble(l.project, err)
-				if l.known {
-					t.at = l.at
-				}
-				l.trouble = t
-				return nil
+			if err == nil {
+				p.Standings[env] = is
 			}
-			l.trouble, l.is, l.known, l.at = nil, is, true, l.now
-			l.project.Standings[env] = is
+			done(is, err)
 			return nil
 		},
 	}

@@ -194,12 +194,8 @@ func (p *Pending) Do(action string) Effect {
 		return Push{e}
 	case Undo:
 		return p.undo(at)
-	case ShowHide:
-		return Reveal{}
-	case Peek:
-		return PeekAt{}
-	case CopyIt:
-		return Copy{}
+	case ShowHide, Peek, CopyIt:
+		return ofTarget(action)
 	case Reload:
 		return p.look()
 	}

@@ -66,25 +66,14 @@ func (f *Asking) Drafts() int {
 
 // Enter implements Screen.
 func (f *Asking) Enter() Effect {
-	env := f.env.Name
-	var is Standing
-	return Read{
-		Lane: "standing", What: "looking who can open " + string(env),
-		Do: func(ctx context.Context, r Reading, _ func(func()) bool) (err error) {
-			is, err = r.Access().Standing(ctx, env)
-			return err
-		},
-		Done: func(err error) Effect {
-			if err != nil {
-				f.trouble = newTrouble(f.project, err)
-				return nil
-			}
-			f.trouble, f.is, f.known = nil, is, true
-			f.project.Standings[env] = is
-			f.fields()
-			return nil
-		},
-	}
+	return readStanding(f.project, f.env.Name, func(is Standing, err error) {
+		if err != nil {
+			f.trouble = newTrouble(f.project, err)
+			return
+		}
+		f.trouble, f.is, f.known = nil, is, true
+		f.fields()
+	})
 }
 
 // Input implements Typist.

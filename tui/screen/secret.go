@@ -160,12 +160,8 @@ func (s *Secret) Do(action string) Effect {
 		s.skip = max(min(s.skip+max(s.room-1, 1), s.lines-s.room), 0)
 	case PageUp:
 		s.skip = max(s.skip-max(s.room-1, 1), 0)
-	case ShowHide:
-		return Reveal{}
-	case Peek:
-		return PeekAt{}
-	case CopyIt:
-		return Copy{}
+	case ShowHide, Peek, CopyIt:
+		return ofTarget(action)
 	case CopyPath:
 		return CopyName{s.Title()}
 	case Reload:

@@ -209,3 +209,16 @@ func said(p *Project, what string, err error) Say {
 	}
 	return Say{kit.Notice{Role: kit.Danger, Sticky: true, Text: what + ": " + text, Details: full}}
 }
+
+// drawFilter draws what a list is filtered by: what is being typed, what was
+// kept, or that there can be something.
+func drawFilter(a kit.Area, filter *kit.Field, typing bool, kept string) {
+	switch {
+	case typing:
+		filter.Draw(a, true)
+	case kept != "":
+		a.Fit(0, 0, a.W, kit.In(kit.Accent), kept)
+	default:
+		a.Fit(0, 0, a.W, kit.In(kit.Dim), " filters")
+	}
+}
