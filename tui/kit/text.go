@@ -75,6 +75,9 @@ func (s *scanner) drawable(cluster string, width int) bool {
 	if width < 1 || width > 2 || ansi.WcWidth.StringWidth(cluster) != width {
 		return false
 	}
+	if !utf8.ValidString(cluster) { // the cutter may count stray bytes to what stands before them
+		return false
+	}
 	runes := 0
 	for _, r := range cluster {
 		if hidden(r) || s.ascii && r >= utf8.RuneSelf {
