@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -138,6 +139,10 @@ func label(items []item, key string) ([]item, error) {
 			for _, l := range o.items {
 				if l.val.kind != kObject {
 					return nil, wrongKind(l.val, key+" "+strconv.Quote(l.key), kObject)
+				}
+				if in := l.val.items; len(in) > 0 && !slices.ContainsFunc(in, func(it item) bool { return it.val.kind != kObject }) {
+					// Vault takes the keys of such an object for more labels.
+					return nil, invalid(l.line, "%s %q says nothing but parameters: say its capabilities too", key, l.key)
 				}
 				out = append(out, item{line: l.line, key: key, label: l.key, labeled: true, block: true, val: l.val})
 			}

@@ -144,6 +144,7 @@ func TestRefused(t *testing.T) {
 		{`{"path": {"a": {"capabilities": ["read"], "capabilities": ["list"]}}}`, 1, "capabilities is given twice"},
 		{"{\"path\": {\n\"a\": {\n\"capabilities\": [\"x\"]}}}", 3, `no capability "x"`},
 		{`{"path": {"a": [{"capabilities": ["read"]}]}}`, 1, `path "a" is a list`},
+		{`{"path": {"a": {"allowed_parameters": {"x": []}}}}`, 1, `path "a" says nothing but parameters`},
 		{`{"path": "a"}`, 1, "path is a text"},
 		{`{"path": {}}`, 1, "path is empty"},
 		{`{"path": {"a": {"comment": null}}}`, 1, "null"},
