@@ -43,6 +43,8 @@ var rules = []rule{
 		"the engine knows no file and no SQL; a Store does"},
 	{[]string{"vault/policy"}, []string{"os", "io/fs", "path/filepath", "net", "net/http", "context", "log/slog", "database/sql", "envrun/vault/engine", "envrun/vault/filevault", "envrun/auth/..."}, nil,
 		"a decision depends on the texts, the identity and the request that it is given, and on nothing else"},
+	{[]string{"vault/wire"}, []string{"net", "net/http", "os", "context", "envrun/vault/engine", "envrun/vault/filevault", "envrun/auth/..."}, nil,
+		"the JSON of an API, for the client and for the server: whoever speaks it brings the HTTP"},
 	{[]string{"cmd/...", "tui/...", "envrun/...", "vault/...", "auth/..."}, []string{"github.com/hashicorp/..."}, nil,
 		"Vault and its libraries are what tests compare with; none of it is linked"},
 	{[]string{"envrun/environ", "envrun/redact", "envrun/project", "envrun/intake"}, []string{"envrun/envrun/run", "envrun/envrun/resolve", "envrun/vault/engine", "envrun/vault/filevault", "envrun/auth/..."}, nil,
