@@ -239,22 +239,26 @@ func (c *Clipboard) start(ctx context.Context, value []byte, stay time.Duration)
 	if err != nil {
 		return nil, status{}, err
 	}
-	defer theirIn.Close()
 	out, theirOut, err := os.Pipe()
 	if err != nil {
+		_ = theirIn.Close()
 		_ = in.Close()
 		return nil, status{}, err
 	}
-	defer theirOut.Close()
 	cmd.Stdin, cmd.Stdout = theirIn, theirOut
 	h := &helper{in: in, out: bufio.NewReader(out), end: func() { _ = out.Close() }}
-	if err := cmd.Start(); err != nil {
+	err = cmd.Start()
+	// Open here, they would keep us from seeing that the helper is gone: a value
+	// that is larger than a pipe would then wait for ever to be read.
+	_ = theirIn.Close()
+	_ = theirOut.Close()
+	if err != nil {
 		h.close()
 		return nil, status{}, fmt.Errorf("starting the clipboard helper: %w", err)
 	}
 	h.pid = cmd.Process.Pid
 	go func() { _ = cmd.Wait() }()
-	if err := writeRequest(in, request{c.backend, stay, len(value)}, value); err != nil {
+	if err := handOver(ctx, in, request{c.backend, stay, len(value)}, value); err != nil {
 		h.close()
 		return nil, status{}, fmt.Errorf("handing the value to the clipboard helper: %w", err)
 	}
@@ -269,6 +273,22 @@ func (c *Clipboard) start(ctx context.Context, value []byte, stay time.Duration)
 		return nil, status{}, fmt.Errorf("not copied: %s", s.Problem)
 	}
 	return h, s, nil
+}
+
+// handOver is writeRequest to a helper that may be slow to read, for as long as ctx
+// lasts.
+func handOver(ctx context.Context, in *os.File, r request, value []byte) error {
+	late := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		_ = in.SetWriteDeadline(time.Unix(1, 0))
+		close(late)
+	})
+	err := writeRequest(in, r, value)
+	if !stop() {
+		<-late
+		_ = in.SetWriteDeadline(time.Time{}) // it can still be told to clear
+	}
+	return err
 }
 
 func writeRequest(w io.Writer, r request, value []byte) error {

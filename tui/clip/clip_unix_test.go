@@ -25,6 +25,9 @@ import (
 
 const fake = "FAKE-value-to-copy"
 
+// patience is how long a test waits for what it knows must come.
+const patience = 30 * time.Second
+
 func TestMain(m *testing.M) {
 	clip.Begin() // this program is the helper too
 	if os.Getenv("CLIP_TEST_COPY") != "" {
@@ -38,7 +41,9 @@ func copyAndLeave() {
 	value, _ := io.ReadAll(os.Stdin)
 	self, _ := os.Executable()
 	stay, _ := time.ParseDuration(os.Getenv("CLIP_TEST_COPY"))
-	_, err := clip.NewFor(clip.Options{Program: self, Environ: os.Environ(), Backend: os.Getenv("CLIP_TEST_BACKEND")}, stay).Copy(context.Background(), value)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	_, err := clip.NewFor(clip.Options{Program: self, Environ: os.Environ(), Backend: os.Getenv("CLIP_TEST_BACKEND")}, stay).Copy(ctx, value)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -68,7 +73,13 @@ func display(t *testing.T) []string {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
+	if err := r.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
 	line, err := bufio.NewReader(r).ReadString('\n')
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("Xvfb has no display after %v", patience)
+	}
 	if err != nil {
 		t.Skip("Xvfb does not start here: ", err)
 	}
@@ -120,12 +131,10 @@ func wayland(t *testing.T) []string {
 		_ = cmd.Process.Kill()
 		<-ended
 	})
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
 		if sockets, _ := filepath.Glob(filepath.Join(dir, "wayland-*")); len(sockets) > 0 {
 			env := append(slices.Clone(env), "WAYLAND_DISPLAY="+filepath.Base(strings.TrimSuffix(sockets[0], ".lock")))
-			try := exec.Command("wl-copy", "--clear")
-			try.Env = env
-			if try.Run() == nil { // it listens
+			if run(t, env, "", nil, "wl-copy", "--clear") == nil { // it listens
 				return env
 			}
 		}
@@ -135,7 +144,7 @@ func wayland(t *testing.T) []string {
 		default:
 		}
 		if time.Now().After(deadline) {
-			t.Skip("sway has no socket after 20 s")
+			t.Skip("sway has no socket ")
 		}
 	}
 }
@@ -149,23 +158,45 @@ type board struct {
 	copy  []string
 }
 
+// run runs a program of a clipboard's; out may be nil. Whoever asks for a selection
+// whose owner goes just then is never answered: it is ended, and asked again.
+func run(t *testing.T, env []string, stdin string, out *bytes.Buffer, argv ...string) error {
+	t.Helper()
+	for end := time.Now().Add(patience); ; {
+		ctx, cancel := context.WithTimeout(t.Context(), patience/6)
+		cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+		cmd.Env, cmd.Stdin = env, strings.NewReader(stdin)
+		cmd.WaitDelay = time.Second
+		if out != nil { // what stays behind to hold a selection must not hold a pipe of ours
+			out.Reset()
+			cmd.Stdout = out
+		}
+		err := cmd.Run()
+		late := ctx.Err() != nil
+		cancel()
+		if !late {
+			return err
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%q does not answer in %v", argv, patience)
+		}
+	}
+}
+
 func (b board) holds(t *testing.T) string {
 	t.Helper()
-	cmd := exec.Command(b.paste[0], b.paste[1:]...)
-	cmd.Env = b.env
-	out, _ := cmd.Output() // an empty clipboard is an error to some
-	return string(out)
+	var out bytes.Buffer
+	_ = run(t, b.env, "", &out, b.paste...) // an empty clipboard is an error to some
+	return out.String()
 }
 
 func (b board) put(t *testing.T, text string) {
 	t.Helper()
-	cmd := exec.Command(b.copy[0], b.copy[1:]...)
-	cmd.Env, cmd.Stdin = b.env, strings.NewReader(text)
-	if err := cmd.Run(); err != nil {
+	if err := run(t, b.env, text, nil, b.copy...); err != nil {
 		t.Fatal(err)
 	}
 	// It has said so before it has it.
-	for end := time.Now().Add(20 * time.Second); b.holds(t) != text; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(patience); b.holds(t) != text; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("the clipboard does not take %q", text)
 		}
@@ -206,7 +237,7 @@ func each(t *testing.T, test func(t *testing.T, b board)) {
 }
 
 func deadline(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -305,7 +336,7 @@ func TestHelperOutlivesUs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		cmd := exec.Command(self)
+		cmd := exec.CommandContext(deadline(t), self)
 		cmd.Env = append(slices.Clone(b.env), "CLIP_TEST_COPY=2s", "CLIP_TEST_BACKEND="+b.name)
 		cmd.Stdin = strings.NewReader(fake)
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -314,7 +345,7 @@ func TestHelperOutlivesUs(t *testing.T) {
 		}
 		// What is left of its session is told to go, as when a terminal closes.
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGHUP)
-		for end := time.Now().Add(20 * time.Second); b.holds(t) != ""; time.Sleep(100 * time.Millisecond) {
+		for end := time.Now().Add(patience); b.holds(t) != ""; time.Sleep(100 * time.Millisecond) {
 			if time.Now().After(end) {
 				t.Fatalf("the clipboard still holds %q", b.holds(t))
 			}
@@ -333,7 +364,7 @@ func TestSecondCopyAndLogout(t *testing.T) {
 		if _, err := c.Copy(deadline(t), []byte(fake)); err != nil {
 			t.Fatal(err)
 		}
-		for end := time.Now().Add(20 * time.Second); syscall.Kill(first, 0) == nil; time.Sleep(20 * time.Millisecond) {
+		for end := time.Now().Add(patience); syscall.Kill(first, 0) == nil; time.Sleep(20 * time.Millisecond) {
 			if time.Now().After(end) {
 				t.Fatal("the first helper is still there")
 			}
@@ -420,8 +451,11 @@ func TestTmux(t *testing.T) {
 	socket := filepath.Join(dir, "s")
 	run := func(args ...string) string {
 		t.Helper()
-		cmd := exec.Command(tmux, append([]string{"-S", socket, "-f", "/dev/null"}, args...)...)
+		ctx, cancel := context.WithTimeout(context.Background(), patience) // it is called when the test has ended, too
+		defer cancel()
+		cmd := exec.CommandContext(ctx, tmux, append([]string{"-S", socket, "-f", "/dev/null"}, args...)...)
 		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TERM=xterm-256color", "HOME=" + dir, "SHELL=/bin/sh"}
+		cmd.WaitDelay = time.Second
 		out, _ := cmd.Output()
 		return string(out)
 	}
@@ -523,6 +557,31 @@ func TestNoClipboard(t *testing.T) {
 	}
 	if _, err := clip.New(clip.Options{Program: self, Backend: "xclip"}).Copy(t.Context(), make([]byte, clip.MaxValue+1)); err == nil {
 		t.Error("a value of any size is copied")
+	}
+}
+
+// A helper that dies before it has read the value is an error, also of a value that
+// is larger than a pipe holds; it was once waited for without end.
+func TestHelperDies(t *testing.T) {
+	dead, err := exec.LookPath("false")
+	if err != nil {
+		t.Skip("no program here that fails at once")
+	}
+	c := clip.New(clip.Options{Program: dead, Backend: "xclip"})
+	for _, value := range [][]byte{[]byte(fake), bytes.Repeat([]byte("FAKE"), 50_000)} {
+		over := make(chan error, 1)
+		go func() {
+			_, err := c.Copy(t.Context(), value) // which has no end of its own
+			over <- err
+		}()
+		select {
+		case err := <-over:
+			if err == nil || strings.Contains(err.Error(), "FAKE") {
+				t.Errorf("%d bytes: %v", len(value), err)
+			}
+		case <-time.After(patience):
+			t.Fatalf("%d bytes: it waits for a helper that is gone", len(value))
+		}
 	}
 }
 

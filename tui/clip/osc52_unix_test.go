@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"os"
 	"testing"
+	"time"
 
 	"envrun/tui/clip"
 
@@ -34,6 +35,9 @@ func TestTerminalSequence(t *testing.T) {
 	if got.Sure {
 		t.Error("it says that the terminal has it, which it cannot know")
 	}
+	// A read from a terminal has no end of its own.
+	bell := time.AfterFunc(patience, func() { _, _ = slave.WriteString("nothing comes\a\a") })
+	defer bell.Stop()
 	r := bufio.NewReader(master)
 	seq, err := r.ReadString('\a')
 	if err != nil {
