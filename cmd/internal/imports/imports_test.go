@@ -45,6 +45,8 @@ var rules = []rule{
 		"a decision depends on the texts, the identity and the request that it is given, and on nothing else"},
 	{[]string{"vault/wire"}, []string{"net", "net/http", "os", "context", "envrun/vault/engine", "envrun/vault/filevault", "envrun/auth/..."}, nil,
 		"the JSON of an API, for the client and for the server: whoever speaks it brings the HTTP"},
+	{[]string{"vault/audit"}, []string{"net", "net/http", "database/sql", "log/slog", "envrun/vault/engine", "envrun/vault/filevault", "envrun/vault/policy", "envrun/auth/..."}, nil,
+		"the program checks exports with it: what a log is must not depend on where it is kept or sent"},
 	{[]string{"cmd/...", "tui/...", "envrun/...", "vault/...", "auth/..."}, []string{"github.com/hashicorp/..."}, nil,
 		"Vault and its libraries are what tests compare with; none of it is linked"},
 	{[]string{"envrun/environ", "envrun/redact", "envrun/project", "envrun/intake"}, []string{"envrun/envrun/run", "envrun/envrun/resolve", "envrun/vault/engine", "envrun/vault/filevault", "envrun/auth/..."}, nil,
