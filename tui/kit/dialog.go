@@ -295,6 +295,7 @@ func place(a Area, w, h int) Area {
 // the environments, where to copy to.
 type Pick struct {
 	Title string
+	Ask   string // what to type, where nothing is typed yet; may be empty
 	List  List
 	Row   func(a Area, ln Line) // nil: the name
 
@@ -306,6 +307,15 @@ type Pick struct {
 func NewPick(title string, rows Rows, row func(a Area, ln Line)) *Pick {
 	p := &Pick{Title: title, Row: row, taken: -1}
 	p.List.Set(rows)
+	return p
+}
+
+// NewPickOf is a Pick over many rows with their index, of which the first lead are
+// shown before something is typed.
+func NewPickOf(title string, rows Rows, x Index, lead int, row func(a Area, ln Line)) *Pick {
+	p := &Pick{Title: title, Row: row, taken: -1}
+	p.List.Lead = lead
+	p.List.SetIndexed(rows, x)
 	return p
 }
 
@@ -339,7 +349,7 @@ func (p *Pick) Key(k Key) (done bool) {
 }
 
 func (p *Pick) filter() {
-	// What is long enough to be searched elsewhere is no list to pick from.
+	// There is nowhere else to search in: more than fit in one go take a little longer.
 	if s := p.List.Filter(p.field.Text()); s != nil {
 		_ = s.Run(context.Background())
 		p.List.Take(s)
@@ -360,10 +370,21 @@ func (p *Pick) Hints() []Hint {
 
 // Draw implements Dialog.
 func (p *Pick) Draw(a Area) {
-	h := min(max(p.List.Len(), 1)+4, a.H, 20)
+	most := p.List.Len()
+	if p.List.Lead > 0 {
+		most = p.List.Lead // or it would jump with what is typed
+	}
+	h := min(max(most, 1)+4, a.H, 20)
 	in := place(a, min(a.W, 72), h).Box(In(Border), p.Title)
 	p.field.Draw(in.Sub(0, 0, in.W, 1), true)
-	rows := in.Sub(0, 2, in.W, in.H-2)
+	if p.field.Empty() {
+		in.Fit(1, 0, in.W-1, Style{Dim, Underline}, p.Ask)
+	}
+	head := 2
+	if in.H < 6 {
+		head = 1
+	}
+	rows := in.Sub(0, head, in.W, in.H-head)
 	if p.List.Matches() == 0 {
 		rows.Text(0, 0, In(Dim), "nothing matches")
 		return

@@ -9,6 +9,7 @@ import (
 // printable ASCII leaves a frame, whatever is written into it.
 type Marks struct {
 	ASCII bool
+	Veil  *Veil // what hides names; nil: nothing does
 
 	Ellipsis            string
 	Mask                string // one of the sixteen of a hidden value
@@ -173,16 +174,30 @@ type Area struct {
 	f    *Frame
 	x, y int
 	W, H int
+	own  bool
 }
 
 // Marks are the characters that the frame draws with.
-func (a Area) Marks() Marks { return a.f.Marks }
+func (a Area) Marks() Marks {
+	m := a.f.Marks
+	if a.own {
+		m.Veil = nil
+	}
+	return m
+}
+
+// Own is the area for words of ours alone: there is no veil before it, so that a
+// word that is also somebody's name for a secret can be read.
+func (a Area) Own() Area {
+	a.own = true
+	return a
+}
 
 // Sub is a part of the area, cut off where the area ends.
 func (a Area) Sub(x, y, w, h int) Area {
 	x0, y0 := min(max(x, 0), a.W), min(max(y, 0), a.H)
 	x1, y1 := min(max(x+w, x0), a.W), min(max(y+h, y0), a.H)
-	return Area{f: a.f, x: a.x + x0, y: a.y + y0, W: x1 - x0, H: y1 - y0}
+	return Area{f: a.f, x: a.x + x0, y: a.y + y0, W: x1 - x0, H: y1 - y0, own: a.own}
 }
 
 // Top cuts the area in two, n rows above the rest.
@@ -209,6 +224,9 @@ func (a Area) Inset(dx, dy int) Area { return a.Sub(dx, dy, a.W-2*dx, a.H-2*dy) 
 func (a Area) Text(x, y int, st Style, text string) int {
 	if y < 0 || y >= a.H {
 		return x
+	}
+	if v := a.f.Veil; v != nil && !a.own {
+		text = v.Hide(text, a.f.Mask)
 	}
 	s := scanner{rest: text, ascii: a.f.ASCII}
 	for {
@@ -249,9 +267,9 @@ func (a Area) Fit(x, y, w int, st Style, text string) int {
 	}
 	field := a.Sub(x, y, w, 1)
 	end := field.Text(0, 0, st, text)
-	if end > w || end == w && a.f.Width(text) > w {
+	if end > w || end == w && a.Marks().Width(text) > w {
 		tail := a.f.Ellipsis
-		n := a.f.Width(tail)
+		n := a.Marks().Width(tail)
 		if n >= w {
 			return x + w
 		}
@@ -263,7 +281,7 @@ func (a Area) Fit(x, y, w int, st Style, text string) int {
 
 // FitRight is Fit with the text at the right end of its cells.
 func (a Area) FitRight(x, y, w int, st Style, text string) int {
-	if n := a.f.Width(text); n < w {
+	if n := a.Marks().Width(text); n < w {
 		a.Text(x+w-n, y, st, text)
 		return x + w
 	}
@@ -273,11 +291,11 @@ func (a Area) FitRight(x, y, w int, st Style, text string) int {
 // FitEnd is Fit with what is cut off at the beginning: the end of a path says
 // more than its start.
 func (a Area) FitEnd(x, y, w int, st Style, text string) int {
-	over := a.f.Width(text) - w
+	over := a.Marks().Width(text) - w
 	if over <= 0 {
 		return a.Fit(x, y, w, st, text)
 	}
-	n := a.f.Width(a.f.Ellipsis)
+	n := a.Marks().Width(a.f.Ellipsis)
 	if n >= w {
 		return a.Fit(x, y, w, st, text)
 	}
@@ -289,7 +307,7 @@ func (a Area) FitEnd(x, y, w int, st Style, text string) int {
 
 // Paragraph writes text in lines from row y on, wrapped, and returns the row after it.
 func (a Area) Paragraph(y int, st Style, text string) int {
-	for _, line := range a.f.Wrap(text, a.W) {
+	for _, line := range a.Marks().Wrap(text, a.W) {
 		a.Text(0, y, st, line)
 		y++
 	}
@@ -412,7 +430,7 @@ func (a Area) Box(st Style, title string) Area {
 		a.Text(at[0], at[1], st, m.Corners[i])
 	}
 	if title != "" && a.W > 6 {
-		end := min(a.W-2, 3+a.f.Width(title))
+		end := min(a.W-2, 3+a.Marks().Width(title))
 		a.Text(2, 0, st, " ")
 		a.Fit(3, 0, end-3, Style{Role: st.Role, Attr: st.Attr | Bold}, title)
 		a.Text(end, 0, st, " ")

@@ -41,6 +41,19 @@ func IndexOf(rows Rows) Index {
 	return x
 }
 
+// Join appends the names of another index, which are not read again. x must be
+// nobody else's.
+func (x *Index) Join(y Index) {
+	n := uint32(len(x.text))
+	x.text = append(x.text, y.text...)
+	x.has = append(x.has, y.has...)
+	at := len(x.start)
+	x.start = append(x.start, y.start...)
+	for i := range x.start[at:] {
+		x.start[at+i] += n
+	}
+}
+
 func (x *Index) name(i int32) []byte {
 	if int(i)+1 < len(x.start) {
 		return x.text[x.start[i]:x.start[i+1]]

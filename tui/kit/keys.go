@@ -153,6 +153,7 @@ func (t *Actions) Hints(offers []Offer) []Hint {
 // DrawHints writes hints into row y, as many as fit whole; the last ones, which
 // say where the others are, always.
 func DrawHints(a Area, y int, hints []Hint, last ...Hint) {
+	a = a.Own()
 	m := a.Marks()
 	width := func(h Hint) int { return m.Width(h.Key) + 1 + m.Width(h.Name) + 2 }
 	room := a.W + 2

@@ -41,6 +41,10 @@ type List struct {
 	Facets []string
 	Facet  func(f Facet, row int) bool
 
+	// Lead is how many of the first rows are shown while nothing is looked for; 0:
+	// all. Not of a tree.
+	Lead int
+
 	// Alert has the cursor drawn as a warning: what is under it is protected.
 	Alert bool
 
@@ -182,11 +186,19 @@ func (l *List) Len() int { return l.index.Len() }
 
 // Matches is the number of rows that the filter leaves.
 func (l *List) Matches() int {
-	if l.found != nil {
+	switch n := l.index.Len(); {
+	case l.found != nil:
 		return len(l.found.rows)
+	case l.Lead > 0:
+		return min(l.Lead, n)
+	default:
+		return n
 	}
-	return l.index.Len()
 }
+
+// Index is what the rows are found by, to be joined to another. What is added to
+// the list later is not in it.
+func (l *List) Index() Index { return l.index }
 
 // Tree shows the rows as a tree, or flat.
 func (l *List) Tree(on bool) {

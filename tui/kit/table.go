@@ -69,6 +69,7 @@ func (t *Table) nextDrop() int {
 
 // Head draws the titles in row y.
 func (t Table) Head(a Area, y int) {
+	a = a.Own()
 	for i, c := range t.columns {
 		t.Cell(a, y, i, In(Dim), c.Title)
 	}

@@ -160,7 +160,7 @@ func hex(n uint64, digits int) string {
 // Width is the number of cells that text takes in a frame.
 func (m Marks) Width(text string) int {
 	n := 0
-	for s := (scanner{rest: text, ascii: m.ASCII}); ; {
+	for s := (scanner{rest: m.veiled(text), ascii: m.ASCII}); ; {
 		g, ok := s.next()
 		if !ok {
 			return n
@@ -169,13 +169,23 @@ func (m Marks) Width(text string) int {
 	}
 }
 
+// veiled is text as it may be seen.
+func (m Marks) veiled(text string) string {
+	if m.Veil == nil {
+		return text
+	}
+	return m.Veil.Hide(text, m.Mask)
+}
+
 // Wrap cuts text into lines of at most width cells: at its newlines, then
 // between words, and within a word that is longer than a line. It returns the
-// pieces of text as they were; a frame shows what is in them.
+// pieces of text as they were, but for names that are hidden; a frame shows what
+// is in them.
 func (m Marks) Wrap(text string, width int) []string {
 	if width < 1 {
 		return nil
 	}
+	text = m.veiled(text)
 	var lines []string
 	for {
 		line, rest, more := cutLine(text)
