@@ -212,6 +212,56 @@ func BenchmarkFilter(b *testing.B) {
 	}
 }
 
+// The palette over all names: opening it, its first key, and its fourth.
+func BenchmarkPalette(b *testing.B) {
+	const n, word = 100_000, ":secr"
+	m := newMine(b, n)
+	for _, of := range []struct {
+		name string
+		at   int
+	}{{"open", 0}, {"first", 1}, {"fourth", 4}} {
+		b.Run(of.name, func(b *testing.B) {
+			for range b.N {
+				b.StopTimer()
+				m.send(tuitest.Key("esc"))
+				for _, r := range word[:of.at] {
+					m.send(tuitest.Key(string(r)))
+				}
+				key := tuitest.Key(word[of.at : of.at+1])
+				b.StartTimer()
+				picture = m.send(key)
+			}
+		})
+	}
+}
+
+// What it takes to know the names that may have to be hidden, and a move of the
+// cursor while they are.
+func BenchmarkHiddenNames(b *testing.B) {
+	b.Run("learn", func(b *testing.B) {
+		l := listingOf(100_000)
+		for range b.N {
+			v := kit.NewVeil()
+			for _, info := range l.infos {
+				v.Learn(string(info.Path))
+				for _, f := range info.Fields {
+					v.Learn(string(f.Name))
+				}
+			}
+		}
+	})
+	b.Run("move", func(b *testing.B) {
+		m := newMine(b, 100_000)
+		m.send(tuitest.Key("P"))
+		m.send(tuitest.Key("P"))
+		keys := []tea.KeyPressMsg{tuitest.Key("j"), tuitest.Key("k")}
+		b.ResetTimer()
+		for i := range b.N {
+			picture = m.send(keys[i%2])
+		}
+	})
+}
+
 // terminal counts what bubbletea's renderer writes for a picture.
 type terminal struct {
 	out bytes.Buffer

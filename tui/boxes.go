@@ -18,17 +18,28 @@ type command struct {
 	do    func()
 }
 
-type commands []command
+// commands are what the palette finds: actions, environments and requests, and
+// after them the names of the environment one is at.
+type commands struct {
+	all   []command
+	names kit.Rows
+}
 
 // Len implements kit.Rows.
-func (c commands) Len() int { return len(c) }
+func (c commands) Len() int { return len(c.all) + c.names.Len() }
 
 // Name implements kit.Rows.
-func (c commands) Name(row int) string { return c[row].name }
+func (c commands) Name(row int) string {
+	if row < len(c.all) {
+		return c.all[row].name
+	}
+	return c.names.Name(row - len(c.all))
+}
 
-// palette finds actions, environments and requests by name, and shows their keys.
+// palette finds actions, environments, requests and names with one matcher, and
+// shows their keys. The names are found by the index that their list has.
 func (m *Model) palette() {
-	var all commands
+	var found commands
 	for _, o := range m.offers() {
 		a := m.actions.Get(o.ID)
 		if a.Group == screen.GroupMove || a.ID == screen.Palette {
@@ -38,20 +49,37 @@ func (m *Model) palette() {
 		if len(a.Keys) > 0 {
 			c.key = kit.KeyLabel(a.Keys[0])
 		}
-		all = append(all, c)
+		found.all = append(found.all, c)
 	}
 	for i, e := range m.config.Envs {
 		c := command{name: "go to environment " + string(e.Name), do: func() { m.goTo(e.Name) }}
 		if i < 9 {
 			c.key = string(rune('1' + i))
 		}
-		all = append(all, c)
+		found.all = append(found.all, c)
 	}
 	for _, q := range m.asked {
-		all = append(all, command{name: "request of " + q.Who + " for " + string(q.Env), key: m.keyOf(screen.GoInbox), do: func() { m.toRequest(q.ID) }})
+		found.all = append(found.all, command{name: "request of " + q.Who + " for " + string(q.Env), key: m.keyOf(screen.GoInbox), do: func() { m.toRequest(q.ID) }})
 	}
-	p := kit.NewPick(": commands", all, func(a kit.Area, ln kit.Line) {
-		c := all[ln.Row]
+	var index kit.Index
+	for _, c := range found.all {
+		index.Add(c.name)
+	}
+	browse, _ := m.homeOf(m.env).(*screen.Browse)
+	found.names = kit.Names{}
+	if browse != nil {
+		var known kit.Index
+		found.names, known = browse.Names()
+		index.Join(known)
+	}
+	slash := m.keyOf(screen.Filter)
+	p := kit.NewPickOf(": commands", found, index, len(found.all), func(a kit.Area, ln kit.Line) {
+		if ln.Row >= len(found.all) {
+			a.FitRight(a.W-8, 0, 8, kit.In(kit.Dim), slash)
+			a.FitEnd(0, 0, a.W-9, kit.In(kit.Accent), ln.Name)
+			return
+		}
+		c := found.all[ln.Row]
 		a.FitRight(a.W-8, 0, 8, kit.In(kit.Dim), c.key)
 		st := kit.Style{}
 		text := c.name
@@ -60,14 +88,24 @@ func (m *Model) palette() {
 		}
 		a.Fit(0, 0, a.W-9, st, text)
 	})
+	p.Ask = "an action, an environment or a request"
+	if n := found.names.Len(); n > 0 {
+		p.Ask = "an action, an environment or one of " + kit.Number(n) + " names"
+	}
 	m.dialogs.Push(p, func() {
 		row, ok := p.Taken()
 		switch {
 		case !ok:
-		case all[row].off != "":
-			m.say(kit.Notice{Text: "Not now: " + all[row].off})
+		case row >= len(found.all):
+			if s, ok := browse.OpenName(found.Name(row)); ok {
+				m.push(s)
+			} else {
+				m.say(kit.Notice{Role: kit.Warn, Text: found.Name(row) + " is not there any more."})
+			}
+		case found.all[row].off != "":
+			m.say(kit.Notice{Text: "Not now: " + found.all[row].off})
 		default:
-			all[row].do()
+			found.all[row].do()
 		}
 	})
 }
@@ -162,7 +200,7 @@ func (m *Model) remember() {
 	if m.config.StateFile == "" {
 		return
 	}
-	s := state{Env: string(m.env), Theme: m.themeName, Tree: m.project.Tree, Share: m.share}
+	s := state{Env: string(m.env), Theme: m.themeName, Tree: m.project.Tree, Share: m.shareKept != shareOff, HideNames: m.shareKept == shareNames}
 	m.start(&job{lane: lane{name: "state"}, limit: 5 * time.Second,
 		do:   func(context.Context, func(func()) bool) error { return s.save(m.config.StateFile) },
 		done: func(error) {},

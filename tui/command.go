@@ -150,7 +150,7 @@ func (m *Model) runLine(env vault.Env, line string) {
 		m.stopOf(s)
 	}
 	m.left = m.now()
-	r := &running{ctx: m.ctx, runner: m.config.Runner, env: env, line: line, mask: m.share, lent: &m.lent}
+	r := &running{ctx: m.ctx, runner: m.config.Runner, env: env, line: line, mask: m.share != shareOff, lent: &m.lent}
 	m.run(m.config.Exec(r, ranMsg{r}))
 }
 

@@ -58,8 +58,12 @@ type Config struct {
 	Editor     Editor
 	EditorLine string
 
-	Look  Look
-	Share bool          // begin in share mode
+	Look Look
+
+	// Share begins in share mode: somebody is watching, and no value is shown.
+	// HideNames hides the names of secrets and fields besides.
+	Share, HideNames bool
+
 	Show  time.Duration // how long a value is shown, 5 to 60 s; 0: 15 s
 	Idle  time.Duration // without a key for so long, the screen is locked; 0: 5 min, 2 min where protected
 	Hello string        // first notice

@@ -9,8 +9,8 @@
 //
 //	tui          Model: routing (model.go), jobs in lanes (lanes.go), the slot (slot.go),
 //	             what jobs may read and write (power.go, drafts.go), who can open what
-//	             (access.go), the person's own editor (editor.go), drawing (draw.go),
-//	             the ways out (run.go)
+//	             (access.go), the person's own editor (editor.go), who is watching
+//	             (share.go), drawing (draw.go), the ways out (run.go)
 //	tui/kit      frame, list, fields, dialogs, keys, themes; knows nothing of secrets
 //	tui/draft    what was changed and not sent: the values that somebody typed
 //	tui/screen   the screens: plain structs that return effects and draw in a rectangle
@@ -38,7 +38,9 @@
 //     takes access (screen.NeedsName). Who can open what is changed by a
 //     screen.Grant, whose job alone is given the power to (screen.Granting).
 //   - Text from others becomes cells in kit's scanner, which passes no control
-//     character on.
+//     character on. Before it stands kit.Veil, which hides the names of secrets while
+//     somebody watches who must not read them: it learns names where they come in
+//     (share.go), and no screen does anything for it.
 //   - Whatever ends or stops the program passes Model.Filter or Model.suspend, which
 //     empty the picture before it is left.
 //   - Keys, footer, help and palette are read from one table, screen.Actions.

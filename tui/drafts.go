@@ -162,6 +162,7 @@ func (p *power) Import(ctx context.Context, from screen.Source, env vault.Env, p
 	items := make([]draft.Item, len(fields))
 	var leftOut []string
 	for _, n := range notes {
+		p.veil.Learn(n.Name)
 		i := slices.IndexFunc(fields, func(f vault.Field) bool { return string(f.Name) == n.Name })
 		switch {
 		case i >= 0:

@@ -54,6 +54,8 @@ func (m *Model) draw() tea.View {
 	// Told when a key is let go, we can show a value while one is held, and tell a
 	// key that repeats from one that is pressed again.
 	v.KeyboardEnhancements.ReportEventTypes = true
+	// And where a key lies, so that Ctrl-S is one on a Cyrillic keyboard too.
+	v.KeyboardEnhancements.ReportAlternateKeys = true
 	if m.mouseOn() {
 		v.MouseMode = tea.MouseModeCellMotion
 	}
@@ -69,6 +71,9 @@ func (m *Model) draw() tea.View {
 	}
 	m.frame.Reset(m.w, m.h)
 	m.frame.Marks = m.marks
+	if m.share == shareNames {
+		m.learn()
+	}
 	a := m.frame.Area()
 	switch {
 	case m.size() == kit.TooSmall:
@@ -92,7 +97,7 @@ func (m *Model) drawAll(a kit.Area) {
 	head, rest := a.Top(bodyTop)
 	m.drawHeader(head)
 	body, foot := rest.Bottom(2)
-	m.top().Draw(body, screen.Scene{Now: m.now(), Size: m.size(), Share: m.share, Values: &m.slot, Lanes: lanesOf{m, m.top()}})
+	m.top().Draw(body, screen.Scene{Now: m.now(), Size: m.size(), Share: m.share != shareOff, Values: &m.slot, Lanes: lanesOf{m, m.top()}})
 	m.drawStatus(foot.Sub(0, 0, foot.W, 1))
 	last := foot.Sub(0, 1, foot.W, 1)
 	if d := m.dialogs.Top(); d != nil {
@@ -151,8 +156,11 @@ func (m *Model) drawHeader(a kit.Area) {
 	}
 	// The right side first: it gives way where there is no room, the environment never.
 	var right []string
-	if m.share {
+	switch m.share {
+	case shareOn:
 		right = append(right, "SHARE")
+	case shareNames:
+		right = append(right, "SHARE, NO NAMES")
 	}
 	if n := m.unsent(); n > 0 {
 		right = append(right, "unsent "+kit.Number(n))
@@ -199,7 +207,7 @@ func (m *Model) drawHeader(a kit.Area) {
 		text = strings.Join(right, "  ")
 	}
 	rst := kit.In(kit.Dim)
-	if m.offline || m.share {
+	if m.offline || m.share != shareOff {
 		rst = kit.Style{Role: kit.Warn, Attr: kit.Bold}
 	}
 	a.FitRight(x+2, 0, a.W-x-2, rst, text)

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"sync/atomic"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"envrun/tui/draft"
 	"envrun/tui/kit"
@@ -35,7 +37,8 @@ type Model struct {
 	dialogs   kit.Stack
 	notice    kit.Notice
 	slot      slot
-	share     bool
+	share     shareMode
+	shareKept shareMode // as somebody chose it here, or earlier: what is remembered
 	locked    bool
 	lockedFor time.Duration // nobody had pressed a key for so long; 0: somebody asked for it
 	asking    bool          // whether to leave
@@ -105,13 +108,14 @@ func New(ctx context.Context, c Config) (*Model, error) {
 	m := &Model{
 		config: c, actions: actions,
 		home: map[vault.Env]screen.Screen{}, lanes: map[lane]*job{},
-		share: c.Share, darkBack: true, dirty: true,
+		darkBack: true, dirty: true,
 		marks: c.marks(), frame: kit.NewFrame(0, 0, c.marks()),
 	}
 	m.ctx, m.cancel = context.WithCancel(ctx)
 	m.power, m.pending = newPower(&m.config)
 	m.slot.power, m.slot.now = m.power, m.now
 	m.power.where = c.Where
+	m.marks.Veil = m.power.veil
 	m.project = screen.Project{
 		Name: c.Project, Envs: c.Envs, Explain: m.explain, FreeFacts: c.FreeFacts, Injects: c.Where != nil, Drafts: m.pending, Path: c.Path,
 		Standings: map[vault.Env]screen.Standing{},
@@ -124,7 +128,8 @@ func New(ctx context.Context, c Config) (*Model, error) {
 	}
 	m.seen, m.last = m.now(), m.now()
 	remembered := loadState(c.StateFile)
-	m.share = m.share || remembered.Share
+	m.shareKept = shareModeOf(remembered.Share, remembered.HideNames)
+	m.setShare(max(shareModeOf(c.Share, c.HideNames), m.shareKept))
 	if m.themeName = c.Look.Theme; m.themeName == "" {
 		m.themeName = remembered.Theme
 	}
@@ -177,6 +182,7 @@ func (m *Model) size() kit.Size { return kit.SizeOf(m.w, m.h) }
 
 // explain is Config.Explain, or the error's own words.
 func (m *Model) explain(err error) (what, next string) {
+	m.power.seenIn(err)
 	if m.config.Explain != nil {
 		return m.config.Explain(err)
 	}
@@ -290,7 +296,7 @@ func (m *Model) update(msg tea.Msg) {
 		m.touch(now)
 		m.key(keyOf(tea.Key(msg)))
 	case tea.KeyReleaseMsg:
-		if m.peeking && (msg.Code == 'v' || msg.Code == 'V') {
+		if m.peeking && (msg.Code == 'v' || msg.Code == 'V' || msg.BaseCode == 'v') {
 			m.hide()
 		}
 	case tea.PasteMsg:
@@ -385,11 +391,14 @@ func (m *Model) tickBusy() {
 
 // keyOf is a key as the kit knows it.
 func keyOf(k tea.Key) kit.Key {
-	key := kit.Key{Name: k.String(), Text: k.Text, Repeat: k.IsRepeat}
+	own := k
+	own.BaseCode = 0 // by which a chord is named where it is known
+	key := kit.Key{Name: own.String(), Text: k.Text, Repeat: k.IsRepeat}
 	if k.Text == " " {
 		key.Name = "space"
 	}
-	if k.BaseCode != 0 && k.BaseCode != k.Code {
+	// On a layout with Latin letters a letter is what it says, wherever it lies.
+	if k.BaseCode != 0 && k.Code >= utf8.RuneSelf && k.Code <= unicode.MaxRune {
 		base := tea.Key{Code: k.BaseCode, Mod: k.Mod &^ tea.ModShift}
 		if k.Mod&tea.ModShift != 0 && k.BaseCode >= 'a' && k.BaseCode <= 'z' {
 			base.Code = k.BaseCode - 'a' + 'A'
@@ -402,7 +411,11 @@ func keyOf(k tea.Key) kit.Key {
 // key is the way of a key: what always works, the lock, the dialog on top, what
 // types, the screen, the root.
 func (m *Model) key(k kit.Key) {
-	switch k.Name {
+	name := k.Name
+	if k.Base != "" && k.Text == "" { // a letter with Ctrl, on a layout without it
+		name = k.Base
+	}
+	switch name {
 	case "ctrl+c":
 		m.interrupt()
 		return
@@ -502,8 +515,8 @@ func (m *Model) offers() []kit.Offer {
 		if o.Off == "" && (o.ID == screen.ShowHide || o.ID == screen.Peek || o.ID == screen.CopyIt) && m.shut(m.env) {
 			offers[i].Off = m.plain(m.env) + " is locked for you; R asks for access"
 		}
-		if m.share && o.Off == "" && (o.ID == screen.ShowHide || o.ID == screen.Peek) {
-			offers[i].Off = "share mode is on; P ends it"
+		if m.share != shareOff && o.Off == "" && (o.ID == screen.ShowHide || o.ID == screen.Peek) {
+			offers[i].Off = "share mode is on, until P has ended it"
 		}
 		if m.config.Clipboard == nil && o.Off == "" && (o.ID == screen.CopyIt || o.ID == screen.CopyPath || o.ID == screen.CopySteps || o.ID == screen.CopyPublic) {
 			offers[i].Off = "there is no clipboard here"
@@ -558,8 +571,7 @@ func (m *Model) do(id string) {
 	case screen.PickEnv:
 		m.pickEnv()
 	case screen.Share:
-		m.share = !m.share
-		m.remember()
+		m.nextShare()
 	case screen.Mouse:
 		m.mouse = !m.mouse
 		if m.mouse {

@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"envrun/tui/draft"
+	"envrun/tui/kit"
 	"envrun/tui/screen"
 	"envrun/vault"
 )
@@ -28,11 +29,17 @@ type power struct {
 	files  fs                                                                                    // that values are imported from
 	key    []byte                                                                                // of the prints, of this session only
 	opener draft.Opener                                                                          // of the values that were typed
+	veil   *kit.Veil                                                                             // before the names of all that is read here
 }
 
 // newPower makes the power, and the set of drafts that it can open.
 func newPower(c *Config) (*power, *draft.Set) {
 	p := &power{open: c.Open, audit: c.Audit, gate: c.Gate, files: fs{dir: c.Dir, home: c.Home}, key: make([]byte, 32)}
+	keep := make([]string, len(c.Envs))
+	for i, e := range c.Envs {
+		keep[i] = string(e.Name) // where one is must be readable at any time
+	}
+	p.veil = kit.NewVeil(keep...)
 	rand.Read(p.key)
 	drafts, opener := draft.New(nil, p.facts)
 	p.opener = opener
@@ -44,14 +51,17 @@ func (p *power) Access() screen.Access {
 	if p.gate == nil {
 		return nil
 	}
-	return looking{p.gate}
+	return looking{p.gate, p.veil}
 }
 
 // looking is a gate of which nothing but looking is left, and typed one that only
 // reads what people type: what is behind them cannot be got at.
 type (
-	looking struct{ screen.Access }
-	typed   struct{ screen.Typed }
+	looking struct {
+		screen.Access
+		veil *kit.Veil
+	}
+	typed struct{ screen.Typed }
 )
 
 // List implements screen.Reading.
@@ -63,6 +73,7 @@ func (p *power) List(ctx context.Context, env vault.Env) iter.Seq2[vault.Info, e
 			return
 		}
 		for info, err := range v.List(ctx, env, "") {
+			p.seen(info)
 			if !yield(info, err) {
 				return
 			}
@@ -80,6 +91,7 @@ func (p *power) Info(ctx context.Context, env vault.Env, path vault.Path) (vault
 		if err == nil && info.Path != path {
 			continue
 		}
+		p.seen(info)
 		return info, err
 	}
 	return vault.Info{}, &vault.Error{Kind: vault.KindNotFound, Env: env, Path: path}
@@ -99,6 +111,7 @@ func (p *power) Versions(ctx context.Context, env vault.Env, path vault.Path) it
 			return
 		}
 		for info, err := range h.Versions(ctx, env, path) {
+			p.seen(info)
 			if !yield(info, err) {
 				return
 			}
@@ -166,6 +179,7 @@ func (p *power) Facts(ctx context.Context, env vault.Env, path vault.Path, versi
 // of a short value would be a way to guess it, for whoever may not read it; who
 // sees it here may.
 func (p *power) facts(name vault.FieldName, b []byte) screen.Facts {
+	p.veil.Learn(string(name))
 	mac := hmac.New(sha256.New, p.key)
 	mac.Write(b)
 	f := screen.Facts{Name: name, Length: len(b), Lines: 1 + bytes.Count(bytes.TrimSuffix(b, []byte{'\n'}), []byte{'\n'})}
@@ -202,7 +216,11 @@ func (p *power) Injected(ctx context.Context, env vault.Env, path vault.Path) ([
 	if p.where == nil {
 		return nil, &vault.Error{Kind: vault.KindUnsupported, Env: env, Path: path, Detail: "what commands get is not known here"}
 	}
-	return p.where(ctx, env, path)
+	all, err := p.where(ctx, env, path)
+	for _, i := range all {
+		p.veil.Learn(string(i.Field), i.Var)
+	}
+	return all, err
 }
 
 // Verify implements screen.Reading.
@@ -215,6 +233,7 @@ func (p *power) Verify(ctx context.Context, env vault.Env) iter.Seq[vault.Findin
 		}
 		if c, ok := v.(vault.Verifier); ok {
 			for f := range c.Verify(ctx, env) {
+				p.veil.Learn(string(f.Path))
 				if !yield(f) {
 					return
 				}
@@ -235,7 +254,14 @@ func (w writing) Apply(ctx context.Context, changes []vault.Change) ([]vault.Inf
 	if err != nil {
 		return nil, err
 	}
-	return v.Apply(ctx, w.env, changes)
+	for _, c := range changes {
+		w.veil.Learn(string(c.Path))
+	}
+	infos, err := v.Apply(ctx, w.env, changes)
+	for _, info := range infos {
+		w.seen(info)
+	}
+	return infos, err
 }
 
 func (w writing) one(ctx context.Context, c vault.Change) (vault.Info, error) {

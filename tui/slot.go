@@ -111,7 +111,7 @@ func (m *Model) reveal(peek bool) {
 	case !ok:
 		m.say(kit.Notice{Text: "There is no value here to show."})
 		return
-	case m.share:
+	case m.share != shareOff:
 		m.say(kit.Notice{Role: kit.Warn, Text: "Share mode: no value is shown. y copies it; P ends share mode."})
 		return
 	case m.slot.on && m.slot.target == t && !peek:
@@ -174,7 +174,7 @@ func (m *Model) keepHidden() {
 	if !m.slot.on && m.lanes[laneReveal] == nil {
 		return
 	}
-	if m.locked || m.blank || m.share || m.crash != nil {
+	if m.locked || m.blank || m.share != shareOff || m.crash != nil {
 		m.hide()
 		return
 	}

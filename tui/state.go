@@ -16,6 +16,8 @@ type state struct {
 	Theme string `json:"theme,omitempty"`
 	Tree  bool   `json:"tree,omitempty"`
 	Share bool   `json:"share,omitempty"`
+
+	HideNames bool `json:"hide_names,omitempty"` // in share mode
 }
 
 const stateMax = 4 << 10

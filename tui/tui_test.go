@@ -200,7 +200,97 @@ func TestShareMode(t *testing.T) {
 		t.Error("copying does not work")
 	}
 	d.Press("P")
+	d.Has("SHARE, NO NAMES")
+	d.Lacks("billing", "SMTP_PASSWORD")
+	d.Press("v")
+	if d.Model.Shown() {
+		t.Error("a value is shown")
+	}
+	d.Press("P")
 	d.Lacks("SHARE")
+	d.Has("billing/smtp/SMTP_PASSWORD", "Share mode is off")
+}
+
+// Names are hidden from the first picture on, in what names come in later, and
+// in what is said of them; what is found is still found.
+func TestNamesAreHidden(t *testing.T) {
+	d := tuitest.New(t, tuitest.NewWorld(t), func(c *tui.Config) { c.HideNames = true })
+	d.Has("SHARE, NO NAMES", "6 names")
+	d.Lacks("billing", "SMTP_PASSWORD")
+	d.World.Set(t, tuitest.Dev, "new/later", "LATER_KEY", "FAKE-later")
+	d.Press("r", "G")
+	d.Has("7 names")
+	d.Lacks("later", "LATER")
+	d.Press("p")
+	if d.World.Board.Holds != "new/later/LATER_KEY" {
+		t.Errorf("copied %q", d.World.Board.Holds)
+	}
+	d.Has("Copied ••••••••/••••••••/••••••••")
+	d.Press(":")
+	d.Type("laterkey")
+	d.Lacks("LATER")
+	d.Press("enter")
+	d.Lacks("LATER")
+	d.Press("d")
+	d.Has("Delete ••••••••")
+	d.Press("Y")
+	d.Lacks("LATER")
+	// A draft is named by nobody but the one who types it.
+	d.Press("esc", "n")
+	d.Type("brand/fresh")
+	d.Press("enter")
+	d.Type("FRESH_KEY")
+	d.Press("enter")
+	d.Lacks("FRESH_KEY")
+	d.Press("P")
+	d.Has("brand/fresh")
+}
+
+// Who is told nothing remembers nothing: share mode that was asked for from
+// outside is not there the next time.
+func TestShareModeFromOutside(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "tui.json")
+	w := tuitest.NewWorld(t)
+	d := tuitest.New(t, w, func(c *tui.Config) { c.StateFile, c.HideNames = file, true })
+	d.Press("t", "2")
+	tuitest.New(t, w, func(c *tui.Config) { c.StateFile = file }).Lacks("SHARE")
+	d.Press("P", "P", "P")
+	tuitest.New(t, w, func(c *tui.Config) { c.StateFile = file }).Has("SHARE, NO NAMES")
+}
+
+// On a keyboard without Latin letters a key is what is printed on the American
+// one, where the terminal says; on one with other Latin letters it is its letter.
+func TestOtherKeyboards(t *testing.T) {
+	d := tuitest.New(t, tuitest.NewWorld(t))
+	d.Send(tea.KeyPressMsg{Code: 'р', Text: "р", BaseCode: 'h'}) // nothing has h outside a tree
+	d.Send(tea.KeyPressMsg{Code: 'о', Text: "о", BaseCode: 'j'})
+	d.Has("> billing/stripe"[:2])
+	if target, _ := d.Model.Top().Target(); target.Field != "STRIPE_SECRET_KEY" {
+		t.Errorf("the cursor is on %v", target)
+	}
+	d.Send(tea.KeyPressMsg{Code: 'd', Mod: tea.ModCtrl, BaseCode: 'l'}) // another Latin layout
+	if d.Model.Locked() {
+		t.Error("Ctrl-D has locked the screen")
+	}
+	d.Send(tea.KeyPressMsg{Code: 'd', Text: "d", BaseCode: 'q'})
+	if d.Quit {
+		t.Error("d has quit")
+	}
+	d.Press("esc")
+	d.Send(tea.KeyPressMsg{Code: 'д', Mod: tea.ModCtrl, BaseCode: 'l'})
+	if !d.Model.Locked() {
+		t.Error("Ctrl-L does not lock the screen")
+	}
+	d.Press("enter")
+	value := d.World.Value("dev", "STRIPE_SECRET_KEY")
+	d.Send(tea.KeyboardEnhancementsMsg{Flags: 7})
+	d.Allow(value)
+	d.Press("g", "j")
+	d.Send(tea.KeyPressMsg{Code: 'м', ShiftedCode: 'М', Mod: tea.ModShift, Text: "М", BaseCode: 'v'})
+	d.Has("REVEALED")
+	d.Forbid(value)
+	d.Send(tea.KeyReleaseMsg{Code: 'м', Mod: tea.ModShift, BaseCode: 'v'})
+	d.Lacks("REVEALED")
 }
 
 // A value is shown while V is held, where the terminal says when it is let go.
@@ -820,6 +910,45 @@ func TestViewIsCached(t *testing.T) {
 	if drawn != before {
 		t.Errorf("drawn %d times with nothing changed", drawn-before)
 	}
+}
+
+// Names are found in the palette too, and opened; what has gone meanwhile is said.
+func TestPaletteFindsNames(t *testing.T) {
+	d := tuitest.New(t, tuitest.NewWorld(t))
+	d.Press(":")
+	d.Has("one of 6 names")
+	d.Lacks("│   billing/smtp")
+	d.Type("stripe_wh")
+	d.Has("> billing/stripe/STRIPE_WEBHOOK_KEY")
+	d.Press("enter")
+	if target, _ := d.Model.Top().Target(); target.Path != "billing/stripe" || target.Field != "STRIPE_WEBHOOK_KEY" {
+		t.Errorf("it opens %v", target)
+	}
+	// From wherever one is.
+	d.Press("H", ":")
+	d.Type("^ledger")
+	d.Press("enter")
+	d.Has("ledger/db")
+	// The names are those of the environment that one is at.
+	d.Press("3", ":")
+	d.Lacks("one of")
+	d.Type("DATABASE_URL")
+	d.Lacks("ledger/db")
+}
+
+// The list of names goes on while the palette is open.
+func TestPaletteWhileReading(t *testing.T) {
+	d := tuitest.New(t, tuitest.NewWorld(t))
+	if _, err := d.World.Vault.Apply(t.Context(), "dev", []vault.Change{{Path: "billing/smtp", Was: vault.Any, Delete: true}}); err != nil {
+		t.Fatal(err)
+	}
+	d.Hold()
+	d.Press("r", ":")
+	d.Type("smtp_pass")
+	d.Deliver()
+	d.Has("> billing/smtp/SMTP_PASSWORD")
+	d.Press("enter")
+	d.Has("is not there any more")
 }
 
 // Everything that can be done is in the palette, wherever it is offered.

@@ -223,7 +223,7 @@ func Actions() []kit.Action {
 		{ID: Help, Name: "keys", Help: "the keys that work here, and why others do not", Group: GroupApp, Keys: []string{"?", "f1"}},
 		{ID: Details, Name: "details", Help: "all of the last message", Group: GroupApp, Keys: []string{"!"}},
 		{ID: Reload, Name: "reload", Help: "read again", Group: GroupApp, Keys: []string{"r"}},
-		{ID: Share, Name: "share mode", Help: "somebody is watching: no value is shown until this is off", Group: GroupApp, Keys: []string{"P"}},
+		{ID: Share, Name: "share mode", Help: "somebody is watching: no value is shown; again, no names either; again, off", Group: GroupApp, Keys: []string{"P"}},
 		{ID: Mouse, Name: "mouse", Help: "use the mouse here, or leave it to the terminal", Group: GroupApp, Keys: []string{"m"}},
 		{ID: NextTheme, Name: "theme", Help: "next of dark, light, contrast, mono", Group: GroupApp},
 		{ID: Lock, Name: "lock", Help: "hide everything until unlocked, empty the clipboard", Group: GroupApp, Keys: []string{"ctrl+l"}},

@@ -70,6 +70,23 @@ func (b *Browse) facet(f kit.Facet, row int) bool {
 	}
 }
 
+// Names are the fields of the environment that have been read, as path/FIELD,
+// with what they are found by. They do not change when others are read.
+func (b *Browse) Names() (kit.Rows, kit.Index) { return b.rows, b.list.Index() }
+
+// OpenName is what opens one of them. ok is false if it is not there any more.
+func (b *Browse) OpenName(name string) (s Screen, ok bool) {
+	i, ok := slices.BinarySearchFunc(b.rows, name, func(e entry, name string) int { return strings.Compare(e.name, name) })
+	if !ok {
+		i = slices.IndexFunc(b.rows, func(e entry) bool { return e.name == name }) // they may still be coming, by path
+	}
+	if i < 0 {
+		return nil, false
+	}
+	e := b.rows[i]
+	return NewSecret(b.project, b.env, *e.info, e.info.Fields[e.field].Name), true
+}
+
 // Title implements Screen.
 func (b *Browse) Title() string { return "names of " + string(b.env.Name) }
 

@@ -189,7 +189,7 @@ func TestTypedIsShownByTheSlot(t *testing.T) {
 		"review":     func() { d.Press("ctrl+s", "esc") },
 		"lock":       func() { d.Press("ctrl+l", "enter") },
 		"suspend":    func() { d.Press("ctrl+z"); d.Resume() },
-		"share mode": func() { d.Press("P", "P") },
+		"share mode": func() { d.Press("P", "P", "P") },
 		"smaller":    func() { d.Resize(80, 24); d.Resize(100, 30) },
 		"import":     func() { d.Press("i", "esc") },
 		"prod":       func() { d.Press("2", "1", "e") },

@@ -217,7 +217,7 @@ func (p *PathPrompt) Draw(a kit.Area, s Scene) {
 	}
 	x := in.Text(0, 0, kit.In(kit.Dim), "path ")
 	p.field.Draw(in.Sub(x, 0, min(in.W-x, 64), 1), true)
-	text, role := "lower case, parts with / between, such as billing/stripe", kit.Dim
+	text, role := "lower case, parts with / between, such as shop/mailer", kit.Dim
 	switch path, off := p.taken(); {
 	case p.field.Empty() && p.pick < 0:
 	case p.pick < 0 && strings.HasSuffix(p.field.Text(), "/"):
