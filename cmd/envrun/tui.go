@@ -31,6 +31,10 @@ func newTUI(t *tool) *cobra.Command {
 them. No value is on the screen before you ask for it, and then one, for some
 seconds. Nothing of it stays in the terminal's scrollback or in a file.
 
+While somebody watches, share mode (P, --share or ENVRUN_SHARE=1) shows no value,
+and with P again or ENVRUN_SHARE=names no name of a secret either. It is on by
+itself where asciinema or script records the terminal.
+
 ? shows the keys that work where you are, and : finds any action by name.`,
 		Example: "  envrun\n  envrun tui -e prod --share",
 		Args:    cli.ExactArgs(0),
@@ -85,12 +89,16 @@ func runTUI(ctx context.Context, t *tool, o tuiOptions) error {
 		state = filepath.Join(dir, "tui.toml")
 	}
 	c := tui.Config{
-		Project: string(p.Name), Who: who, First: first, StateFile: state, Share: o.share,
+		Project: string(p.Name), Who: who, First: first, StateFile: state,
 		FreeFacts: true, // whoever opens a vault of files writes that down nowhere
 		Open:      open.vault,
 		Explain:   t.sentence,
 		Look:      tui.Look{Theme: o.theme, ASCII: o.ascii || asciiOnly(t.Getenv), NoColor: t.Getenv("NO_COLOR") != ""},
 		Now:       t.now,
+	}
+	recorder := ""
+	if c.Share, c.HideNames, recorder = t.sharing(o.share); recorder != "" {
+		c.Hello = recorder + " records this terminal: share mode is on, and no value is shown. P changes that."
 	}
 	c.Where = func(ctx context.Context, env vault.Env, path vault.Path) ([]screen.Injection, error) {
 		v, err := open.file(ctx, env)
