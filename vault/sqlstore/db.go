@@ -1,0 +1,440 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"envrun/vault"
+)
+
+// A Driver is what differs between the databases. Its fields are set once, by
+// vault/sqlite and vault/postgres.
+type Driver struct {
+	Name string  // "sqlite", "postgres": which half of each pair of migrations runs
+	DB   *sql.DB // gives connections; New takes it over and Close closes it
+
+	// Connections that read at one time; one more writes.
+	Readers int
+
+	// Begin a write and a read. BeginWrite must leave no other writer, in this
+	// process or another, until the end of the transaction; BeginRead fixes what
+	// the transaction sees.
+	BeginWrite string
+	BeginRead  string
+
+	// Placeholders turns the ? of a statement into what the database wants.
+	Placeholders func(string) string
+
+	// Explain gives an error of the driver its kind: KindFull, KindReadOnly,
+	// KindUnavailable. It must not repeat what an argument held.
+	Explain func(op string, err error) error
+
+	// Patience is how long a transaction may take; 0 is for ever, which is right
+	// for a file that somebody else's network is not between.
+	Patience time.Duration
+
+	// Release, if not nil, is called last by Close: it lets go of a lock.
+	Release func() error
+}
+
+// DB is an open database whose tables are as this program wants them. Its
+// methods may be called by several goroutines.
+type DB struct {
+	d Driver
+
+	queries sync.Map // statement with ? → as the database wants it
+
+	readers chan *conn // the connections that read; nil stands for one that is not open
+
+	writes    chan *write
+	closing   chan struct{}
+	closeOnce sync.Once
+	committed chan struct{} // closed when the committer has ended
+	closeErr  error
+}
+
+// maxGroup is how many writes are committed together at most: an answer should
+// not wait for everybody's.
+const maxGroup = 256
+
+// New runs the migrations that are missing and starts the committer.
+// KindVersion if the tables were made by a newer program.
+func New(ctx context.Context, d Driver) (*DB, error) {
+	db := &DB{
+		d:         d,
+		readers:   make(chan *conn, d.Readers),
+		writes:    make(chan *write),
+		closing:   make(chan struct{}),
+		committed: make(chan struct{}),
+	}
+	d.DB.SetMaxOpenConns(d.Readers + 2) // one more than is kept, so that a broken one need not be gone before its successor is there
+	d.DB.SetMaxIdleConns(d.Readers + 1)
+	if err := db.migrate(ctx); err != nil {
+		_ = d.DB.Close()
+		if d.Release != nil {
+			_ = d.Release()
+		}
+		return nil, err
+	}
+	for range d.Readers {
+		db.readers <- nil
+	}
+	go db.commitAll()
+	return db, nil
+}
+
+// Close lets the writes that have begun end, refuses others, and closes the
+// database. Reads must have ended.
+func (db *DB) Close() error {
+	db.closeOnce.Do(func() {
+		close(db.closing)
+		<-db.committed
+		for range db.d.Readers {
+			(<-db.readers).close()
+		}
+		db.closeErr = db.d.DB.Close()
+		if db.d.Release != nil {
+			db.closeErr = errors.Join(db.closeErr, db.d.Release())
+		}
+	})
+	return db.closeErr
+}
+
+var errClosed = &vault.Error{Kind: vault.KindUnavailable, Detail: "the database is being closed"}
+
+// Read runs f on a snapshot: all that f reads was there at one moment. What f
+// returns is returned. ctx is for waiting until a connection is free.
+func (db *DB) Read(ctx context.Context, f func(*Tx) error) error {
+	return db.read(ctx, true, f)
+}
+
+// ReadOne is Read for an f that runs one statement, which sees one moment by
+// itself: it saves the beginning and the end of a transaction.
+func (db *DB) ReadOne(ctx context.Context, f func(*Tx) error) error {
+	return db.read(ctx, false, f)
+}
+
+func (db *DB) read(ctx context.Context, snapshot bool, f func(*Tx) error) (err error) {
+	var c *conn
+	select {
+	case <-db.closing:
+		return errClosed
+	default:
+	}
+	select {
+	case c = <-db.readers:
+	case <-ctx.Done():
+		return &vault.Error{Kind: vault.KindUnavailable, Op: "reading", Detail: "waiting for a connection to the database", Err: ctx.Err()}
+	case <-db.closing:
+		return errClosed
+	}
+	defer func() { db.readers <- c }()
+	txctx, cancel := db.patience()
+	defer cancel()
+	// A connection that was good when it was put back may have died since: one
+	// more try on a new one, before anything of f has run.
+	for fresh := false; ; {
+		if c == nil {
+			fresh = true
+			if c, err = db.open(txctx); err != nil {
+				return db.d.Explain("reading", err)
+			}
+		}
+		if !snapshot {
+			break
+		}
+		err = c.control(txctx, db.d.BeginRead)
+		if err == nil {
+			break
+		}
+		c.close()
+		c = nil
+		if fresh {
+			return db.d.Explain("reading", err)
+		}
+	}
+	tx := &Tx{db: db, c: c, ctx: txctx}
+	ended := false
+	defer func() { // also when f panics
+		tx.done = true
+		if snapshot {
+			if e := c.control(txctx, "ROLLBACK"); e != nil && tx.err == nil {
+				tx.err = e
+			}
+		}
+		if tx.err != nil || !ended {
+			c.close()
+			c = nil
+		}
+	}()
+	err = f(tx)
+	ended = true
+	if tx.err != nil {
+		return tx.err
+	}
+	return err
+}
+
+func (db *DB) patience() (context.Context, context.CancelFunc) {
+	if db.d.Patience == 0 {
+		return context.Background(), func() {}
+	}
+	return context.WithTimeout(context.Background(), db.d.Patience)
+}
+
+// A write is one call of Write, waiting for its turn.
+type write struct {
+	state  atomic.Int32 // waiting, then given or gone, whichever is first
+	turn   chan *Tx     // the transaction, when it is this one's turn
+	ran    chan error   // what f returned; errUnfinished if it did not
+	result chan error   // whether it is durable
+}
+
+const (
+	waiting = iota
+	given   // f runs, and its outcome is waited for
+	gone    // the caller did not want to wait any longer
+)
+
+var errUnfinished = errors.New("sqlstore: the write did not end")
+
+// Write runs f in a transaction, all of it or nothing, and returns nil when it
+// is durable. If f returns an error, nothing is changed and Write returns it.
+//
+// f runs in the caller's goroutine, holds up everybody else who writes, and
+// must not wait for anything but the Tx. What it sets outside counts only when
+// Write has returned nil. ctx is for waiting until f begins; from then on the
+// outcome is waited for, so that it is known.
+//
+// An error of kind KindUnavailable that comes from the end of the transaction
+// may leave open whether the change was kept: its Detail says so. A caller who
+// compares and sets finds out by trying again.
+func (db *DB) Write(ctx context.Context, f func(*Tx) error) error {
+	w := &write{turn: make(chan *Tx, 1), ran: make(chan error, 1), result: make(chan error, 1)}
+	select {
+	case <-db.closing:
+		return errClosed
+	default:
+	}
+	select {
+	case db.writes <- w:
+	case <-ctx.Done():
+		return waited(ctx)
+	case <-db.closing:
+		return errClosed
+	}
+	var tx *Tx
+	select {
+	case tx = <-w.turn:
+	case err := <-w.result:
+		return err // the transaction could not begin
+	case <-ctx.Done():
+		if w.state.CompareAndSwap(waiting, gone) {
+			return waited(ctx)
+		}
+		select {
+		case tx = <-w.turn:
+		case err := <-w.result:
+			return err
+		}
+	}
+	if err, ok := run(tx, w, f); !ok {
+		return err
+	}
+	return <-w.result
+}
+
+// run tells the committer how f ended, however it ends: a panic goes on in the
+// caller's goroutine, and its write is undone.
+func run(tx *Tx, w *write, f func(*Tx) error) (_ error, ok bool) {
+	err := errUnfinished
+	defer func() {
+		tx.done = true
+		w.ran <- err
+	}()
+	err = f(tx)
+	if tx.err != nil { // whatever f made of it, nothing can be kept
+		err = tx.err
+	}
+	return err, err == nil
+}
+
+func waited(ctx context.Context) error {
+	return &vault.Error{Kind: vault.KindUnavailable, Op: "writing", Detail: "waiting for the writes before it", Err: ctx.Err()}
+}
+
+// commitAll is the committer: the only goroutine that begins and ends writes.
+func (db *DB) commitAll() {
+	defer close(db.committed)
+	var c *conn
+	defer func() { c.close() }()
+	for {
+		select {
+		case w := <-db.writes:
+			c = db.commit(c, w)
+		case <-db.closing:
+			return
+		}
+	}
+}
+
+// commit runs first, and those that come in the meantime, in one transaction,
+// and returns the connection to go on with, nil if it is to be a new one.
+func (db *DB) commit(c *conn, first *write) *conn {
+	ctx, cancel := db.patience()
+	defer cancel()
+	c, err := db.begin(ctx, c)
+	if err != nil {
+		err = db.d.Explain("writing", err)
+		if first.state.CompareAndSwap(waiting, given) {
+			first.result <- err
+		}
+		return c
+	}
+	var kept []*write // ran well, and wait to be durable
+	lost := func(err error) *conn {
+		for _, w := range kept {
+			w.result <- err
+		}
+		c.close()
+		return nil
+	}
+	for w, n := first, 0; ; n++ {
+		if w.state.CompareAndSwap(waiting, given) {
+			// The first needs no savepoint: if it fails, there is nothing else to keep.
+			if len(kept) > 0 {
+				if err := c.control(ctx, "SAVEPOINT w"); err != nil {
+					err = db.d.Explain("writing", err)
+					w.result <- err
+					return lost(err)
+				}
+			}
+			w.turn <- &Tx{db: db, c: c, ctx: ctx, writes: true}
+			switch err := <-w.ran; {
+			case err == nil && len(kept) > 0:
+				kept = append(kept, w)
+				if err := c.control(ctx, "RELEASE SAVEPOINT w"); err != nil {
+					return lost(db.d.Explain("writing", err))
+				}
+			case err == nil:
+				kept = append(kept, w)
+			case len(kept) > 0:
+				// Some errors, a full disk, make SQLite undo the whole transaction:
+				// then there is no such savepoint, and the others are lost too.
+				if e := c.control(ctx, "ROLLBACK TO SAVEPOINT w; RELEASE SAVEPOINT w"); e != nil {
+					if vault.KindOf(err) == vault.KindOther {
+						err = db.d.Explain("writing", e)
+					}
+					return lost(err)
+				}
+			default:
+				if e := c.control(ctx, "ROLLBACK"); e != nil {
+					c.close()
+					c = nil
+				}
+				if c, err = db.begin(ctx, c); err != nil {
+					return c // whoever comes next begins, and hears of it
+				}
+			}
+		}
+		if n+1 < maxGroup {
+			select {
+			case w = <-db.writes:
+				continue
+			default:
+			}
+		}
+		break
+	}
+	if len(kept) == 0 {
+		if err := c.control(ctx, "ROLLBACK"); err != nil {
+			c.close()
+			return nil
+		}
+		return c
+	}
+	if err := c.control(ctx, "COMMIT"); err != nil {
+		err = db.d.Explain("making the change durable", err)
+		var ve *vault.Error
+		if errors.As(err, &ve) && ve.Kind == vault.KindUnavailable {
+			ve.Detail += "; whether the change was kept is not known"
+		}
+		_ = c.control(ctx, "ROLLBACK")
+		return lost(err)
+	}
+	for _, w := range kept {
+		w.result <- nil
+	}
+	return c
+}
+
+// begin begins a write on c, or on a new connection if c is nil or has died.
+func (db *DB) begin(ctx context.Context, c *conn) (*conn, error) {
+	if c != nil {
+		if err := c.control(ctx, db.d.BeginWrite); err == nil {
+			return c, nil
+		}
+		_ = c.control(ctx, "ROLLBACK")
+		c.close()
+	}
+	c, err := db.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.control(ctx, db.d.BeginWrite); err != nil {
+		_ = c.control(ctx, "ROLLBACK")
+		c.close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// A conn is one connection with the statements prepared on it.
+type conn struct {
+	c     *sql.Conn
+	stmts map[string]*sql.Stmt
+}
+
+func (db *DB) open(ctx context.Context) (*conn, error) {
+	c, err := db.d.DB.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &conn{c, map[string]*sql.Stmt{}}, nil
+}
+
+// control runs what begins and ends transactions, of one statement or several.
+func (c *conn) control(ctx context.Context, query string) error {
+	_, err := c.c.ExecContext(ctx, query)
+	return err
+}
+
+// close gives the connection up. It is not handed to the next one who asks: it
+// may be in the middle of something.
+func (c *conn) close() {
+	if c == nil {
+		return
+	}
+	_ = c.c.Raw(func(any) error { return errDrop })
+	_ = c.c.Close()
+}
+
+func (c *conn) prepared(ctx context.Context, db *DB, query string) (*sql.Stmt, error) {
+	if s := c.stmts[query]; s != nil {
+		return s, nil
+	}
+	text, ok := db.queries.Load(query)
+	if !ok {
+		text, _ = db.queries.LoadOrStore(query, db.d.Placeholders(query))
+	}
+	s, err := c.c.PrepareContext(ctx, text.(string))
+	if err != nil {
+		return nil, err
+	}
+	c.stmts[query] = s
+	return s, nil
+}

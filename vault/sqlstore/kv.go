@@ -1,0 +1,158 @@
+package sqlstore
+
+import "envrun/vault/kv"
+
+var _ kv.Tx = (*Tx)(nil)
+
+// KVHead returns the head of a mount.
+func (t *Tx) KVHead(mount string) (row kv.HeadRow, found bool, err error) {
+	found, err = t.row(`SELECT gen, head FROM kv_mounts WHERE mount = ?`, []any{mount}, &row.Gen, &row.Sealed)
+	return row, found, err
+}
+
+// PutKVHead writes the head of a mount.
+func (t *Tx) PutKVHead(mount string, row kv.HeadRow) error {
+	_, err := t.exec(`INSERT INTO kv_mounts (mount, gen, head) VALUES (?, ?, ?)
+		ON CONFLICT (mount) DO UPDATE SET gen = excluded.gen, head = excluded.head`, mount, row.Gen, row.Sealed)
+	return err
+}
+
+// DropKV removes all there is of a mount.
+func (t *Tx) DropKV(mount string) error {
+	for _, query := range []string{
+		`DELETE FROM kv_versions WHERE mount = ?`,
+		`DELETE FROM kv_keys WHERE mount = ?`,
+		`DELETE FROM kv_mounts WHERE mount = ?`,
+	} {
+		if _, err := t.exec(query, mount); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// KVKey returns the row of a path.
+func (t *Tx) KVKey(mount, path string) (row kv.KeyRow, found bool, err error) {
+	row.Path = path
+	found, err = t.row(`SELECT current, gen, meta FROM kv_keys WHERE mount = ? AND path = ?`, []any{mount, path}, &row.Current, &row.Gen, &row.Sealed)
+	return row, found, err
+}
+
+// KVHeadAndKey returns both in one statement.
+func (t *Tx) KVHeadAndKey(mount, path string) (head kv.HeadRow, row kv.KeyRow, found bool, err error) {
+	row.Path = path
+	var current *int64
+	var gen *uint32
+	found, err = t.row(`SELECT h.gen, h.head, k.current, k.gen, k.meta FROM kv_mounts h
+		LEFT JOIN kv_keys k ON k.mount = h.mount AND k.path = ?
+		WHERE h.mount = ?`, []any{path, mount}, &head.Gen, &head.Sealed, &current, &gen, &row.Sealed)
+	if current != nil && gen != nil {
+		row.Current, row.Gen = *current, *gen
+	}
+	return head, row, found, err
+}
+
+// KVVersion returns the row of a path and that of one of its versions, 0 for
+// the current one, in one statement. The version's row has the number 0 if there is none.
+func (t *Tx) KVVersion(mount, path string, version int64) (row kv.KeyRow, v kv.VersionRow, found bool, err error) {
+	row.Path, v.Path = path, path
+	var n *int64
+	var gen *uint32
+	dest := []any{&row.Current, &row.Gen, &row.Sealed, &n, &gen, &v.Key, &v.Data}
+	if version == 0 {
+		found, err = t.row(`SELECT k.current, k.gen, k.meta, v.version, v.gen, v.key, v.data FROM kv_keys k
+			LEFT JOIN kv_versions v ON v.mount = k.mount AND v.path = k.path AND v.version = k.current
+			WHERE k.mount = ? AND k.path = ?`, []any{mount, path}, dest...)
+	} else {
+		found, err = t.row(`SELECT k.current, k.gen, k.meta, v.version, v.gen, v.key, v.data FROM kv_keys k
+			LEFT JOIN kv_versions v ON v.mount = k.mount AND v.path = k.path AND v.version = ?
+			WHERE k.mount = ? AND k.path = ?`, []any{version, mount, path}, dest...)
+	}
+	if n != nil && gen != nil {
+		v.Version, v.Gen = *n, *gen
+	}
+	return row, v, found, err
+}
+
+// PutKVKey writes the row of a path.
+func (t *Tx) PutKVKey(mount string, row kv.KeyRow) error {
+	_, err := t.exec(`INSERT INTO kv_keys (mount, path, current, gen, meta) VALUES (?, ?, ?, ?, ?)
+		ON CONFLICT (mount, path) DO UPDATE SET current = excluded.current, gen = excluded.gen, meta = excluded.meta`,
+		mount, row.Path, row.Current, row.Gen, row.Sealed)
+	return err
+}
+
+// DeleteKVKey removes the row of a path and those of all its versions.
+func (t *Tx) DeleteKVKey(mount, path string) error {
+	if _, err := t.exec(`DELETE FROM kv_versions WHERE mount = ? AND path = ?`, mount, path); err != nil {
+		return err
+	}
+	_, err := t.exec(`DELETE FROM kv_keys WHERE mount = ? AND path = ?`, mount, path)
+	return err
+}
+
+// PutKVVersion writes the row of a version. One that is there already, which
+// its path's row does not know of, is replaced.
+func (t *Tx) PutKVVersion(mount string, row kv.VersionRow) error {
+	_, err := t.exec(`INSERT INTO kv_versions (mount, path, version, gen, key, data) VALUES (?, ?, ?, ?, ?, ?)
+		ON CONFLICT (mount, path, version) DO UPDATE SET gen = excluded.gen, key = excluded.key, data = excluded.data`,
+		mount, row.Path, row.Version, row.Gen, row.Key, row.Data)
+	return err
+}
+
+// RewrapKVVersion replaces the wrapped key of a version, and leaves its data alone.
+func (t *Tx) RewrapKVVersion(mount string, row kv.VersionRow) error {
+	_, err := t.exec(`UPDATE kv_versions SET gen = ?, key = ? WHERE mount = ? AND path = ? AND version = ?`,
+		row.Gen, row.Key, mount, row.Path, row.Version)
+	return err
+}
+
+// DeleteKVVersions removes the rows of a path's versions from the first to the last.
+func (t *Tx) DeleteKVVersions(mount, path string, first, last int64) error {
+	_, err := t.exec(`DELETE FROM kv_versions WHERE mount = ? AND path = ? AND version BETWEEN ? AND ?`, mount, path, first, last)
+	return err
+}
+
+// KVPaths returns at most limit paths from the first that is not below from,
+// sorted bytewise, and of those only the ones before end; an empty end is none.
+func (t *Tx) KVPaths(mount, from, end string, limit int) ([]string, error) {
+	var paths []string
+	one := func(scan func(...any) error) error {
+		var p string
+		err := scan(&p)
+		paths = append(paths, p)
+		return err
+	}
+	if end == "" {
+		return paths, t.each(`SELECT path FROM kv_keys WHERE mount = ? AND path >= ? ORDER BY path LIMIT ?`, []any{mount, from, limit}, one)
+	}
+	return paths, t.each(`SELECT path FROM kv_keys WHERE mount = ? AND path >= ? AND path < ? ORDER BY path LIMIT ?`, []any{mount, from, end, limit}, one)
+}
+
+// KVKeys returns at most limit rows of paths after one, sorted by path.
+func (t *Tx) KVKeys(mount, after string, limit int) ([]kv.KeyRow, error) {
+	var rows []kv.KeyRow
+	err := t.each(`SELECT path, current, gen, meta FROM kv_keys WHERE mount = ? AND path > ? ORDER BY path LIMIT ?`, []any{mount, after, limit},
+		func(scan func(...any) error) error {
+			var r kv.KeyRow
+			err := scan(&r.Path, &r.Current, &r.Gen, &r.Sealed)
+			rows = append(rows, r)
+			return err
+		})
+	return rows, err
+}
+
+// KVVersions returns at most limit rows of versions after one of a path, sorted
+// by path and number.
+func (t *Tx) KVVersions(mount, path string, after int64, limit int) ([]kv.VersionRow, error) {
+	var rows []kv.VersionRow
+	err := t.each(`SELECT path, version, gen, key, data FROM kv_versions
+		WHERE mount = ? AND (path, version) > (?, ?) ORDER BY path, version LIMIT ?`, []any{mount, path, after, limit},
+		func(scan func(...any) error) error {
+			var r kv.VersionRow
+			err := scan(&r.Path, &r.Version, &r.Gen, &r.Key, &r.Data)
+			rows = append(rows, r)
+			return err
+		})
+	return rows, err
+}
