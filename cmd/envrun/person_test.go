@@ -276,15 +276,27 @@ func (p *person) terminal(argv ...string) *terminal {
 		}
 	}()
 	p.t.Cleanup(func() {
-		_ = s.cmd.Process.Kill()
+		// Its group: an editor that hangs would keep the terminal open for ever.
+		_ = syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL)
 		if !s.ended {
 			_ = s.cmd.Wait()
 		}
 		tty.Close()
-		<-read // the last end of the terminal is closed
+		select {
+		case <-read: // the last end of the terminal is closed
+		case <-time.After(patience):
+			s.t.Errorf("something still has the terminal open, which shows\n%q", s.all())
+		}
 		keyboard.Close()
 	})
 	return s
+}
+
+// all is what the terminal has shown so far.
+func (s *terminal) all() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return string(s.shown)
 }
 
 // run starts envrun on a new terminal.
@@ -347,16 +359,22 @@ func (s *terminal) typed(keys string) {
 	}
 }
 
+// end waits for the end, which must come by itself.
+func (s *terminal) end() {
+	s.t.Helper()
+	timer := time.AfterFunc(patience, func() { _ = syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL) })
+	_ = s.cmd.Wait()
+	s.ended = true
+	if !timer.Stop() {
+		s.t.Errorf("it did not end by itself; the terminal shows\n%q", s.all())
+	}
+}
+
 // wait waits for the end and returns all that was shown, with line ends as
 // programs write them, and the status. The terminal must be as it was.
 func (s *terminal) wait() (shown string, code int) {
 	s.t.Helper()
-	timer := time.AfterFunc(patience, func() { _ = s.cmd.Process.Kill() })
-	_ = s.cmd.Wait()
-	s.ended = true
-	if !timer.Stop() {
-		s.t.Errorf("it did not end by itself")
-	}
+	s.end()
 	if s.hidden() {
 		s.t.Errorf("the terminal was left without echo")
 	}

@@ -555,7 +555,10 @@ func TestTerminalEdit(t *testing.T) {
 		"vim": {
 			command: "vim",
 			settings: map[string]string{
-				".vimrc":        "set nocompatible undofile undodir=~/.undo backup writebackup backupdir=~/.bak swapfile directory=~/.swp updatecount=1 viminfo='100,<1000 viminfofile=~/.viminfo\n",
+				// Nobody answers here where the cursor is, or which terminal this is, and
+				// vim, once in a thousand starts, waits for that before it draws: it then
+				// neither shows the text nor ends when it is told to.
+				".vimrc":        "set t_u7= t_RV= nocompatible undofile undodir=~/.undo backup writebackup backupdir=~/.bak swapfile directory=~/.swp updatecount=1 viminfo='100,<1000 viminfofile=~/.viminfo\n",
 				".undo/.keep":   "",
 				".bak/.keep":    "",
 				".swp/.keep":    "",
@@ -627,8 +630,7 @@ func TestTerminalEdit(t *testing.T) {
 			if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 				t.Fatal(err)
 			}
-			_ = s.cmd.Wait()
-			s.ended = true
+			s.end()
 			nowhere(t, value, p.home, p.dir, p.tmp)
 			if !same(before, tree(t, filepath.Join(p.dir, ".envrun"))) {
 				t.Error("a hangup wrote into the vault")
