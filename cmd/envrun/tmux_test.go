@@ -3,6 +3,7 @@
 package main_test
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -22,9 +23,22 @@ type pane struct {
 	socket string
 }
 
+// A cells is a size of a terminal.
+type cells struct{ w, h int }
+
+func (c cells) String() string { return fmt.Sprintf("%dx%d", c.w, c.h) }
+
+// The sizes that everything must be usable at.
+var large, medium = cells{100, 30}, cells{60, 20}
+
 // tmux starts a shell command in a pane of 100 by 30. With alternate off the
 // terminal has no second screen, so all that is drawn stays unless it is erased.
 func (p *person) tmux(alternate bool, command string) *pane {
+	p.t.Helper()
+	return p.tmuxOf(large, alternate, command)
+}
+
+func (p *person) tmuxOf(size cells, alternate bool, command string) *pane {
 	p.t.Helper()
 	if _, err := exec.LookPath("tmux"); err != nil {
 		p.t.Skip("suite tmux skipped: no tmux here")
@@ -47,7 +61,7 @@ func (p *person) tmux(alternate bool, command string) *pane {
 		s.tmux("kill-server")
 		os.RemoveAll(dir)
 	})
-	if out, err := s.command("-f", config, "new-session", "-d", "-x", "100", "-y", "30", command+"; exec sleep 600").CombinedOutput(); err != nil {
+	if out, err := s.command("-f", config, "new-session", "-d", "-x", strconv.Itoa(size.w), "-y", strconv.Itoa(size.h), command+"; exec sleep 600").CombinedOutput(); err != nil {
 		p.t.Fatalf("tmux: %v: %s", err, out)
 	}
 	return s
@@ -58,8 +72,18 @@ func (s *pane) command(args ...string) *exec.Cmd {
 }
 
 func (s *pane) tmux(args ...string) string {
-	out, _ := s.command(args...).CombinedOutput()
-	return string(out)
+	var out bytes.Buffer
+	cmd := s.command(args...)
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	timer := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
+	_ = cmd.Wait() // it says so when there is no such thing
+	if !timer.Stop() {
+		s.t.Fatalf("tmux %q does not answer in %v", args, patience)
+	}
+	return out.String()
 }
 
 // keys types; names of keys are tmux's: Enter, Escape, C-c.
@@ -79,6 +103,22 @@ func (s *pane) screen() string { return s.tmux("capture-pane", "-p", "-J") }
 func (s *pane) shows(text string) string {
 	s.t.Helper()
 	return s.until(text, func(shown string) bool { return strings.Contains(shown, text) })
+}
+
+// then types and waits until the screen shows text, which it must not do before.
+func (s *pane) then(text string, keys ...string) string {
+	s.t.Helper()
+	if shown := s.screen(); strings.Contains(shown, text) {
+		s.t.Fatalf("before %q is typed the terminal shows %q already:\n%s", keys, text, shown)
+	}
+	s.keys(keys...)
+	return s.shows(text)
+}
+
+// gone waits until the screen does not show text any more.
+func (s *pane) gone(text string) string {
+	s.t.Helper()
+	return s.until("no "+text, func(shown string) bool { return !strings.Contains(shown, text) })
 }
 
 func (s *pane) until(what string, ok func(shown string) bool) string {
