@@ -91,6 +91,19 @@ func Parse(line []byte) (Entry, error) {
 	return e, nil
 }
 
+// parseKnown is Parse that reads of a newer server's line what this version knows.
+func parseKnown(line []byte) (Entry, error) {
+	e, err := Parse(line)
+	if vault.KindOf(err) != vault.KindVersion {
+		return e, err
+	}
+	var loose Entry
+	if json.Unmarshal(line, &loose) != nil {
+		return Entry{}, err
+	}
+	return loose, nil
+}
+
 // bounded is e within the bounds, in its one form, sharing nothing with it that is changed later.
 func (e Entry) bounded() Entry {
 	e.Time = e.Time.Round(0).UTC()

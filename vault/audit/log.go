@@ -1,9 +1,9 @@
 package audit
 
 import (
-	"context"
 	"fmt"
 	"math/bits"
+	"sync"
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
@@ -17,32 +17,35 @@ import (
 type Tx interface {
 	// AuditHead is where the log ends, the zero Head for a new one. Until the
 	// transaction ends, no other appends: in the same process or another.
-	AuditHead(ctx context.Context) (Head, error)
+	AuditHead() (Head, error)
 
 	// AppendAudit stores rows, which follow each other and the head that
 	// AuditHead gave, and the head after them. It keeps none of the slices.
-	AppendAudit(ctx context.Context, rows []Row, head Head) error
+	AppendAudit(rows []Row, head Head) error
 }
 
 // Reader is what the log needs of a transaction that reads: one snapshot of it.
 // What it returns is not trusted: rows that do not lead to a tree are refused.
 type Reader interface {
 	// AuditHead is where the log ends, the zero Head for a new one.
-	AuditHead(ctx context.Context) (Head, error)
+	AuditHead() (Head, error)
 
 	// AuditRows returns the rows from, from+1, … of which there are at most
 	// limit; fewer only where the log ends.
-	AuditRows(ctx context.Context, from int64, limit int) ([]Row, error)
+	AuditRows(from int64, limit int) ([]Row, error)
 
 	// AuditHashes returns the hashes of the rows with these numbers, in their
 	// order, a nil slice for a row that is missing.
-	AuditHashes(ctx context.Context, rows []int64) ([][]tlog.Hash, error)
+	AuditHashes(rows []int64) ([][]tlog.Hash, error)
+
+	// AuditCheckpoint is the note that KeepTx.PutAuditCheckpoint stored last, nil for none.
+	AuditCheckpoint() ([]byte, error)
 }
 
 // A Row is one entry as it is stored.
 type Row struct {
 	Index  int64       // its place in the log, from 0
-	At     time.Time   // when it was appended, UTC, in microseconds; never before the row before it, so that it can be searched
+	At     time.Time   // when it was appended, UTC; never before the row before it, so that it can be searched
 	Line   string      // without the newline
 	Hashes []tlog.Hash // the nodes that it completed: of level 0, the leaf, and up; 64 at most, two on average
 }
@@ -94,12 +97,16 @@ func (h Head) append(leaf tlog.Hash) (Head, []tlog.Hash) {
 	return h, nodes
 }
 
-// A Log appends entries and answers about the tree that they make. It holds no
-// state of the log itself, which is all in the store: several servers on one
-// database are several Logs. It is safe for use by several goroutines.
+// A Log appends entries and answers about the tree that they make. The log
+// itself is all in the store, and several servers on one database are several
+// Logs; what a Log remembers is the last checkpoint, to notice a store that was
+// changed behind its back. It is safe for use by several goroutines.
 type Log struct {
 	signer note.Signer
 	now    func() time.Time
+
+	mu   sync.Mutex
+	last signed
 }
 
 // NewLog makes the log that signs its checkpoints with signer, whose name is
@@ -112,8 +119,8 @@ func NewLog(signer note.Signer, now func() time.Time) *Log {
 // Append appends lines in order, and returns the number of the first. Call it
 // as late in the transaction as can be, once for all of its entries: from here to its
 // end no other transaction appends.
-func (l *Log) Append(ctx context.Context, tx Tx, lines ...Line) (first int64, err error) {
-	head, err := tx.AuditHead(ctx)
+func (l *Log) Append(tx Tx, lines ...Line) (first int64, err error) {
+	head, err := tx.AuditHead()
 	if err != nil {
 		return 0, fmt.Errorf("appending to the audit log: %w", err)
 	}
@@ -122,7 +129,7 @@ func (l *Log) Append(ctx context.Context, tx Tx, lines ...Line) (first int64, er
 	}
 	first = head.Size
 	// A clock that was set back would make the rows unsearchable by time.
-	if now := l.now().UTC().Truncate(time.Microsecond); now.After(head.At) {
+	if now := l.now().UTC(); now.After(head.At) {
 		head.At = now
 	}
 	rows := make([]Row, len(lines))
@@ -131,7 +138,7 @@ func (l *Log) Append(ctx context.Context, tx Tx, lines ...Line) (first int64, er
 		row.Index, row.At, row.Line = head.Size, head.At, line.text
 		head, row.Hashes = head.append(line.leaf)
 	}
-	if err := tx.AppendAudit(ctx, rows, head); err != nil {
+	if err := tx.AppendAudit(rows, head); err != nil {
 		return 0, fmt.Errorf("appending to the audit log: %w", err)
 	}
 	return first, nil

@@ -1,7 +1,6 @@
 package audit_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -21,23 +20,25 @@ type store struct {
 	mu   sync.Mutex
 	head audit.Head
 	rows []audit.Row
+	note []byte
 }
 
 type tx struct {
 	s    *store
 	head audit.Head
 	rows []audit.Row // appended by this transaction
-	fail error       // of AppendAudit
+	note []byte
+	fail error // of AppendAudit
 }
 
 func (s *store) write(f func(*tx) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t := &tx{s: s, head: s.head}
+	t := &tx{s: s, head: s.head, note: s.note}
 	if err := f(t); err != nil {
 		return err
 	}
-	s.head, s.rows = t.head, append(s.rows, t.rows...)
+	s.head, s.rows, s.note = t.head, append(s.rows, t.rows...), t.note
 	return nil
 }
 
@@ -45,9 +46,9 @@ func (s *store) read(f func(*tx) error) error {
 	return s.write(func(t *tx) error { return f(t) })
 }
 
-func (t *tx) AuditHead(context.Context) (audit.Head, error) { return t.head, nil }
+func (t *tx) AuditHead() (audit.Head, error) { return t.head, nil }
 
-func (t *tx) AppendAudit(_ context.Context, rows []audit.Row, head audit.Head) error {
+func (t *tx) AppendAudit(rows []audit.Row, head audit.Head) error {
 	if t.fail != nil {
 		return t.fail
 	}
@@ -74,7 +75,7 @@ func (t *tx) row(i int64) (audit.Row, bool) {
 	return t.rows[i-n], true
 }
 
-func (t *tx) AuditRows(_ context.Context, from int64, limit int) ([]audit.Row, error) {
+func (t *tx) AuditRows(from int64, limit int) ([]audit.Row, error) {
 	var rows []audit.Row
 	for i := from; len(rows) < limit; i++ {
 		r, ok := t.row(i)
@@ -86,7 +87,7 @@ func (t *tx) AuditRows(_ context.Context, from int64, limit int) ([]audit.Row, e
 	return rows, nil
 }
 
-func (t *tx) AuditHashes(_ context.Context, rows []int64) ([][]tlog.Hash, error) {
+func (t *tx) AuditHashes(rows []int64) ([][]tlog.Hash, error) {
 	out := make([][]tlog.Hash, len(rows))
 	for i, n := range rows {
 		if r, ok := t.row(n); ok {
@@ -95,6 +96,9 @@ func (t *tx) AuditHashes(_ context.Context, rows []int64) ([][]tlog.Hash, error)
 	}
 	return out, nil
 }
+
+func (t *tx) AuditCheckpoint() ([]byte, error)     { return t.note, nil }
+func (t *tx) PutAuditCheckpoint(note []byte) error { t.note = note; return nil }
 
 type clock struct {
 	mu sync.Mutex
@@ -112,7 +116,7 @@ var start = time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)
 
 const origin = "envrun.example.dev/audit"
 
-func newLog(t testing.TB) (*audit.Log, string) {
+func newKey(t testing.TB) (note.Signer, string) {
 	t.Helper()
 	skey, vkey, err := note.GenerateKey(nil, origin)
 	if err != nil {
@@ -122,7 +126,13 @@ func newLog(t testing.TB) (*audit.Log, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return audit.NewLog(signer, (&clock{t: start}).now), vkey
+	return signer, vkey
+}
+
+func newLog(t testing.TB) (*audit.Log, string) {
+	t.Helper()
+	signer, key := newKey(t)
+	return audit.NewLog(signer, (&clock{t: start}).now), key
 }
 
 // entry is the n-th of a sequence of different entries.
@@ -140,7 +150,7 @@ func grow(t testing.TB, l *audit.Log, s *store, size int) {
 	t.Helper()
 	for n := len(s.rows); n < size; n++ {
 		err := s.write(func(tx *tx) error {
-			first, err := l.Append(t.Context(), tx, entry(n).Line())
+			first, err := l.Append(tx, entry(n).Line())
 			if err == nil && first != int64(n) {
 				err = fmt.Errorf("entry %d was appended at %d", n, first)
 			}
@@ -192,7 +202,7 @@ func TestAppendOfSeveralIsThatOfEach(t *testing.T) {
 			lines[i] = entry(at + i).Line()
 		}
 		if err := many.write(func(tx *tx) error {
-			first, err := l.Append(t.Context(), tx, lines...)
+			first, err := l.Append(tx, lines...)
 			if first != int64(at) {
 				t.Errorf("appended at %d, want %d", first, at)
 			}
@@ -214,7 +224,7 @@ func TestAppendThatFailsAppendsNothing(t *testing.T) {
 	full := errors.New("no space left")
 	err := s.write(func(tx *tx) error {
 		tx.fail = full
-		_, err := l.Append(t.Context(), tx, entry(7).Line())
+		_, err := l.Append(tx, entry(7).Line())
 		return err
 	})
 	if !errors.Is(err, full) {
@@ -222,7 +232,7 @@ func TestAppendThatFailsAppendsNothing(t *testing.T) {
 	}
 	// One that was appended and then rolled back has left nothing either.
 	err = s.write(func(tx *tx) error {
-		if _, err := l.Append(t.Context(), tx, entry(99).Line()); err != nil {
+		if _, err := l.Append(tx, entry(99).Line()); err != nil {
 			t.Error(err)
 		}
 		return full
@@ -254,7 +264,7 @@ func TestAppendRefusesAHeadThatCannotBe(t *testing.T) {
 	l, _ := newLog(t)
 	for _, head := range []audit.Head{{Size: -1}, {Size: 1}, {Size: 3, Edge: make([]tlog.Hash, 1)}, {Edge: make([]tlog.Hash, 1)}} {
 		s := &store{head: head}
-		err := s.write(func(tx *tx) error { _, err := l.Append(t.Context(), tx, entry(0).Line()); return err })
+		err := s.write(func(tx *tx) error { _, err := l.Append(tx, entry(0).Line()); return err })
 		if vault.KindOf(err) != vault.KindTampered {
 			t.Errorf("%+v: %v", head, err)
 		}
@@ -268,7 +278,7 @@ func TestAppendConcurrently(t *testing.T) {
 	for range 8 {
 		wg.Go(func() {
 			for i := range 25 {
-				if err := s.write(func(tx *tx) error { _, err := l.Append(t.Context(), tx, entry(i).Line()); return err }); err != nil {
+				if err := s.write(func(tx *tx) error { _, err := l.Append(tx, entry(i).Line()); return err }); err != nil {
 					t.Error(err)
 				}
 			}

@@ -1,0 +1,235 @@
+package audit_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"envrun/vault"
+	"envrun/vault/audit"
+)
+
+// all follows a query to the end, in pages, as it stands in the store.
+func all(t testing.TB, s *store, q audit.Query) []int64 {
+	t.Helper()
+	var found []int64
+	for {
+		var page audit.Page
+		if err := s.reader(func(r audit.Reader) (err error) { page, err = audit.Read(r, q); return err }); err != nil {
+			t.Fatal(err)
+		}
+		for _, rec := range page.Records {
+			if rec.Line != s.rows[rec.Index].Line || rec.Entry.Line().String() != rec.Line {
+				t.Fatalf("entry %d is %s", rec.Index, rec.Line)
+			}
+			found = append(found, rec.Index)
+		}
+		if !page.More {
+			return found
+		}
+		q.From = page.Next
+	}
+}
+
+func TestRead(t *testing.T) {
+	const size = 600
+	s := &store{}
+	now := start
+	l := audit.NewLog(nil, func() time.Time { now = now.Add(time.Second); return now })
+	for n := range size {
+		e := entry(n)
+		if n%2 == 1 {
+			e.Type = audit.Outcome
+		}
+		if n == 40 {
+			e.Auth.Metadata = map[string]string{"mail": "ann@example.dev"}
+		}
+		if n == 41 {
+			e = audit.Entry{Type: audit.Outcome, Request: audit.Request{MountPoint: "sys/", Path: "sys/mounts/stage", Data: &audit.Data{MountPoint: "stage/"}}}
+		}
+		if n == 42 {
+			e.Auth.DisplayName = "zoë \"z\""
+		}
+		if err := s.write(func(tx *tx) error { _, err := l.Append(tx, e.Line()); return err }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	that := func(f func(n int) bool) (out []int64) {
+		for n := range size {
+			if f(n) {
+				out = append(out, int64(n))
+			}
+		}
+		return out
+	}
+	usual := func(n int) bool { return n != 41 }
+	for name, c := range map[string]struct {
+		q    audit.Query
+		want []int64
+	}{
+		"everything":        {audit.Query{Limit: 1000}, that(func(int) bool { return true })},
+		"in pages":          {audit.Query{Limit: 7}, that(func(int) bool { return true })},
+		"an environment":    {audit.Query{Env: "prod"}, that(func(n int) bool { return n%2 == 1 && usual(n) })},
+		"about one":         {audit.Query{Env: "stage"}, []int64{41}},
+		"who":               {audit.Query{Who: "bob"}, that(func(n int) bool { return n%3 == 1 && usual(n) })},
+		"by mail":           {audit.Query{Who: "ann@example.dev"}, []int64{40}},
+		"by token":          {audit.Query{Who: hasher.Hash("t").String(), Limit: 50}, that(usual)},
+		"a name of escapes": {audit.Query{Who: "zoë \"z\""}, []int64{42}},
+		"nobody":            {audit.Query{Who: "bo"}, nil},
+		"a path":            {audit.Query{Path: "prod/data/app/3"}, that(func(n int) bool { return n%2 == 1 && n%5 == 3 })},
+		"below a path":      {audit.Query{Path: "/dev/data/app/"}, that(func(n int) bool { return n%2 == 0 })},
+		"a secret":          {audit.Query{Path: "app/3"}, that(func(n int) bool { return n%5 == 3 && usual(n) })},
+		"secrets":           {audit.Query{Path: "app", Limit: 1}, that(usual)},
+		"a part of a name":  {audit.Query{Path: "ap"}, nil},
+		"intents":           {audit.Query{Type: audit.Intent}, that(func(n int) bool { return n%2 == 0 })},
+		"since":             {audit.Query{Since: start.Add(598 * time.Second)}, []int64{597, 598, 599}},
+		"until":             {audit.Query{Until: start.Add(3 * time.Second)}, []int64{0, 1}},
+		"between":           {audit.Query{Since: start.Add(10500 * time.Millisecond), Until: start.Add(12 * time.Second)}, []int64{10}},
+		"since and from":    {audit.Query{Since: start.Add(598 * time.Second), From: 599}, []int64{599}},
+		"in the future":     {audit.Query{Since: start.Add(time.Hour)}, nil},
+		"from behind":       {audit.Query{From: 700}, nil},
+		"from before":       {audit.Query{From: -5, Limit: 1000}, that(func(int) bool { return true })},
+		"all of them":       {audit.Query{Env: "prod", Who: "bob", Path: "app/4", Type: audit.Outcome}, that(func(n int) bool { return n%2 == 1 && n%3 == 1 && n%5 == 4 })},
+		"newest":            {audit.Query{Newest: true, Limit: 3}, []int64{597, 598, 599}},
+		"newest of one":     {audit.Query{Newest: true, Limit: 2, Who: "bob"}, []int64{595, 598}},
+		"newest, far":       {audit.Query{Newest: true, Limit: 2, Env: "stage"}, []int64{41}},
+		"newest since":      {audit.Query{Newest: true, Limit: 9, Since: start.Add(599 * time.Second)}, []int64{598, 599}},
+	} {
+		if got := all(t, s, c.q); !slices.Equal(got, c.want) {
+			t.Errorf("%s: %d found: %v, want %v", name, len(got), got, c.want)
+		}
+	}
+}
+
+// To follow is to ask again from where the answer before ended.
+func TestFollow(t *testing.T) {
+	l, _ := newLog(t)
+	s := &store{}
+	grow(t, l, s, 10)
+	q := audit.Query{Who: "bob", Newest: true, Limit: 1}
+	var got []int64
+	for size := 10; size <= 30; size += 5 {
+		grow(t, l, s, size)
+		if err := s.reader(func(r audit.Reader) error {
+			page, err := audit.Read(r, q)
+			for _, rec := range page.Records {
+				got = append(got, rec.Index)
+			}
+			if page.Size != int64(size) || page.Next != int64(size) || page.More {
+				t.Errorf("%d: %+v", size, page)
+			}
+			q = audit.Query{Who: "bob", From: page.Next}
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := []int64{7, 10, 13, 16, 19, 22, 25, 28}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+// One answer looks at a bounded number of rows, and says that there are more.
+func TestReadEndsWithoutAMatch(t *testing.T) {
+	l, _ := newLog(t)
+	b := newBase(t)
+	var many []audit.Entry
+	for range 25_000 {
+		many = append(many, audit.Entry{Type: audit.Intent})
+	}
+	if err := b.append(l, many...); err != nil {
+		t.Fatal(err)
+	}
+	b.grow(l, 1, 2)
+	var pages []string
+	q := audit.Query{Who: "bob"}
+	for {
+		var page audit.Page
+		if err := b.read(func(r audit.Reader) (err error) { page, err = audit.Read(r, q); return err }); err != nil {
+			t.Fatal(err)
+		}
+		pages = append(pages, fmt.Sprint(len(page.Records), page.Next, page.More))
+		if q.From = page.Next; !page.More {
+			break
+		}
+	}
+	if got := strings.Join(pages, "; "); got != "0 20000 true; 1 25001 false" {
+		t.Errorf("%s", got)
+	}
+}
+
+func TestReadRefusesWhatWasChanged(t *testing.T) {
+	for name, tamper := range map[string]func(*base){
+		"a line":    func(b *base) { b.exec(`UPDATE audit SET line = replace(line, '"bob"', '"eve"') WHERE idx = 4`) },
+		"a row":     func(b *base) { b.exec(`DELETE FROM audit WHERE idx = 4`) },
+		"the nodes": func(b *base) { b.exec(`UPDATE audit SET hashes = x'00' WHERE idx = 4`) },
+		"no nodes":  func(b *base) { b.exec(`UPDATE audit SET hashes = x'' WHERE idx = 4`) },
+		"the last":  func(b *base) { b.exec(`DELETE FROM audit WHERE idx = 9`) },
+	} {
+		b := newBase(t)
+		l, _ := newLog(t)
+		b.grow(l, 0, 10)
+		tamper(b)
+		err := b.read(func(r audit.Reader) error { _, err := audit.Read(r, audit.Query{}); return err })
+		if vault.KindOf(err) != vault.KindTampered {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// An entry of a newer server is shown as far as it is known, and the line whole.
+func TestReadOfANewerEntry(t *testing.T) {
+	l, _ := newLog(t)
+	b := newBase(t)
+	b.grow(l, 0, 2)
+	b.forge(1, `"display_name":"bob"`, `"cost_centre":7,"display_name":"bob"`)
+	if err := b.read(func(r audit.Reader) error {
+		page, err := audit.Read(r, audit.Query{Who: "bob"})
+		if err == nil && (len(page.Records) != 1 || page.Records[0].Entry.Auth.DisplayName != "bob" || !strings.Contains(page.Records[0].Line, "cost_centre")) {
+			t.Errorf("%+v", page)
+		}
+		return err
+	}); err != nil {
+		t.Error(err)
+	}
+}
+
+func BenchmarkLine(b *testing.B) {
+	e := full()
+	e.Response = nil
+	b.ReportAllocs()
+	for b.Loop() {
+		_ = e.Line()
+	}
+}
+
+func BenchmarkHash(b *testing.B) {
+	for b.Loop() {
+		hasher.Hash("hvs.CAESIJ0000000000000000000000000000")
+	}
+}
+
+// Two entries for each request, as a read of the server appends them, in SQLite with full synchronisation.
+func BenchmarkAppend(b *testing.B) {
+	for _, clients := range []int{1, 32} {
+		b.Run(fmt.Sprintf("clients=%d", clients), func(b *testing.B) {
+			l, _ := newLog(b)
+			db := newBase(b)
+			b.SetParallelism(clients)
+			b.ResetTimer()
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					if err := db.append(l, entry(1), entry(2)); err != nil {
+						b.Error(err)
+					}
+				}
+			})
+			b.StopTimer()
+			if err := db.check(l); err != nil {
+				b.Error(err)
+			}
+		})
+	}
+}
