@@ -19,7 +19,7 @@ func (e *Engine) Apply(ctx context.Context, env vault.Env, changes []vault.Chang
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if err := checkChanges(env, changes); err != nil {
+	if err := record.CheckChanges(env, changes); err != nil {
 		return nil, err
 	}
 	if len(changes) == 0 {
@@ -333,67 +333,4 @@ func (e *Engine) readsBack(o opened, r *record.Record, fields []vault.Field) err
 
 func invalid(format string, args ...any) error {
 	return &vault.Error{Kind: vault.KindInvalid, Detail: fmt.Sprintf(format, args...)}
-}
-
-// checkChanges refuses what cannot be right whatever the vault holds.
-func checkChanges(env vault.Env, changes []vault.Change) error {
-	seen := make(map[vault.Path]bool, len(changes))
-	for _, c := range changes {
-		err := checkChange(c)
-		if err == nil && seen[c.Path] {
-			err = invalid("is in the batch twice")
-		}
-		if err != nil {
-			return fill(err, func(ve *vault.Error) { ve.Env, ve.Path = env, c.Path })
-		}
-		seen[c.Path] = true
-	}
-	return nil
-}
-
-func checkChange(c vault.Change) error {
-	if _, err := vault.ParsePath(string(c.Path)); err != nil {
-		return err
-	}
-	if c.Delete && (len(c.Set) > 0 || len(c.Drop) > 0 || c.Replace) {
-		return invalid("cannot be deleted and changed at once")
-	}
-	names := make(map[vault.FieldName]bool, len(c.Set)+len(c.Drop))
-	check := func(name vault.FieldName) error {
-		if _, err := vault.ParseFieldName(string(name)); err != nil {
-			return err
-		}
-		if names[name] {
-			return invalid("is in the change twice")
-		}
-		names[name] = true
-		return nil
-	}
-	for _, f := range c.Set {
-		if err := check(f.Name); err != nil {
-			return withField(err, f.Name)
-		}
-		if n := f.Value.Len(); n > vault.MaxValue {
-			return withField(invalid("has %d bytes; a value holds at most %d", n, vault.MaxValue), f.Name)
-		}
-	}
-	for _, name := range c.Drop {
-		if err := check(name); err != nil {
-			return withField(err, name)
-		}
-	}
-	if c.Note != nil {
-		if err := record.CheckNote(*c.Note); err != nil {
-			return err
-		}
-	}
-	if c.Rotate != nil {
-		if err := record.CheckRotate(*c.Rotate); err != nil {
-			return err
-		}
-	}
-	if c.Tags != nil {
-		return record.CheckTags(*c.Tags)
-	}
-	return nil
 }
