@@ -1,0 +1,256 @@
+package remote
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"unicode"
+
+	"envrun/vault"
+	"envrun/vault/wire"
+)
+
+// Trouble is what is wrong with a server, or between it and us.
+type Trouble int
+
+const (
+	Refused       Trouble = iota // it answered with an error: Status and Text
+	Unreachable                  // no connection, or no answer in time
+	Sealed                       // it is there and sealed
+	Uninitialised                // it has never been initialised
+	Standby                      // it refers to the active server: Active, if it says which
+	Overloaded                   // it asks to come back later
+	Untrusted                    // its certificate is not one to trust
+	NoToken                      // there is no token to show
+	BadToken                     // the token is unknown, expired or revoked
+	NotVault                     // it does not answer as a Vault-API server does
+)
+
+// ServerError is the cause of a *vault.Error that a server, or the way to it, is at
+// fault for. It holds no token and no value.
+type ServerError struct {
+	Trouble Trouble
+	Address string
+	Status  int    // of the answer; 0 if there was none
+	Active  string // the address that a standby refers to; may be empty
+	Text    string // what the server says; may be empty
+	Err     error  // the cause, may be nil
+}
+
+func (e *ServerError) Error() string {
+	what := ""
+	switch e.Trouble {
+	case Refused:
+		what = fmt.Sprintf("answered with status %d", e.Status)
+	case Unreachable:
+		what = "cannot be reached"
+		if e.Status != 0 {
+			what = fmt.Sprintf("does not work: status %d", e.Status)
+		}
+	case Sealed:
+		what = "is sealed"
+	case Uninitialised:
+		what = "is not initialised"
+	case Standby:
+		what = "is a standby"
+		if e.Active != "" {
+			what += " of " + e.Active
+		}
+	case Overloaded:
+		what = "is asked too much at present"
+	case Untrusted:
+		what = "has a certificate that is not trusted"
+	case NoToken:
+		what = "wants a token, and there is none"
+	case BadToken:
+		what = "does not take the token: it is unknown, expired or revoked"
+	case NotVault:
+		what = "does not answer as a Vault-API server does"
+	}
+	s := e.Address + " " + what
+	if e.Text != "" {
+		s += ": " + e.Text
+	}
+	if e.Err != nil {
+		s += ": " + e.Err.Error()
+	}
+	return s
+}
+
+func (e *ServerError) Unwrap() error { return e.Err }
+
+// kind is what a trouble is to a caller.
+func (e *ServerError) kind() vault.Kind {
+	switch e.Trouble {
+	case Unreachable, Sealed, Uninitialised, Standby, Overloaded:
+		return vault.KindUnavailable
+	case Untrusted:
+		return vault.KindTampered
+	case NoToken, BadToken:
+		return vault.KindNoIdentity
+	case NotVault:
+		return vault.KindMalformed
+	}
+	return vault.KindOther
+}
+
+// PartialError says that some changes of an Apply were made and others were not,
+// because the server could not go on. Its kind is that of the cause.
+type PartialError struct {
+	Written []vault.Info // in the order of the changes
+	Failed  vault.Path
+	Left    []vault.Path // that were not begun
+	Err     error        // what happened to Failed
+}
+
+func (e *PartialError) Error() string {
+	var b strings.Builder
+	b.WriteString("written: ")
+	for i, info := range e.Written {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		fmt.Fprintf(&b, "%s (version %d)", info.Path, info.Version)
+	}
+	fmt.Fprintf(&b, "; not written: %s", e.Failed)
+	for _, path := range e.Left {
+		fmt.Fprintf(&b, ", %s", path)
+	}
+	b.WriteString("; because: " + e.Err.Error())
+	return b.String()
+}
+
+func (e *PartialError) Unwrap() error { return e.Err }
+
+// statusError is an answer of status 400 and above whose body holds errors.
+type statusError struct {
+	status int
+	texts  []string
+}
+
+func (e *statusError) Error() string { return fmt.Sprintf("status %d", e.status) }
+
+// bare reports whether the answer says no more than that there is nothing.
+func bare(err error) bool {
+	e, ok := errors.AsType[*statusError](err)
+	return ok && e.status == 404 && wire.KindOf(e.status, e.texts) == vault.KindNotFound
+}
+
+// unanswered makes an error of what went wrong before there was an answer.
+func (v *Vault) unanswered(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		// It was called off, or its own time is up: not the server's fault.
+		return ctx.Err()
+	}
+	e := &ServerError{Trouble: Unreachable, Address: v.Address()}
+	var (
+		verify  *tls.CertificateVerificationError
+		unknown x509.UnknownAuthorityError
+		host    x509.HostnameError
+		bad     x509.CertificateInvalidError
+		pin     *pinError
+		record  tls.RecordHeaderError
+		op      *net.OpError
+		dns     *net.DNSError
+	)
+	switch {
+	case errors.As(err, &pin):
+		e.Trouble, e.Err = Untrusted, pin
+	case errors.As(err, &verify):
+		e.Trouble, e.Err = Untrusted, verify.Err
+	case errors.As(err, &unknown), errors.As(err, &host), errors.As(err, &bad):
+		e.Trouble, e.Err = Untrusted, err
+	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
+		e.Trouble, e.Text = NotVault, "it does not speak TLS"
+	case errors.Is(err, context.DeadlineExceeded):
+		e.Text = fmt.Sprintf("no answer within %v", v.o.Timeout)
+	case errors.As(err, &dns):
+		e.Text = "its name is not known"
+	case errors.As(err, &op):
+		e.Err = op.Err // without addresses of ours
+	default:
+		e.Text = "the connection was cut"
+		if t := (interface{ Timeout() bool })(nil); errors.As(err, &t) && t.Timeout() {
+			e.Text = fmt.Sprintf("no answer within %v", v.o.Timeout)
+		}
+	}
+	return e
+}
+
+// place makes a *vault.Error about an environment and a path of whatever went
+// wrong. What was called off is passed on as it is.
+func (v *Vault) place(err error, env vault.Env, path vault.Path) error {
+	switch e := err.(type) {
+	case nil:
+		return nil
+	case *vault.Error:
+		c := *e
+		if c.Env == "" {
+			c.Env = env
+		}
+		if c.Path == "" {
+			c.Path = path
+		}
+		return &c
+	case *ServerError:
+		return &vault.Error{Kind: e.kind(), Env: env, Path: path, Err: e}
+	case *statusError:
+		kind := wire.KindOf(e.status, e.texts)
+		out := &vault.Error{Kind: kind, Env: env, Path: path}
+		switch {
+		case kind == vault.KindNotFound:
+			return out
+		case kind == vault.KindNoEnv:
+			out.Path = ""
+			out.Detail = fmt.Sprintf("%s has no mount %s", v.Address(), v.mountPath(env))
+			return out
+		case kind == vault.KindConflict:
+			out.Detail = "somebody else wrote in between"
+			return out
+		}
+		out.Err = v.cause(err)
+		return out
+	}
+	return err
+}
+
+// cause is err as the cause of another error: what the server said.
+func (v *Vault) cause(err error) error {
+	if e, ok := err.(*statusError); ok {
+		return &ServerError{Trouble: Refused, Address: v.Address(), Status: e.status, Text: strings.Join(e.texts, "; ")}
+	}
+	return err
+}
+
+// plain makes one line of what a server says: without the layout of several
+// errors, and no longer than a line may be. What it repeats of a secret is
+// looked for by the caller.
+func plain(texts []string) []string {
+	var out []string
+	for _, t := range texts {
+		for line := range strings.Lines(t) {
+			line = strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(line), "* "))
+			if line == "" || strings.HasSuffix(line, "occurred:") {
+				continue
+			}
+			line = strings.Map(func(r rune) rune {
+				if !unicode.IsPrint(r) {
+					return '?'
+				}
+				return r
+			}, line)
+			if len(line) > 200 {
+				line = strings.ToValidUTF8(line[:200], "") + "…"
+			}
+			if out = append(out, line); len(out) == 4 {
+				return out
+			}
+		}
+	}
+	return out
+}

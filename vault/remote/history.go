@@ -1,0 +1,147 @@
+package remote
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"maps"
+	"math"
+	"net/http"
+	"slices"
+
+	"envrun/vault"
+	"envrun/vault/wire"
+)
+
+// Versions implements vault.Historian, as far back as the server keeps versions.
+// Which fields changed in which is found by comparing values, so it takes the
+// right to read them; without it the versions have no fields. What a version that
+// was deleted or destroyed held is not known.
+func (v *Vault) Versions(ctx context.Context, env vault.Env, path vault.Path) iter.Seq2[vault.Info, error] {
+	return func(yield func(vault.Info, error) bool) {
+		infos, err := v.versions(ctx, env, path)
+		if err != nil {
+			yield(vault.Info{}, err)
+			return
+		}
+		for _, info := range slices.Backward(infos) {
+			if !yield(info, nil) {
+				return
+			}
+		}
+	}
+}
+
+// versions are the versions that are kept, oldest first.
+func (v *Vault) versions(ctx context.Context, env vault.Env, path vault.Path) ([]vault.Info, error) {
+	if err := checkPlace(env, path); err != nil {
+		return nil, err
+	}
+	m, err := ask[wire.Metadata](ctx, v, call{method: http.MethodGet, path: []string{v.mountPath(env), "metadata", string(path)}, repeat: true})
+	if bare(err) {
+		if _, err := v.mount(ctx, env); err != nil {
+			return nil, err
+		}
+		return nil, &vault.Error{Kind: vault.KindNotFound, Env: env, Path: path}
+	}
+	if err != nil {
+		return nil, v.place(err, env, path)
+	}
+	numbers := slices.Sorted(maps.Keys(m.Versions))
+	if len(numbers) == 0 {
+		return nil, &vault.Error{Kind: vault.KindNotFound, Env: env, Path: path}
+	}
+	all := make([]present, len(numbers))
+	err = inParallel(ctx, len(numbers), func(i int) error {
+		n := numbers[i]
+		one := m.Versions[n]
+		all[i].info = vault.Info{Env: env, Path: path, Version: n, At: one.CreatedTime.UTC(), Deleted: one.Destroyed}
+		if one.Destroyed {
+			return nil
+		}
+		p, err := v.read(ctx, env, path, n)
+		switch {
+		case vault.KindOf(err) == vault.KindDenied:
+			all[i].info.Deleted = !one.DeletionTime.IsZero()
+			return nil
+		case err != nil:
+			return err
+		case p.info.Version == 0: // it went meanwhile
+			all[i].info.Deleted = true
+			return nil
+		}
+		all[i] = p
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	var infos []vault.Info
+	for i, p := range all {
+		if by := m.Versions[p.info.Version].CreatedBy; by != nil {
+			p.info.By = by.Actor
+		}
+		if p.info.Version != m.CurrentVersion {
+			p.info.Note, p.info.Rotate, p.info.Tags = "", "", nil // they are of now
+		}
+		if i > 0 && all[i-1].there() {
+			for j, f := range p.info.Fields {
+				if since, ok := sameIn(all[i-1], f.Name, p.raw); ok {
+					p.info.Fields[j].Since = since
+				}
+			}
+		}
+		all[i] = p
+		infos = append(infos, p.info)
+	}
+	return infos, nil
+}
+
+// sameIn is since when a field has the value that it has in raw, if it had it in p.
+func sameIn(p present, name vault.FieldName, raw wire.Fields) (uint64, bool) {
+	for _, f := range p.info.Fields {
+		if f.Name == name {
+			return f.Since, decodeValue(p.raw[string(name)]).Equal(decodeValue(raw[string(name)]))
+		}
+	}
+	return 0, false
+}
+
+// GetVersion implements vault.Historian. A version that was deleted or destroyed
+// has no values; of one that is no longer kept there is nothing.
+func (v *Vault) GetVersion(ctx context.Context, env vault.Env, path vault.Path, version uint64) (vault.Secret, error) {
+	none := &vault.Error{Kind: vault.KindNotFound, Env: env, Path: path, Detail: fmt.Sprintf("there is no version %d", version)}
+	if version == 0 || version > math.MaxInt64 {
+		return vault.Secret{}, none
+	}
+	p, err := v.read(ctx, env, path, version)
+	if err != nil {
+		return vault.Secret{}, err
+	}
+	if p.info.Version != version {
+		return vault.Secret{}, none
+	}
+	return p.secret(), nil
+}
+
+// Restore writes the values of a former version again, as a new one. It returns
+// that one, and whether it wrote: it does not where the present version has them.
+// Note, rotation and tags stay as they are: the server keeps no former ones.
+func (v *Vault) Restore(ctx context.Context, env vault.Env, path vault.Path, version uint64) (info vault.Info, wrote bool, err error) {
+	from, err := v.GetVersion(ctx, env, path, version)
+	if err != nil {
+		return vault.Info{}, false, err
+	}
+	if from.Deleted {
+		return vault.Info{}, false, &vault.Error{Kind: vault.KindInvalid, Env: env, Path: path, Detail: fmt.Sprintf("version %d is deleted and has no values to bring back", version)}
+	}
+	now, err := v.read(ctx, env, path, 0)
+	if err != nil {
+		return vault.Info{}, false, err
+	}
+	infos, err := v.Apply(ctx, env, []vault.Change{{Path: path, Was: now.info.Version, Set: from.Values, Replace: true}})
+	if err != nil {
+		return vault.Info{}, false, err
+	}
+	return infos[0], infos[0].Version != now.info.Version, nil
+}

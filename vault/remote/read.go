@@ -1,0 +1,310 @@
+package remote
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"math"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"envrun/vault"
+	"envrun/vault/wire"
+)
+
+// present is what a path holds in one version.
+type present struct {
+	info   vault.Info // Version 0: nothing was ever there
+	raw    wire.Fields
+	custom wire.Custom
+}
+
+// there reports whether a reader would find a secret.
+func (p present) there() bool { return p.info.Version > 0 && !p.info.Deleted }
+
+// secret is p with its values.
+func (p present) secret() vault.Secret {
+	s := vault.Secret{Info: p.info}
+	for _, f := range p.info.Fields {
+		s.Values = append(s.Values, vault.Field{Name: f.Name, Since: f.Since, Value: decodeValue(p.raw[string(f.Name)])})
+	}
+	return s
+}
+
+// checkPlace refuses what can be no environment and no path.
+func checkPlace(env vault.Env, path vault.Path) error {
+	if _, err := vault.ParseEnv(string(env)); err != nil {
+		return err
+	}
+	_, err := vault.ParsePath(string(path))
+	return err
+}
+
+// Get implements vault.Reader.
+func (v *Vault) Get(ctx context.Context, env vault.Env, path vault.Path) (vault.Secret, error) {
+	p, err := v.read(ctx, env, path, 0)
+	switch {
+	case err != nil:
+		return vault.Secret{}, err
+	case p.info.Version == 0:
+		return vault.Secret{}, &vault.Error{Kind: vault.KindNotFound, Env: env, Path: path}
+	case p.info.Deleted:
+		return vault.Secret{}, &vault.Error{Kind: vault.KindNotFound, Env: env, Path: path, Detail: fmt.Sprintf("was deleted in version %d", p.info.Version)}
+	}
+	return p.secret(), nil
+}
+
+// GetMany implements vault.Reader.
+func (v *Vault) GetMany(ctx context.Context, env vault.Env, paths []vault.Path) ([]vault.Secret, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	at := map[vault.Path]int{} // of the first that asks for it
+	var once []vault.Path
+	for _, path := range paths {
+		if _, ok := at[path]; !ok {
+			at[path] = len(once)
+			once = append(once, path)
+		}
+	}
+	found := make([]vault.Secret, len(once))
+	err := inParallel(ctx, len(once), func(i int) (err error) {
+		found[i], err = v.Get(ctx, env, once[i])
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	secrets := make([]vault.Secret, len(paths))
+	for i, path := range paths {
+		secrets[i] = found[at[path]]
+	}
+	return secrets, nil
+}
+
+// read reads a version of a secret, 0 for the present one. Nothing there is no
+// error; an environment that is none is.
+func (v *Vault) read(ctx context.Context, env vault.Env, path vault.Path, version uint64) (present, error) {
+	if err := checkPlace(env, path); err != nil {
+		return present{}, err
+	}
+	c := call{method: http.MethodGet, path: []string{v.mountPath(env), "data", string(path)}, repeat: true}
+	if version > 0 {
+		c.query = url.Values{"version": {strconv.FormatUint(version, 10)}}
+	}
+	a, err := v.send(ctx, c)
+	if bare(err) {
+		_, err := v.mount(ctx, env)
+		return present{info: vault.Info{Env: env, Path: path}}, err
+	}
+	if err != nil {
+		return present{}, v.place(err, env, path)
+	}
+	s, err := decode[wire.Secret](v, a)
+	if err != nil {
+		return present{}, v.place(err, env, path)
+	}
+	p, err := v.made(env, path, s.Metadata, namesOf(s.Data), s.Data == nil)
+	p.raw = s.Data
+	return p, err
+}
+
+// made puts together what is known of a version.
+func (v *Vault) made(env vault.Env, path vault.Path, m wire.Version, names []string, gone bool) (present, error) {
+	if m.Version == 0 || m.Version > math.MaxInt64 || m.CreatedTime.IsZero() {
+		return present{}, v.place(&ServerError{Trouble: NotVault, Address: v.Address(), Text: "a secret has no version"}, env, path)
+	}
+	p := present{custom: m.CustomMetadata, info: vault.Info{Env: env, Path: path, Version: m.Version, At: m.CreatedTime.UTC(), Deleted: gone}}
+	describe(&p.info, m.CustomMetadata)
+	if gone {
+		return p, nil
+	}
+	var err error
+	p.info.Fields, err = fieldsOf(names, m.Version, m.CustomMetadata)
+	return p, v.place(err, env, path)
+}
+
+// List implements vault.Reader.
+func (v *Vault) List(ctx context.Context, env vault.Env, prefix vault.Path) iter.Seq2[vault.Info, error] {
+	return func(yield func(vault.Info, error) bool) {
+		if _, err := vault.ParseEnv(string(env)); err != nil {
+			yield(vault.Info{}, err)
+			return
+		}
+		if prefix != "" {
+			if _, err := vault.ParsePath(string(prefix)); err != nil {
+				yield(vault.Info{}, err)
+				return
+			}
+		}
+		paths, bad, err := v.walk(ctx, env, prefix)
+		if err != nil {
+			yield(vault.Info{}, err)
+			return
+		}
+		// A few at a time, so that a walk that is left has not asked for all.
+		for some := range slices.Chunk(paths, 4*parallel) {
+			infos := make([]vault.Info, len(some))
+			errs := make([]error, len(some))
+			_ = inParallel(ctx, len(some), func(i int) error {
+				infos[i], errs[i] = v.names(ctx, env, some[i])
+				return nil
+			})
+			for i, info := range infos {
+				if ctx.Err() != nil {
+					yield(vault.Info{}, ctx.Err())
+					return
+				}
+				if errs[i] == nil && (info.Version == 0 || info.Deleted) {
+					continue
+				}
+				if errs[i] != nil {
+					info = vault.Info{}
+				}
+				if !yield(info, errs[i]) {
+					return
+				}
+			}
+		}
+		for _, err := range bad {
+			if !yield(vault.Info{}, err) {
+				return
+			}
+		}
+	}
+}
+
+// walk finds the paths at and below prefix, sorted, and what cannot be said of
+// some: names that envrun has no room for, folders that may not be listed.
+func (v *Vault) walk(ctx context.Context, env vault.Env, prefix vault.Path) (paths []vault.Path, bad []error, err error) {
+	if prefix != "" {
+		paths = append(paths, prefix)
+	}
+	folders := []string{string(prefix)}
+	for first := true; len(folders) > 0; first = false {
+		answers := make([]wire.Keys, len(folders))
+		errs := make([]error, len(folders))
+		err := inParallel(ctx, len(folders), func(i int) error {
+			answers[i], errs[i] = v.list(ctx, env, folders[i])
+			return ctx.Err()
+		})
+		if err != nil {
+			return nil, nil, err
+		}
+		if first && errs[0] != nil {
+			return nil, nil, errs[0]
+		}
+		var deeper []string
+		for i, folder := range folders {
+			if errs[i] != nil {
+				bad = append(bad, errs[i])
+				continue
+			}
+			if folder != "" {
+				folder += "/"
+			}
+			for _, key := range answers[i].Keys {
+				name, isFolder := strings.CutSuffix(key, "/")
+				path, err := vault.ParsePath(folder + name)
+				switch {
+				case err != nil:
+					what := "the secret"
+					if isFolder {
+						what = "the folder"
+					}
+					bad = append(bad, &vault.Error{Kind: vault.KindUnsupported, Env: env, Detail: fmt.Sprintf("%s %.200q, which another tool named so and envrun cannot", what, folder+key)})
+				case isFolder:
+					deeper = append(deeper, string(path))
+				default:
+					paths = append(paths, path)
+				}
+			}
+			if len(paths)+len(deeper) > maxSecrets {
+				return nil, nil, &vault.Error{Kind: vault.KindUnsupported, Env: env, Detail: fmt.Sprintf("has more than %d secrets: list a part of it", maxSecrets)}
+			}
+		}
+		folders = deeper
+	}
+	slices.Sort(paths)
+	return slices.Compact(paths), bad, nil
+}
+
+// list asks for the keys of one folder; of one that is not there are none.
+func (v *Vault) list(ctx context.Context, env vault.Env, folder string) (wire.Keys, error) {
+	keys, err := ask[wire.Keys](ctx, v, call{method: http.MethodGet, path: []string{v.mountPath(env), "metadata", folder}, query: url.Values{"list": {"true"}}, repeat: true})
+	if bare(err) {
+		_, err := v.mount(ctx, env)
+		return wire.Keys{}, err
+	}
+	return keys, v.place(err, env, vault.Path(folder))
+}
+
+// names is a secret without its values: Version 0 if there is none.
+func (v *Vault) names(ctx context.Context, env vault.Env, path vault.Path) (vault.Info, error) {
+	a, err := v.send(ctx, call{method: http.MethodGet, path: []string{v.mountPath(env), "subkeys", string(path)}, query: url.Values{"depth": {"1"}}, repeat: true})
+	switch e, _ := errors.AsType[*statusError](err); {
+	case bare(err):
+		return vault.Info{}, nil
+	case e != nil && (e.status == http.StatusForbidden || e.status == http.StatusMethodNotAllowed || e.status == http.StatusNotFound):
+		// A policy from before subkeys, or a server without. Values that are read
+		// here go nowhere.
+		p, err := v.read(ctx, env, path, 0)
+		return p.info, err
+	case err != nil:
+		return vault.Info{}, v.place(err, env, path)
+	}
+	s, err := decode[struct {
+		Subkeys  map[string]json.RawMessage `json:"subkeys"`
+		Metadata wire.Version               `json:"metadata"`
+	}](v, a)
+	if err != nil {
+		return vault.Info{}, v.place(err, env, path)
+	}
+	p, err := v.made(env, path, s.Metadata, namesOf(s.Subkeys), s.Subkeys == nil)
+	return p.info, err
+}
+
+// inParallel calls f for 0 to n-1, some at a time. It begins in order and stops
+// beginning once one has failed, so the error it returns is that of the lowest
+// number that fails at all.
+func inParallel(ctx context.Context, n int, f func(int) error) error {
+	var (
+		next   atomic.Int64
+		mu     sync.Mutex
+		lowest = math.MaxInt
+		first  error
+		wg     sync.WaitGroup
+	)
+	for range min(n, parallel) {
+		wg.Go(func() {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= n {
+					return
+				}
+				err := ctx.Err()
+				if err == nil {
+					err = f(i)
+				}
+				if err != nil {
+					mu.Lock()
+					if i < lowest {
+						lowest, first = i, err
+					}
+					mu.Unlock()
+					next.Store(int64(n))
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return first
+}
