@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"envrun/vault"
+	"envrun/vault/keyring"
 	"envrun/vault/seal"
 )
 
@@ -30,12 +31,13 @@ var (
 	ErrCASRequired = errors.New("check-and-set parameter required for this call")            // KindInvalid
 )
 
-// Keys gives the keys of mounts; keyring.Ring does. Their errors are returned as they are.
+// Keys gives the keys of mounts; keyring.Ring does. Its errors are returned as they are.
+//
+// Which generation a write uses is said by the head of the mount, which every
+// write reads in its transaction: so no replica writes under a former key
+// because it has not heard of the next one.
 type Keys interface {
-	// MountKey is the key that a mount's rows are sealed with now.
-	MountKey(mount string) (gen uint32, key seal.Key, err error)
-	// MountKeyOf is the key of a generation that rows are still sealed with.
-	MountKeyOf(mount string, gen uint32) (seal.Key, error)
+	Key(tx keyring.Reader, mount string, gen uint32) (seal.Key, error)
 }
 
 // A Mount is one KV v2 mount. It holds nothing but its names, and may be used
@@ -93,7 +95,7 @@ func (m *Mount) Get(tx Tx, path string, version int64) (Version, error) {
 	if !found {
 		return Version{}, notFound(path)
 	}
-	meta, _, err := m.openKey(k)
+	meta, _, err := m.openKey(tx, k)
 	if err != nil {
 		return Version{}, err
 	}
@@ -109,7 +111,7 @@ func (m *Mount) Get(tx Tx, path string, version int64) (Version, error) {
 		return out, nil
 	}
 	out.Readable = true
-	out.Data, err = m.openVersion(s, v)
+	out.Data, err = m.openVersion(tx, s, v)
 	return out, err
 }
 
@@ -192,7 +194,7 @@ func (m *Mount) put(tx Tx, h *head, k *key, data vault.Value, by Actor) (Info, e
 		k.meta = &meta{Created: stamp(now)}
 	}
 	n := k.meta.Current + 1
-	row, err := m.sealVersion(k.path, n, data)
+	row, err := m.sealVersion(tx, k.path, n, h.gen, data)
 	if err != nil {
 		return Info{}, err
 	}
@@ -308,7 +310,7 @@ func (m *Mount) Exists(tx Tx, path string) (bool, error) {
 	if err != nil || !found {
 		return false, err
 	}
-	_, _, err = m.openKey(k)
+	_, _, err = m.openKey(tx, k)
 	return err == nil, err
 }
 

@@ -11,46 +11,14 @@ import (
 	"testing"
 	"time"
 
+	"filippo.io/age"
+
 	"envrun/vault"
+	"envrun/vault/keyring"
 	"envrun/vault/kv"
-	"envrun/vault/seal"
 	"envrun/vault/sqlite"
 	"envrun/vault/sqlstore"
 )
-
-// keys is a keyring that gives every mount a key of its own for each generation.
-type keys struct {
-	mu     sync.Mutex
-	active uint32
-	byGen  map[string]seal.Key
-}
-
-func newKeys() *keys { return &keys{active: 1, byGen: map[string]seal.Key{}} }
-
-func (k *keys) MountKey(mount string) (uint32, seal.Key, error) {
-	k.mu.Lock()
-	gen := k.active
-	k.mu.Unlock()
-	key, err := k.MountKeyOf(mount, gen)
-	return gen, key, err
-}
-
-func (k *keys) MountKeyOf(mount string, gen uint32) (seal.Key, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if gen == 0 || gen > k.active {
-		return seal.Key{}, &vault.Error{Kind: vault.KindTampered, Detail: "there is no such generation"}
-	}
-	id := fmt.Sprint(mount, " ", gen)
-	if k.byGen[id].IsZero() {
-		key, err := seal.NewKey()
-		if err != nil {
-			return seal.Key{}, err
-		}
-		k.byGen[id] = key
-	}
-	return k.byGen[id], nil
-}
 
 // clock is a time that a test moves.
 type clock struct{ t time.Time }
@@ -62,7 +30,8 @@ const server = "s_0011223344556677"
 type bench struct {
 	t     testing.TB
 	db    *sqlstore.DB
-	keys  *keys
+	ring  *keyring.Ring
+	ids   []age.Identity
 	clock *clock
 	m     *kv.Mount
 }
@@ -82,14 +51,34 @@ func newBench(t testing.TB) *bench {
 }
 
 func benchOn(t testing.TB, db *sqlstore.DB) *bench {
-	b := &bench{t: t, db: db, keys: newKeys(), clock: &clock{time.Date(2026, 11, 23, 3, 0, 0, 123456789, time.UTC)}}
+	b := &bench{t: t, db: db, clock: &clock{time.Date(2026, 11, 23, 3, 0, 0, 123456789, time.UTC)}}
+	o := keyring.Options{Server: server, Now: b.clock.t}
+	for _, name := range []string{"one", "two"} {
+		id, err := age.GenerateX25519Identity()
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.ids = append(b.ids, id)
+		o.Age = append(o.Age, keyring.AgeSealer{Name: name, Recipient: id.Recipient().String()})
+	}
+	ring, rec, _, err := keyring.Make(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.ring = ring
+	b.write(func(tx *sqlstore.Tx) error { return rec.Create(tx) })
 	b.m = b.mount("m1")
 	return b
 }
 
 func (b *bench) mount(id string) *kv.Mount {
-	m := kv.Open(server, id, b.keys, b.clock.now)
-	b.write(func(tx *sqlstore.Tx) error { return m.Create(tx, kv.Config{}) })
+	m := kv.Open(server, id, b.ring, b.clock.now)
+	b.write(func(tx *sqlstore.Tx) error {
+		if err := b.ring.NewKey(tx, id, b.clock.t); err != nil {
+			return err
+		}
+		return m.Create(tx, kv.Config{})
+	})
 	return m
 }
 
@@ -98,6 +87,18 @@ func (b *bench) write(f func(*sqlstore.Tx) error) {
 	if err := b.db.Write(context.Background(), f); err != nil {
 		b.t.Fatal(err)
 	}
+}
+
+// forget makes a new ring, as a server that has just been unsealed has.
+func (b *bench) forget() {
+	b.t.Helper()
+	var rec *keyring.Record
+	b.read(func(tx *sqlstore.Tx) (err error) { rec, err = keyring.Load(tx); return err })
+	b.ring = new(keyring.Ring)
+	if _, err := b.ring.Unseal(context.Background(), rec, b.ids, nil); err != nil {
+		b.t.Fatal(err)
+	}
+	b.m = kv.Open(server, "m1", b.ring, b.clock.now)
 }
 
 func (b *bench) read(f func(*sqlstore.Tx) error) {
@@ -545,20 +546,47 @@ func TestRewrap(t *testing.T) {
 		}
 		return nil
 	})
-	b.keys.mu.Lock()
-	b.keys.active = 2
-	b.keys.mu.Unlock()
-	b.mustPut("new", `{"n":"under the new key"}`)
+	rotate := func() (gen uint32, err error) {
+		err = b.db.Write(context.Background(), func(tx *sqlstore.Tx) error {
+			if gen, err = b.ring.RotateKey(tx, "m1", b.clock.t); err != nil {
+				return err
+			}
+			if err := b.m.Advance(tx, gen); err != nil {
+				return err
+			}
+			if _, err := b.m.Put(tx, "in between", vault.NewValueString(`{"n":"under the new key"}`), kv.Write{}); err != nil {
+				return err
+			}
+			return err
+		})
+		return gen, err
+	}
+	gen, err := rotate()
+	if err != nil || gen != 2 {
+		t.Fatal(gen, err)
+	}
 	b.clean() // both generations side by side
 	// Cut short after one step, as by a crash: another begins from the start.
 	b.write(func(tx *sqlstore.Tx) error { _, err := b.m.Rewrap(tx, new(kv.Cursor)); return err })
+	b.mustPut("p/100", `{"n":"written meanwhile"}`)
 	for c, more := new(kv.Cursor), true; more; {
-		b.write(func(tx *sqlstore.Tx) (err error) { more, err = b.m.Rewrap(tx, c); return err })
+		b.write(func(tx *sqlstore.Tx) (err error) {
+			if more, err = b.m.Rewrap(tx, c); err != nil || more {
+				return err
+			}
+			return b.ring.RetireKeys(tx, "m1")
+		})
 	}
-	b.keys.mu.Lock()
-	b.keys.byGen["m1 1"] = seal.Key{} // the former key is gone: another is made in its place
-	b.keys.mu.Unlock()
+	b.read(func(tx *sqlstore.Tx) error {
+		gens, err := b.ring.Generations(tx, "m1")
+		same(t, "generations", gens, []uint32{2})
+		return err
+	})
+	// A server that starts now has the new generation only.
+	b.forget()
 	b.clean()
 	same(t, "old version", b.shows("p/100", 1), `{"n":200}`)
-	same(t, "current version", b.shows("p/100", 0), `{"n":201}`)
+	same(t, "second version", b.shows("p/100", 2), `{"n":201}`)
+	same(t, "current version", b.shows("p/100", 0), `{"n":"written meanwhile"}`)
+	same(t, "in the transaction of the rotation", b.shows("in between", 0), `{"n":"under the new key"}`)
 }

@@ -32,6 +32,8 @@ type head struct {
 	Tally    []byte `json:"tally"`
 	TallyKey []byte `json:"tally_key"`
 	Config
+
+	gen uint32 // of the key that it is sealed with: what writes use
 }
 
 // meta is what is sealed in the row of a path. Its names are short because
@@ -100,13 +102,13 @@ func (m *Mount) openForWrite(tx Tx, path string) (*head, *key, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	h, err := m.openHead(hr, found)
+	h, err := m.openHead(tx, hr, found)
 	if err != nil {
 		return nil, nil, err
 	}
 	k := &key{path: path}
 	if kr.Sealed != nil {
-		if k.meta, k.plain, err = m.openKey(kr); err != nil {
+		if k.meta, k.plain, err = m.openKey(tx, kr); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -133,7 +135,7 @@ func (m *Mount) save(tx Tx, h *head, k *key) error {
 		}
 		tally = tally.Add(h.TallyKey, k.path, plain)
 		h.Paths++
-		if err := m.putKey(tx, k.path, k.meta.Current, plain); err != nil {
+		if err := m.putKey(tx, k.path, k.meta.Current, h.gen, plain); err != nil {
 			return err
 		}
 	}
@@ -141,8 +143,8 @@ func (m *Mount) save(tx Tx, h *head, k *key) error {
 	return m.putHead(tx, h)
 }
 
-func (m *Mount) putKey(tx Tx, path string, current int64, plain []byte) error {
-	gen, key, err := m.keys.MountKey(m.id)
+func (m *Mount) putKey(tx Tx, path string, current int64, gen uint32, plain []byte) error {
+	key, err := m.keys.Key(tx, m.id, gen)
 	if err != nil {
 		return err
 	}
@@ -154,7 +156,7 @@ func (m *Mount) putKey(tx Tx, path string, current int64, plain []byte) error {
 }
 
 func (m *Mount) putHead(tx Tx, h *head) error {
-	gen, key, err := m.keys.MountKey(m.id)
+	key, err := m.keys.Key(tx, m.id, h.gen)
 	if err != nil {
 		return err
 	}
@@ -163,22 +165,22 @@ func (m *Mount) putHead(tx Tx, h *head) error {
 		return fmt.Errorf("writing the head of a mount: %w", err)
 	}
 	defer clear(plain)
-	sealed, err := key.SealRow(m.row(tableHead, "", gen), plain)
+	sealed, err := key.SealRow(m.row(tableHead, "", h.gen), plain)
 	if err != nil {
 		return err
 	}
-	return tx.PutKVHead(m.id, HeadRow{gen, sealed})
+	return tx.PutKVHead(m.id, HeadRow{h.gen, sealed})
 }
 
 func (m *Mount) row(table, name string, gen uint32) seal.Row {
 	return seal.Row{Vault: m.server, Mount: m.id, Table: table, Name: name, Gen: gen}
 }
 
-func (m *Mount) openHead(r HeadRow, found bool) (*head, error) {
+func (m *Mount) openHead(tx Tx, r HeadRow, found bool) (*head, error) {
 	if !found {
 		return nil, &vault.Error{Kind: vault.KindTampered, Detail: "the mount has no head"}
 	}
-	key, err := m.keys.MountKeyOf(m.id, r.Gen)
+	key, err := m.keys.Key(tx, m.id, r.Gen)
 	if err != nil {
 		return nil, err
 	}
@@ -187,15 +189,15 @@ func (m *Mount) openHead(r HeadRow, found bool) (*head, error) {
 		return nil, err
 	}
 	defer clear(plain)
-	h := new(head)
+	h := &head{gen: r.Gen}
 	if err := strict(plain, h); err != nil || len(h.Tally) != len(seal.Tally{}) || len(h.TallyKey) != seal.TallyKeySize {
 		return nil, &vault.Error{Kind: vault.KindVersion, Detail: "the head of the mount is not of a form that this program writes"}
 	}
 	return h, nil
 }
 
-func (m *Mount) openKey(r KeyRow) (*meta, []byte, error) {
-	key, err := m.keys.MountKeyOf(m.id, r.Gen)
+func (m *Mount) openKey(tx Tx, r KeyRow) (*meta, []byte, error) {
+	key, err := m.keys.Key(tx, m.id, r.Gen)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -217,8 +219,8 @@ func (m *Mount) binding(path string, version int64, gen uint32) seal.Binding {
 	return seal.Binding{Vault: m.server, Env: vault.Env(m.id), Path: vault.Path(path), Version: uint64(version), Gen: gen}
 }
 
-func (m *Mount) sealVersion(path string, n int64, data vault.Value) (VersionRow, error) {
-	gen, key, err := m.keys.MountKey(m.id)
+func (m *Mount) sealVersion(tx Tx, path string, n int64, gen uint32, data vault.Value) (VersionRow, error) {
+	key, err := m.keys.Key(tx, m.id, gen)
 	if err != nil {
 		return VersionRow{}, err
 	}
@@ -236,7 +238,7 @@ func (m *Mount) sealVersion(path string, n int64, data vault.Value) (VersionRow,
 }
 
 // openVersion opens the row of a version that its path's record says is s.
-func (m *Mount) openVersion(s *state, r VersionRow) (vault.Value, error) {
+func (m *Mount) openVersion(tx Tx, s *state, r VersionRow) (vault.Value, error) {
 	switch sum := sha256.Sum256(r.Data); {
 	case r.Version == 0:
 		return vault.Value{}, tampered(r.Path, fmt.Sprintf("version %d is gone", s.N))
@@ -245,7 +247,7 @@ func (m *Mount) openVersion(s *state, r VersionRow) (vault.Value, error) {
 	case !bytes.Equal(sum[:sumSize], s.Sum):
 		return vault.Value{}, tampered(r.Path, fmt.Sprintf("the data of version %d is not what was written", s.N))
 	}
-	key, err := m.keys.MountKeyOf(m.id, r.Gen)
+	key, err := m.keys.Key(tx, m.id, r.Gen)
 	if err != nil {
 		return vault.Value{}, err
 	}
@@ -343,7 +345,7 @@ func (m *Mount) ReadMeta(tx Tx, path string) (Meta, error) {
 	if !found {
 		return Meta{}, notFound(path)
 	}
-	k, _, err := m.openKey(row)
+	k, _, err := m.openKey(tx, row)
 	if err != nil {
 		return Meta{}, err
 	}

@@ -3,6 +3,7 @@ package kv
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -18,7 +19,8 @@ type Config struct {
 	DeleteAfter time.Duration `json:"delete_version_after"` // 0: not said; negative: never
 }
 
-// Create makes the mount's head. The keyring has a key for it by then. KindExists if it is there.
+// Create makes the mount's head under generation 1 of its key, which the keyring
+// has by then. KindExists if it is there.
 func (m *Mount) Create(tx Tx, c Config) error {
 	if _, found, err := tx.KVHead(m.id); err != nil || found {
 		if err == nil {
@@ -31,7 +33,7 @@ func (m *Mount) Create(tx Tx, c Config) error {
 		return err
 	}
 	var empty seal.Tally
-	return m.putHead(tx, &head{Changes: 1, Tally: empty[:], TallyKey: key, Config: c})
+	return m.putHead(tx, &head{gen: 1, Changes: 1, Tally: empty[:], TallyKey: key, Config: c})
 }
 
 // Drop removes everything there is of the mount.
@@ -42,7 +44,7 @@ func (m *Mount) head(tx Tx) (*head, error) {
 	if err != nil {
 		return nil, err
 	}
-	return m.openHead(row, found)
+	return m.openHead(tx, row, found)
 }
 
 // Config returns it.
@@ -160,13 +162,30 @@ func above(prefix string) string { return prefix[:len(prefix)-1] + "0" }
 // rewrapPage is how many rows one call of Rewrap takes on.
 const rewrapPage = 200
 
-// Rewrap seals anew, under the mount's present key, at most some hundred rows
-// that are sealed under an older one, and reports whether there may be more.
-// Called in one write after the other until it says no, it needs no memory of
-// how far it came: what is done is done, and reads go on meanwhile. The data
-// keys of all versions are wrapped anew; what they seal is left alone.
+// Advance makes every write from now on use a generation of the mount's key,
+// which the keyring made in the same transaction. It does not go back.
+func (m *Mount) Advance(tx Tx, gen uint32) error {
+	h, err := m.head(tx)
+	if err != nil {
+		return err
+	}
+	if gen < h.gen {
+		return &vault.Error{Kind: vault.KindInvalid, Detail: fmt.Sprintf("generation %d comes before %d, which is in use", gen, h.gen)}
+	}
+	h.gen = gen
+	h.Changes++
+	return m.putHead(tx, h)
+}
+
+// Rewrap seals anew, under the generation that Advance said, some hundred rows
+// that are sealed under a former one, and reports whether there may be more. It
+// is called in one write after the other until it says no, and then, in the
+// transaction of the last call, the keyring may drop the former generations.
+// What is cut short is begun again with a new Cursor: what is done is done, and
+// reads and writes go on meanwhile. The data keys of all versions are wrapped
+// anew; what they seal is left alone.
 func (m *Mount) Rewrap(tx Tx, c *Cursor) (more bool, err error) {
-	gen, _, err := m.keys.MountKey(m.id)
+	h, err := m.head(tx)
 	if err != nil {
 		return false, err
 	}
@@ -177,21 +196,20 @@ func (m *Mount) Rewrap(tx Tx, c *Cursor) (more bool, err error) {
 		}
 		for _, r := range rows {
 			c.path = r.Path
-			if r.Gen == gen {
+			if r.Gen == h.gen {
 				continue
 			}
-			_, plain, err := m.openKey(r)
+			_, plain, err := m.openKey(tx, r)
 			if err != nil {
 				return false, err
 			}
-			if err := m.putKey(tx, r.Path, r.Current, plain); err != nil {
+			if err := m.putKey(tx, r.Path, r.Current, h.gen, plain); err != nil {
 				return false, err
 			}
 		}
-		if len(rows) == rewrapPage {
-			return true, nil
+		if len(rows) < rewrapPage {
+			c.keysDone, c.path = true, ""
 		}
-		c.keysDone, c.path = true, ""
 		return true, nil
 	}
 	rows, err := tx.KVVersions(m.id, c.path, c.version, rewrapPage)
@@ -200,21 +218,14 @@ func (m *Mount) Rewrap(tx Tx, c *Cursor) (more bool, err error) {
 	}
 	for _, r := range rows {
 		c.path, c.version = r.Path, r.Version
-		if r.Gen == gen {
+		if r.Gen == h.gen {
 			continue
 		}
-		if err := m.rewrap(tx, r); err != nil {
+		if err := m.rewrap(tx, r, h.gen); err != nil {
 			return false, err
 		}
 	}
-	if len(rows) == rewrapPage {
-		return true, nil
-	}
-	h, err := m.head(tx)
-	if err != nil {
-		return false, err
-	}
-	return false, m.putHead(tx, h)
+	return len(rows) == rewrapPage, nil
 }
 
 // A Cursor is how far a Rewrap has come. The zero Cursor begins.
@@ -224,8 +235,8 @@ type Cursor struct {
 	version  int64
 }
 
-func (m *Mount) rewrap(tx Tx, r VersionRow) error {
-	old, err := m.keys.MountKeyOf(m.id, r.Gen)
+func (m *Mount) rewrap(tx Tx, r VersionRow, gen uint32) error {
+	old, err := m.keys.Key(tx, m.id, r.Gen)
 	if err != nil {
 		return err
 	}
@@ -233,7 +244,7 @@ func (m *Mount) rewrap(tx Tx, r VersionRow) error {
 	if err != nil {
 		return inMount(err)
 	}
-	gen, key, err := m.keys.MountKey(m.id)
+	key, err := m.keys.Key(tx, m.id, gen)
 	if err != nil {
 		return err
 	}
@@ -291,7 +302,7 @@ func (m *Mount) Verify(tx Tx, known Head) ([]vault.Finding, error) {
 			after = r.Path
 			paths++
 			k.path, k.rest = r.Path, nil
-			opened, plain, err := m.openKey(r)
+			opened, plain, err := m.openKey(tx, r)
 			if err == nil {
 				tally = tally.Add(h.TallyKey, r.Path, plain)
 				if opened.Change > h.Changes {
@@ -324,7 +335,7 @@ func (m *Mount) Verify(tx Tx, known Head) ([]vault.Finding, error) {
 					err2 = tampered(v.Path, "there is a version that was dropped or destroyed")
 				default:
 					var value vault.Value
-					value, err2 = m.openVersion(&k.rest[i], v)
+					value, err2 = m.openVersion(tx, &k.rest[i], v)
 					value.Wipe()
 					k.rest = slices.Delete(k.rest, i, i+1)
 				}

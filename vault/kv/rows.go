@@ -1,5 +1,7 @@
 package kv
 
+import "envrun/vault/keyring"
+
 // A HeadRow is the row of a mount.
 type HeadRow struct {
 	Gen    uint32
@@ -30,6 +32,8 @@ type VersionRow struct {
 // Whoever can change the tables can take rows away and put back ones that were
 // there; see the package comment for what is noticed when.
 type Tx interface {
+	keyring.Reader // for keys that are not in memory
+
 	KVHead(mount string) (row HeadRow, found bool, err error)
 	PutKVHead(mount string, row HeadRow) error
 	// DropKV removes every row of a mount.

@@ -18,6 +18,7 @@ const (
 	SealMAC MACKind = iota + 1
 	GrantMAC
 	GenMAC
+	RingMAC
 )
 
 func (kind MACKind) label() string {
@@ -28,12 +29,14 @@ func (kind MACKind) label() string {
 		return labelGrantMAC
 	case GenMAC:
 		return labelGenMAC
+	case RingMAC:
+		return labelRingMAC
 	}
 	panic(fmt.Sprintf("seal: no such kind of MAC: %d", int(kind)))
 }
 
-// MAC is the MAC of a seal, grant or gen file: input is every byte above its
-// mac line. It panics on the zero Key.
+// MAC is the MAC of a seal, grant or gen file, where input is every byte above
+// its mac line, or of a server's keyring. It panics on the zero Key.
 func (k Key) MAC(kind MACKind, input []byte) []byte {
 	return hmacSHA256(derive(k.k(), kind.label(), KeySize), input)
 }

@@ -21,8 +21,9 @@ type Row struct {
 }
 
 const (
-	labelRow   = "envrun/v1/row"
-	labelTally = "envrun/v1/tally"
+	labelRow     = "envrun/v1/row"
+	labelTally   = "envrun/v1/tally"
+	labelRingMAC = "envrun/v1/keyring"
 )
 
 func (r Row) context() lp {

@@ -72,7 +72,15 @@ var memories atomic.Int64
 // closed.
 func OpenMemory(ctx context.Context) (*sqlstore.DB, error) {
 	name := fmt.Sprintf("file:/envrun-%d?vfs=memdb&", memories.Add(1))
-	return open(ctx, "memory", name, "MEMORY", nil)
+	// It lasts as long as a connection to it does: this one, which does nothing else.
+	keep, err := sql.Open("sqlite", name)
+	if err == nil {
+		_, err = keep.ExecContext(ctx, "PRAGMA user_version = 1")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("opening a database in memory: %w", err)
+	}
+	return open(ctx, "memory", name, "MEMORY", keep.Close)
 }
 
 func open(ctx context.Context, file, dsn, journal string, release func() error) (*sqlstore.DB, error) {

@@ -245,7 +245,13 @@ func (db *DB) Write(ctx context.Context, f func(*Tx) error) error {
 	if err, ok := run(tx, w, f); !ok {
 		return err
 	}
-	return <-w.result
+	if err := <-w.result; err != nil {
+		return err
+	}
+	for _, f := range tx.after {
+		f()
+	}
+	return nil
 }
 
 // run tells the committer how f ended, however it ends: a panic goes on in the

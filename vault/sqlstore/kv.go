@@ -1,8 +1,14 @@
 package sqlstore
 
-import "envrun/vault/kv"
+import (
+	"envrun/vault/keyring"
+	"envrun/vault/kv"
+)
 
-var _ kv.Tx = (*Tx)(nil)
+var (
+	_ kv.Tx      = (*Tx)(nil)
+	_ keyring.Tx = (*Tx)(nil)
+)
 
 // KVHead returns the head of a mount.
 func (t *Tx) KVHead(mount string) (row kv.HeadRow, found bool, err error) {

@@ -24,6 +24,18 @@ type Tx struct {
 	writes bool
 	done   bool
 	err    error
+	after  []func()
+}
+
+// AfterCommit runs f when the transaction is durable, before Write returns, and
+// not at all if it is undone; in a transaction that reads it runs f at once. It
+// is for what is kept in memory of what the database holds.
+func (t *Tx) AfterCommit(f func()) {
+	if !t.writes {
+		f()
+		return
+	}
+	t.after = append(t.after, f)
 }
 
 var (
@@ -145,6 +157,18 @@ func (t *Tx) PutBlob(kind, name string, raw []byte) error {
 func (t *Tx) DeleteBlob(kind, name string) (bool, error) {
 	n, err := t.exec(`DELETE FROM blobs WHERE kind = ? AND name = ?`, kind, name)
 	return n > 0, err
+}
+
+// BlobNames returns the names of all of a kind, sorted bytewise.
+func (t *Tx) BlobNames(kind string) ([]string, error) {
+	var all []string
+	err := t.each(`SELECT name FROM blobs WHERE kind = ? ORDER BY name`, []any{kind}, func(scan func(...any) error) error {
+		var name string
+		err := scan(&name)
+		all = append(all, name)
+		return err
+	})
+	return all, err
 }
 
 // A Blob is one of Blobs.
