@@ -58,7 +58,7 @@ func (s *Set) Open(info vault.Info) *Draft {
 			d.meta[kind].Set(metaText(info, Kind(kind+1)))
 		}
 		s.drafts[k] = d
-	case d.Count() == 0 && !d.sending:
+	case d.Count() == 0 && !d.sending && !d.held:
 		d.move(info)
 	}
 	return d
@@ -95,7 +95,7 @@ func (s *Set) Count() int {
 
 // Close forgets a draft if there is no change in it.
 func (s *Set) Close(d *Draft) {
-	if d.Count() == 0 && !d.sending {
+	if d.Count() == 0 && !d.sending && !d.held {
 		s.forget(d)
 	}
 }
@@ -111,12 +111,14 @@ func (s *Set) forget(d *Draft) {
 	if k := (key{d.base.Env, d.base.Path}); s.drafts[k] == d {
 		delete(s.drafts, k)
 	}
+	d.gone = true
 	d.wipe()
 }
 
 // Wipe drops all drafts.
 func (s *Set) Wipe() {
 	for d := range maps.Values(s.drafts) {
+		d.gone = true
 		d.wipe()
 	}
 	clear(s.drafts)
@@ -170,6 +172,8 @@ type Draft struct {
 	meta    [3]kit.Field
 	theirs  *Theirs
 	sending bool
+	held    bool           // an editor has it, or has left something for it
+	gone    bool           // it was sent or dropped
 	over    map[Ref]uint64 // whose change is known and is replaced: the version they made
 }
 
@@ -204,6 +208,13 @@ func (d *Draft) Base() vault.Info { return d.base }
 // Sending reports whether the draft is being sent: until that is over nothing
 // in it changes.
 func (d *Draft) Sending() bool { return d.sending }
+
+// Gone reports whether the draft is no more: it was sent or dropped, and another
+// one begins with Set.Open. Nothing can be typed into it, and nothing in it changes.
+func (d *Draft) Gone() bool { return d.gone }
+
+// fixed reports whether nothing in the draft may change.
+func (d *Draft) fixed() bool { return d.sending || d.gone }
 
 func (d *Draft) entry(name vault.FieldName) *entry {
 	for _, e := range d.entries {
@@ -353,13 +364,13 @@ func (d *Draft) Changed() []Row {
 // ErrTaken: the secret has a field of that name, or the draft one.
 var ErrTaken = errors.New("there is a field of that name already")
 
-var errSending = errors.New("it is being sent")
+var errFixed = errors.New("it is being sent, or was")
 
 // Add adds a field, without a value so far.
 func (d *Draft) Add(name vault.FieldName) error {
 	switch {
-	case d.sending:
-		return errSending
+	case d.fixed():
+		return errFixed
 	case inBase(d.base, name), d.entry(name) != nil:
 		return ErrTaken
 	}
@@ -369,7 +380,7 @@ func (d *Draft) Add(name vault.FieldName) error {
 
 // Remove has a field removed; one that is new is forgotten.
 func (d *Draft) Remove(name vault.FieldName) {
-	if d.sending {
+	if d.fixed() {
 		return
 	}
 	if !inBase(d.base, name) {
@@ -385,7 +396,7 @@ func (d *Draft) Remove(name vault.FieldName) {
 
 // Undo takes the change of a row back.
 func (d *Draft) Undo(ref Ref) {
-	if d.sending {
+	if d.fixed() {
 		return
 	}
 	if ref.Kind != Field {
@@ -416,8 +427,8 @@ func (d *Draft) NeedsValue(name vault.FieldName) bool {
 func (d *Draft) Rename(from, to vault.FieldName, b *Batch) error {
 	e := d.entry(from)
 	switch {
-	case d.sending:
-		return errSending
+	case d.fixed():
+		return errFixed
 	case inBase(d.base, to), d.entry(to) != nil:
 		return ErrTaken
 	case e != nil && e.change == Added:
@@ -440,7 +451,7 @@ func (d *Draft) Rename(from, to vault.FieldName, b *Batch) error {
 // Take makes the present value of a field, which is in b, the one that is
 // worked on.
 func (d *Draft) Take(name vault.FieldName, b *Batch) bool {
-	if d.sending {
+	if d.fixed() {
 		return false
 	}
 	e := d.touch(name)

@@ -643,3 +643,107 @@ func TestOpenAgain(t *testing.T) {
 		t.Error("closing lost it")
 	}
 }
+
+// What is knowingly written over somebody's change stays told, whatever is done
+// to the draft afterwards: it is what the environment's name is typed for.
+func TestOverIsNotForgotten(t *testing.T) {
+	v := vaulttest.New(t)
+	apply(t, v, vault.Change{Path: "a", Was: 0, Set: set("A", "1", "B", "2")})
+	s, o := newSet()
+	d := s.Open(info(t, v, "a"))
+	put(d, "A", "mine")
+	put(d, "B", "mine")
+	over := func(want uint64, name vault.FieldName) {
+		t.Helper()
+		if r, _ := d.Row(draft.Ref{Name: name}); r.Over != want || want > 0 && !d.Destroys() {
+			t.Errorf("%s is over %d, want %d", name, r.Over, want)
+		}
+	}
+	theirs := func(field, value string) {
+		apply(t, v, vault.Change{Path: "a", Was: vault.Any, Set: set(field, value)})
+		d.Look(draft.Theirs{Now: info(t, v, "a")})
+		d.Rebase(true)
+	}
+	theirs("A", "theirs")
+	over(2, "A")
+	theirs("C", "another") // nobody's concern here
+	over(2, "A")
+	over(0, "B")
+	theirs("B", "theirs")
+	over(2, "A")
+	over(4, "B")
+
+	// An editor that leaves it as it is.
+	base := set("A", "theirs", "B", "theirs", "C", "another")
+	o.Edited(d, base, set("A", "mine", "B", "theirs", "C", "changed"))
+	over(2, "A")
+	over(0, "B")
+
+	put(d, "A", "again")
+	over(2, "A")
+	d.Undo(draft.Ref{Name: "A"})
+	over(0, "A")
+	put(d, "A", "mine")
+	over(0, "A")
+	d.Look(draft.Theirs{})
+	d.Rebase(true) // it was deleted: there is nothing to be written over
+	over(0, "A")
+	if d.Destroys() {
+		t.Error("a new secret is said to destroy something")
+	}
+}
+
+// A draft that was sent or dropped takes nothing in any more: what is typed would
+// be lost.
+func TestGone(t *testing.T) {
+	for name, end := range map[string]func(s *draft.Set, o draft.Opener, d *draft.Draft){
+		"sent":    func(_ *draft.Set, o draft.Opener, d *draft.Draft) { o.Begin([]*draft.Draft{d}); o.End([]*draft.Draft{d}, true) },
+		"dropped": func(s *draft.Set, _ draft.Opener, d *draft.Draft) { s.Discard(d) },
+		"wiped":   func(s *draft.Set, _ draft.Opener, _ *draft.Draft) { s.Wipe() },
+		"closed":  func(s *draft.Set, _ draft.Opener, d *draft.Draft) { d.Undo(draft.Ref{Name: "A"}); s.Close(d) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, o := newSet()
+			at := vault.Info{Env: env, Path: "a", Version: 1, Fields: []vault.FieldInfo{{Name: "A", Since: 1}}}
+			d := s.Open(at)
+			in := d.Input("A")
+			typeIn(in, "mine")
+			if end(s, o, d); !d.Gone() {
+				t.Fatal("it is still there")
+			}
+			typeIn(in, "more")
+			in.Paste("pasted")
+			if d.Input("A") != nil || d.Add("B") == nil || d.Generate("A", draft.Recipe{Length: 8, Alphabet: draft.Alphabets()[0]}) == nil {
+				t.Error("something can be typed into it")
+			}
+			d.Remove("A")
+			d.Take("A", o.Batch(set("A", "x")))
+			o.Edited(d, nil, set("A", "x"))
+			if got := rows(d); got != "" || s.Count() > 0 || len(o.Begin([]*draft.Draft{d})) > 0 {
+				t.Errorf("it has changes: %s", got)
+			}
+			if next := s.Open(at); next == d || next.Gone() || next.Input("A") == nil {
+				t.Error("no other one begins")
+			}
+		})
+	}
+}
+
+// A draft that an editor has something for is not forgotten, nor put on another
+// version, though there is no change in it.
+func TestHold(t *testing.T) {
+	s, o := newSet()
+	d := s.Open(vault.Info{Env: env, Path: "a", Version: 1})
+	o.Hold(d, true)
+	s.Close(d)
+	if got := s.Open(vault.Info{Env: env, Path: "a", Version: 2}); got != d || d.Base().Version != 1 {
+		t.Errorf("it is another one, or on version %d", d.Base().Version)
+	}
+	o.Hold(d, false)
+	if s.Open(vault.Info{Env: env, Path: "a", Version: 2}); d.Base().Version != 2 {
+		t.Error("it stays where it was")
+	}
+	if s.Close(d); !d.Gone() {
+		t.Error("it is not forgotten")
+	}
+}

@@ -44,8 +44,8 @@ func (r Recipe) Bits() int {
 
 // Generate gives a field a random value.
 func (d *Draft) Generate(name vault.FieldName, r Recipe) error {
-	if d.sending {
-		return errSending
+	if d.fixed() {
+		return errFixed
 	}
 	value := make([]byte, r.Length)
 	defer clear(value)

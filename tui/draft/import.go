@@ -92,7 +92,7 @@ func (im *Import) Chosen() int {
 
 // Stage puts what was chosen into a draft. It reports false while that is sent.
 func (im *Import) Stage(d *Draft) bool {
-	if d.sending {
+	if d.fixed() {
 		return false
 	}
 	for i, it := range im.Items {

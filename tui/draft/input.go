@@ -31,7 +31,7 @@ type Input struct {
 // begins with nothing: a value is replaced unless it was taken over with Take.
 // It is nil for a field that is to be removed, and while the draft is sent.
 func (d *Draft) Input(name vault.FieldName) *Input {
-	if d.sending {
+	if d.fixed() {
 		return nil
 	}
 	e := d.touch(name)
@@ -53,7 +53,7 @@ func (in *Input) typed() {
 
 // Key reports whether the input used the key.
 func (in *Input) Key(k kit.Key) bool {
-	if in.d.sending || !in.e.value.Key(k) {
+	if in.d.fixed() || !in.e.value.Key(k) {
 		return false
 	}
 	in.e.facts = nil
@@ -116,7 +116,7 @@ func (p *Pasted) Wipe() {
 // Paste takes pasted text as part of one value, whatever keys it looks like.
 // Text of more than a line waits for an answer, which Asked says.
 func (in *Input) Paste(text string) bool {
-	if in.d.sending {
+	if in.d.fixed() {
 		return false
 	}
 	in.Drop()
@@ -155,7 +155,7 @@ func (in *Input) Asked() *Pasted { return in.e.paste }
 // says so.
 func (in *Input) Insert(trim bool) {
 	p := in.e.paste
-	if p == nil || p.TooLong || in.d.sending {
+	if p == nil || p.TooLong || in.d.fixed() {
 		in.Drop()
 		return
 	}

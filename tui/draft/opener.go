@@ -2,6 +2,7 @@ package draft
 
 import (
 	"bytes"
+	"maps"
 	"slices"
 	"strings"
 
@@ -36,7 +37,7 @@ func (o Opener) Value(env vault.Env, path vault.Path, name vault.FieldName) (val
 func (o Opener) Begin(drafts []*Draft) []vault.Change {
 	var changes []vault.Change
 	for _, d := range drafts {
-		if d.set != o.set || d.sending {
+		if d.set != o.set || d.fixed() {
 			continue
 		}
 		d.sending = true
@@ -76,6 +77,14 @@ func (o Opener) End(drafts []*Draft, sent bool) {
 		if sent {
 			o.set.forget(d)
 		}
+	}
+}
+
+// Hold keeps a draft, and the version that it is against, though there may be no
+// change in it, until it is let go.
+func (o Opener) Hold(d *Draft, on bool) {
+	if d.set == o.set {
+		d.held = on
 	}
 }
 
@@ -146,10 +155,11 @@ func (o Opener) Text(d *Draft, base []vault.Field, head ...string) ([]byte, erro
 
 // Edited makes the draft what an editor has left. base is as for Text.
 func (o Opener) Edited(d *Draft, base, fields []vault.Field) {
-	if d.sending {
+	if d.fixed() {
 		return
 	}
 	set, drop := editor.Diff(base, fields)
+	over := maps.Clone(d.over)
 	for _, e := range slices.Clone(d.entries) {
 		d.drop(e)
 	}
@@ -159,4 +169,5 @@ func (o Opener) Edited(d *Draft, base, fields []vault.Field) {
 	for _, name := range drop {
 		d.Remove(name)
 	}
+	d.setOver(over)
 }

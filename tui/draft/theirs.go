@@ -1,6 +1,7 @@
 package draft
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -112,15 +113,18 @@ func (d *Draft) Both() []Difference {
 // goes.
 func (d *Draft) Rebase(mine bool) {
 	t := d.theirs
-	if t == nil || d.sending {
+	if t == nil || d.fixed() {
 		return
 	}
 	// What somebody else has removed cannot be overwritten, only be added again.
+	// What was knowingly replaced before still is.
 	over := map[Ref]uint64{}
+	maps.Copy(over, d.over)
 	for _, f := range d.Both() {
 		switch {
 		case !mine:
 			d.Undo(f.Ref)
+			delete(over, f.Ref)
 		case f.Theirs != Removed:
 			over[f.Ref] = t.Now.Version
 		}
@@ -130,7 +134,18 @@ func (d *Draft) Rebase(mine bool) {
 		now = vault.Info{Env: d.base.Env, Path: d.base.Path}
 	}
 	d.move(now)
+	d.setOver(over)
+}
+
+// setOver notes whose changes are knowingly replaced, as far as the draft still
+// replaces them.
+func (d *Draft) setOver(over map[Ref]uint64) {
 	d.over = over
+	for ref := range over {
+		if row, ok := d.Row(ref); !ok || row.Change == Kept || row.Change == Added {
+			delete(over, ref)
+		}
+	}
 }
 
 // move puts the draft on another version, with its changes as they are.
