@@ -72,3 +72,18 @@ func TestConfirmShowsAllFirst(t *testing.T) {
 		}
 	})
 }
+
+// A title that the top of the box has no room for is read like the facts.
+func TestConfirmTitleIsShownWhole(t *testing.T) {
+	c := &kit.Confirm{Title: "Remove " + strings.Repeat("somebody-with-a-long-name ", 8) + "and-the-last-one?", Verb: "remove", Facts: []string{"a fact"}}
+	f := kit.NewFrame(60, 7, kit.ASCIIMarks())
+	c.Draw(f.Area())
+	if c.Key(kit.Key{Name: kit.Yes, Text: kit.Yes}) {
+		t.Errorf("consent before it was read:\n%s", f.Text())
+	}
+	f = kit.NewFrame(60, 20, kit.ASCIIMarks())
+	c.Draw(f.Area())
+	if !strings.Contains(f.Text(), "and-the-last-one?") || !c.Key(kit.Key{Name: kit.Yes, Text: kit.Yes}) {
+		t.Errorf("it is not shown whole:\n%s", f.Text())
+	}
+}

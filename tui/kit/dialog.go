@@ -217,8 +217,12 @@ func (c *Confirm) Hints() []Hint {
 func (c *Confirm) Draw(a Area) {
 	w := min(a.W, 76)
 	m := a.Marks()
+	facts := c.Facts
+	if m.Width(c.Title) > w-5 { // more than the top of the box has room for: all of it is read first
+		facts = append([]string{c.Title}, facts...)
+	}
 	wrap := func(w int) (lines []string) {
-		for _, f := range c.Facts {
+		for _, f := range facts {
 			lines = append(lines, m.Wrap(f, max(w, 1))...)
 		}
 		return lines

@@ -1,13 +1,16 @@
 package kit
 
+import "slices"
+
 // A Question is a box with a few answers, of which one is taken. Nothing that
-// changes anything may follow from it: no Consent comes out of it, and its
-// first answer is the one that does least, since Enter takes it.
+// changes what others have may follow from it: no Consent comes out of it, and
+// its first answer is the one that does least, since Enter takes it.
 type Question struct {
 	Title   string
 	Facts   []string // wrapped
 	Answers []string
-	Role    Role // of the box; Normal is Border
+	Lose    []int // answers by which something is lost that nobody else has: Yes takes them, and not Enter
+	Role    Role  // of the box; Normal is Border
 
 	at    int
 	taken bool
@@ -22,8 +25,8 @@ func (q *Question) Key(k Key) (done bool) {
 	switch k.Name {
 	case "esc":
 		return true
-	case "enter":
-		q.taken = !k.Repeat
+	case "enter", Yes:
+		q.taken = !k.Repeat && q.loses() == (k.Name == Yes)
 		return q.taken
 	case "up", "k", "shift+tab", "ctrl+p":
 		q.at = max(q.at-1, 0)
@@ -35,11 +38,17 @@ func (q *Question) Key(k Key) (done bool) {
 	return false
 }
 
+// loses reports whether the answer that the cursor is on loses something.
+func (q *Question) loses() bool { return slices.Contains(q.Lose, q.at) }
+
 // Paste implements Dialog.
 func (q *Question) Paste(string) {}
 
 // Hints implements Dialog.
 func (q *Question) Hints() []Hint {
+	if q.loses() {
+		return []Hint{{"up/down", "move"}, {Yes, "take"}, {"esc", "cancel"}}
+	}
 	return []Hint{{"up/down", "move"}, {"enter", "take"}, {"esc", "cancel"}}
 }
 
@@ -73,7 +82,13 @@ func (q *Question) Draw(a Area) {
 			mark, st = m.Cursor, Style{Attr: Reverse}
 		}
 		in.Text(0, y, In(Selection), mark)
-		in.Fit(2, y, min(in.W-2, m.Width(q.Answers[i])), st, q.Answers[i])
+		w := in.W - 2
+		if i == q.at && q.loses() {
+			const press = "  press " + Yes
+			w -= len(press)
+			in.Text(2+min(w, m.Width(q.Answers[i])), y, Style{Attr: Bold}, press)
+		}
+		in.Fit(2, y, min(w, m.Width(q.Answers[i])), st, q.Answers[i])
 		y++
 	}
 }

@@ -130,3 +130,36 @@ func TestPromptEnter(t *testing.T) {
 		}
 	}
 }
+
+// An answer by which something is lost is taken by Y, and not by Enter, Space,
+// a small letter or a key that is held down.
+func TestQuestionLoses(t *testing.T) {
+	ask := func() *kit.Question {
+		q := &kit.Question{Title: "Drop it?", Answers: []string{"Keep it", "Drop it"}, Lose: []int{1}}
+		if q.Key(pressed(kit.Yes)) {
+			t.Error("Y takes an answer that loses nothing")
+		}
+		q.Key(pressed("down"))
+		return q
+	}
+	q := ask()
+	for _, k := range []kit.Key{pressed("enter"), {Name: "space", Text: " "}, pressed("y"), {Name: kit.Yes, Text: kit.Yes, Repeat: true}, {Name: "enter", Repeat: true}} {
+		if q.Key(k) {
+			t.Errorf("%q takes it", k.Name)
+		}
+	}
+	if !q.Key(pressed(kit.Yes)) {
+		t.Error("Y does not take it")
+	}
+	if answer, ok := q.Taken(); answer != 1 || !ok {
+		t.Errorf("%d, %v", answer, ok)
+	}
+	f := kit.NewFrame(40, 6, kit.ASCIIMarks())
+	ask().Draw(f.Area())
+	if !strings.Contains(f.Text(), "> Drop it  press Y") {
+		t.Errorf("it is not said what takes it:\n%s", f.Text())
+	}
+	if h := ask().Hints(); h[1].Key != kit.Yes {
+		t.Errorf("the footer says %v", h)
+	}
+}
