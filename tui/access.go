@@ -181,7 +181,7 @@ func (m *Model) toRequest(id string) {
 func (m *Model) backTo(i int) {
 	m.hide()
 	for _, s := range m.screens[i+1:] {
-		m.stopOf(s)
+		m.gone(s)
 	}
 	m.screens = m.screens[:i+1]
 	m.apply(m.top(), m.top().Enter())

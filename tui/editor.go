@@ -36,9 +36,6 @@ type editing struct {
 }
 
 func (e *editing) wipe() {
-	if e == nil {
-		return
-	}
 	wipe(e.base)
 	clear(e.text)
 	clear(e.was)
@@ -86,13 +83,12 @@ func (m *Model) editText(from screen.Screen, e screen.EditText) {
 		m.warnOfEditor(func() { m.editText(from, e) })
 		return
 	}
-	if m.editing != nil && m.editing.draft == e.Draft {
-		m.editing.from, m.editing.then = from, e.Then
-		m.openEditor(m.editing) // what was left there last time
+	if ed := m.editings[e.Draft]; ed != nil {
+		ed.from, ed.then = from, e.Then
+		m.openEditor(ed) // what was left there last time
 		return
 	}
-	m.editing.wipe()
-	m.editing = nil
+	touches := m.touches
 	ed := &editing{ctx: m.ctx, with: m.config.Editor, draft: e.Draft, from: from, then: e.Then, lent: &m.lent}
 	base := e.Draft.Base()
 	if base.Version == 0 {
@@ -123,6 +119,9 @@ func (m *Model) editText(from screen.Screen, e screen.EditText) {
 				m.fail(err)
 			case m.top() != from || m.locked:
 				ed.wipe()
+			case m.touches != touches: // the next keys are not meant for an editor
+				ed.wipe()
+				m.say(kit.Notice{Text: "The editor was not opened: you went on meanwhile. ctrl+e opens it."})
 			default:
 				m.compose(ed)
 			}
@@ -171,7 +170,8 @@ func (m *Model) compose(ed *editing) {
 // openEditor leaves the terminal to the editor, with nothing of ours on it.
 func (m *Model) openEditor(ed *editing) {
 	ed.begun, ed.err = false, nil
-	m.editing = ed
+	m.editings[ed.draft] = ed
+	m.power.opener.Hold(ed.draft, true)
 	m.vanish()
 	m.left = m.now()
 	m.run(m.config.Exec(ed, editedMsg{ed}))
@@ -182,7 +182,7 @@ func (m *Model) openEditor(ed *editing) {
 // took.
 func (m *Model) edited(ed *editing) {
 	m.seen, m.left, m.blank = m.now(), time.Time{}, false
-	if m.editing != ed {
+	if m.editings[ed.draft] != ed {
 		return
 	}
 	switch {
@@ -192,13 +192,11 @@ func (m *Model) edited(ed *editing) {
 		m.fail(ed.err)
 	}
 	if !ed.left { // and what it got is in the draft
-		ed.wipe()
-		m.editing = nil
+		m.doneEditing(ed)
 		return
 	}
 	if bytes.Equal(ed.text, ed.was) {
-		ed.wipe()
-		m.editing = nil
+		m.doneEditing(ed)
 		if ed.err == nil {
 			m.say(kit.Notice{Text: "The editor changed nothing."})
 		}
@@ -215,8 +213,7 @@ func (m *Model) edited(ed *editing) {
 	m.power.opener.Edited(ed.draft, ed.base, fields)
 	wipe(fields)
 	then, from := ed.then, ed.from
-	ed.wipe()
-	m.editing = nil
+	m.doneEditing(ed)
 	if then != nil {
 		m.apply(from, then())
 	}
@@ -225,7 +222,7 @@ func (m *Model) edited(ed *editing) {
 // editAgain: what was typed is not lost for what is wrong with it.
 func (m *Model) editAgain(ed *editing, err error) {
 	what, next := m.explain(err)
-	q := &kit.Question{Title: "This cannot be read", Role: kit.Warn, Facts: []string{what}, Answers: []string{"Edit again", "Drop what was typed there"}}
+	q := &kit.Question{Title: "This cannot be read", Role: kit.Warn, Facts: []string{what}, Answers: []string{"Edit again", "Drop what was typed there"}, Lose: []int{1}}
 	if next != "" {
 		q.Facts = append(q.Facts, next)
 	}
@@ -236,8 +233,24 @@ func (m *Model) editAgain(ed *editing, err error) {
 		case answer == 0:
 			m.openEditor(ed)
 		default:
-			ed.wipe()
-			m.editing = nil
+			m.doneEditing(ed)
 		}
 	})
+}
+
+// doneEditing forgets what an editor has left.
+func (m *Model) doneEditing(ed *editing) {
+	delete(m.editings, ed.draft)
+	m.power.opener.Hold(ed.draft, false)
+	ed.wipe()
+}
+
+// forgetEdited forgets what editors have left for drafts that are gone: nobody
+// could go on with it.
+func (m *Model) forgetEdited() {
+	for d, ed := range m.editings {
+		if d.Gone() {
+			m.doneEditing(ed)
+		}
+	}
 }

@@ -29,13 +29,14 @@ type job struct {
 	done  func(err error) // nil: nothing
 	late  func()          // called when the job is dropped; may be nil
 
-	since  time.Time
-	id     uint64
-	ctx    context.Context
-	cancel context.CancelFunc
-	gone   chan struct{} // closed when nobody wants it any more
-	out    chan report
-	begin  sync.Once
+	since   time.Time
+	touches uint64 // Model.touches then
+	id      uint64
+	ctx     context.Context
+	cancel  context.CancelFunc
+	gone    chan struct{} // closed when nobody wants it any more
+	out     chan report
+	begin   sync.Once
 }
 
 // A lane is one of the root's, or one of a screen.
@@ -77,7 +78,7 @@ func (m *Model) start(j *job) {
 		j.limit = usualLimit
 	}
 	m.jobs++
-	j.id, j.since = m.jobs, m.now()
+	j.id, j.since, j.touches = m.jobs, m.now(), m.touches
 	j.ctx, j.cancel = context.WithCancel(m.ctx)
 	j.gone, j.out = make(chan struct{}), make(chan report)
 	m.lanes[j.lane] = j
@@ -176,6 +177,8 @@ func (m *Model) take(msg jobMsg) {
 		m.die(c)
 		return
 	}
+	m.by = j
+	defer func() { m.by = nil }()
 	if !msg.done {
 		msg.change()
 		close(msg.made)

@@ -47,7 +47,8 @@ type Model struct {
 	blank     bool // nothing is drawn: we are leaving, or away
 
 	// How it is drawn.
-	w, h      int // 0 until the terminal has said
+	w, h      int                // 0 until the terminal has said
+	sized     *tea.WindowSizeMsg // its newest size, while a value is still being hidden for it
 	marks     kit.Marks
 	themeName string
 	darkBack  bool
@@ -58,6 +59,7 @@ type Model struct {
 
 	// What is under way.
 	lanes map[lane]*job
+	by    *job // whose report is taken in; nil: what happens comes from a person
 	jobs  uint64
 	cmds  []tea.Cmd // collected during one Update
 
@@ -73,14 +75,14 @@ type Model struct {
 	asked     []screen.Request // that were there when they were looked at
 	polled    time.Time        // and when that was
 	clipUntil time.Time
-	clipName  string
+	unwanted  bool // the copy that is under way: it was locked meanwhile
 	releases  bool // the terminal reports that keys are let go
 
 	// lent says that a command has the terminal: Ctrl-C and Ctrl-Z are meant for it.
 	lent atomic.Bool
 
-	editing *editing // a text that is with an editor, or that one left and could not be used; nil: none
-	warned  bool     // of what an editor may do
+	editings map[*draft.Draft]*editing // texts that are with an editor, or that one left and could not be used
+	warned   bool                      // of what an editor may do
 
 	ended os.Signal // what ended us; nil: somebody quit
 	crash *Crash
@@ -107,7 +109,7 @@ func New(ctx context.Context, c Config) (*Model, error) {
 	}
 	m := &Model{
 		config: c, actions: actions,
-		home: map[vault.Env]screen.Screen{}, lanes: map[lane]*job{},
+		home: map[vault.Env]screen.Screen{}, lanes: map[lane]*job{}, editings: map[*draft.Draft]*editing{},
 		darkBack: true, dirty: true,
 		marks: c.marks(), frame: kit.NewFrame(0, 0, c.marks()),
 	}
@@ -191,14 +193,15 @@ func (m *Model) explain(err error) (what, next string) {
 
 // Messages of our own. None has a value in it.
 type (
-	beatMsg    struct{}                    // once a second
-	spinMsg    struct{}                    // while something is waited for
-	laterMsg   struct{ tea.WindowSizeMsg } // a new size, when what is shown has gone
-	endMsg     struct{ signal os.Signal }  // from outside: leave
-	suspendMsg struct{}                    // from outside: stop
-	backMsg    struct{ then func() }       // after a pause
-	ranMsg     struct{ command *running }  // a command is done
-	editedMsg  struct{ editing *editing }  // an editor is done
+	beatMsg    struct{}                   // once a second
+	spinMsg    struct{}                   // while something is waited for
+	waitMsg    struct{}                   // a new size waits until what is shown has gone
+	sizedMsg   struct{}                   // the value has gone: the last size counts
+	endMsg     struct{ signal os.Signal } // from outside: leave
+	suspendMsg struct{}                   // from outside: stop
+	backMsg    struct{ then func() }      // after a pause
+	ranMsg     struct{ command *running } // a command is done
+	editedMsg  struct{ editing *editing } // an editor is done
 )
 
 // Init implements tea.Model.
@@ -233,6 +236,7 @@ func (m *Model) Update(msg tea.Msg) (_ tea.Model, cmd tea.Cmd) {
 		}
 	}()
 	m.update(msg)
+	m.forgetEdited()
 	m.keepHidden()
 	return m, m.flush()
 }
@@ -246,11 +250,21 @@ func (m *Model) Filter(_ tea.Model, msg tea.Msg) tea.Msg {
 		return tea.QuitMsg{}
 	case tea.WindowSizeMsg:
 		// The renderer clears the screen for a new size, and a terminal without an
-		// alternate screen may keep what it clears. The value goes first.
+		// alternate screen may keep what it clears. The value goes first, and sizes
+		// that come meanwhile replace the one that waits.
+		if m.sized != nil {
+			*m.sized = msg
+			return nil
+		}
 		if m.slot.on {
 			m.hide()
-			return laterMsg{msg}
+			m.sized = &msg
+			return waitMsg{}
 		}
+	case sizedMsg:
+		size := *m.sized
+		m.sized = nil
+		return size
 	}
 	return msg
 }
@@ -287,8 +301,8 @@ func (m *Model) update(msg tea.Msg) {
 	}
 
 	switch msg := msg.(type) {
-	case laterMsg:
-		m.run(m.config.After(3*time.Second/60, msg.WindowSizeMsg)) // three pictures
+	case waitMsg:
+		m.run(m.config.After(3*time.Second/60, sizedMsg{})) // three pictures
 	case tea.WindowSizeMsg:
 		m.hide() // also what is on its way
 		m.w, m.h = msg.Width, msg.Height
@@ -417,7 +431,9 @@ func (m *Model) key(k kit.Key) {
 	}
 	switch name {
 	case "ctrl+c":
-		m.interrupt()
+		if !k.Repeat { // held down, it would answer its own question
+			m.interrupt()
+		}
 		return
 	case "ctrl+l":
 		m.lock(0)
@@ -433,13 +449,13 @@ func (m *Model) key(k kit.Key) {
 		m.asking = false
 	}
 	if m.locked {
-		if a, _, ok := m.actions.Match(lockOffers(), k); ok {
+		if a, _, ok := m.actions.Match(lockOffers(), k); ok && !k.Repeat {
 			m.do(a.ID)
 		}
 		return
 	}
 	if m.size() == kit.TooSmall {
-		if k.Name == "q" {
+		if k.Name == "q" && !k.Repeat {
 			m.interrupt()
 		}
 		return
@@ -551,10 +567,10 @@ func (m *Model) offers() []kit.Offer {
 func (m *Model) do(id string) {
 	switch id {
 	case screen.Back:
-		m.pop()
+		m.goBack()
 	case screen.Quit:
 		if len(m.screens) > 1 && !m.locked {
-			m.pop()
+			m.goBack()
 			return
 		}
 		m.interrupt()
@@ -630,11 +646,7 @@ func (m *Model) apply(from screen.Screen, e screen.Effect) {
 	case screen.Say:
 		m.say(e.Notice)
 	case screen.Ask:
-		m.dialogs.Push(e.Dialog, func() {
-			if e.Then != nil {
-				m.apply(from, e.Then())
-			}
-		})
+		m.ask(from, e)
 	case screen.Reveal:
 		if from == m.top() {
 			m.reveal(false)
@@ -672,6 +684,26 @@ func (m *Model) apply(from screen.Screen, e screen.Effect) {
 		m.remember()
 	default:
 		panic("an effect that the root does not know")
+	}
+}
+
+// ask opens a dialog. One that had to be waited for opens only for somebody who
+// has waited for it, and not so that what they type next is its answer.
+func (m *Model) ask(from screen.Screen, e screen.Ask) {
+	then := func() {
+		if e.Then != nil {
+			m.apply(from, e.Then())
+		}
+	}
+	switch j := m.by; {
+	case j == nil:
+		m.dialogs.Push(e.Dialog, then)
+	case from != m.top() || m.locked || m.dialogs.Len() > 0 || m.touches != j.touches:
+		m.say(kit.Notice{Text: "Nothing was begun: you went on meanwhile. The same key begins again."})
+	case m.now().Sub(j.since) >= kit.BusyAfter:
+		m.dialogs.Appear(e.Dialog, then, m.now())
+	default:
+		m.dialogs.Push(e.Dialog, then)
 	}
 }
 
@@ -743,7 +775,20 @@ func (m *Model) lock(idle time.Duration) {
 	}
 	m.locked, m.notice, m.dirty = true, kit.Notice{}, true // a beat alone draws nothing
 	m.lockedFor = idle
+	if m.unwanted = m.lanes[laneCopy] != nil; !m.unwanted {
+		m.clearClipboard()
+	}
+}
+
+// copiedTooLate reports whether a copy that is done now was begun before the screen was
+// locked, and empties the clipboard of it, and of what was there before.
+func (m *Model) copiedTooLate() bool {
+	if !m.unwanted {
+		return false
+	}
+	m.unwanted = false
 	m.clearClipboard()
+	return true
 }
 
 // clearClipboard empties the clipboard now.
@@ -768,11 +813,15 @@ func (m *Model) copyName(text, as string) {
 	if m.config.Clipboard == nil {
 		return
 	}
+	m.unwanted = false
 	m.start(&job{lane: laneCopy, what: "copying", limit: 10 * time.Second,
 		do: func(ctx context.Context, _ func(func()) bool) error {
 			return m.config.Clipboard.CopyText(ctx, text)
 		},
 		done: func(err error) {
+			if m.copiedTooLate() {
+				return
+			}
 			if err != nil {
 				m.fail(err)
 				return
@@ -837,6 +886,11 @@ func (m *Model) orElse(n int, verb string, do func()) {
 		return
 	}
 	m.asking = true
+	m.askLoss(n, verb, do)
+}
+
+// askLoss does what n changes would be lost by, if somebody wants it.
+func (m *Model) askLoss(n int, verb string, do func()) {
 	c := &kit.Confirm{Title: "Leave?", Verb: verb, Facts: []string{unsentText(n) + " and would be lost."}, Role: kit.Warn}
 	m.dialogs.Push(c, func() {
 		m.asking = false
@@ -846,13 +900,19 @@ func (m *Model) orElse(n int, verb string, do func()) {
 	})
 }
 
+// goBack goes to the screen below, and asks first if what was typed on this one
+// would be lost.
+func (m *Model) goBack() {
+	if d, ok := m.top().(screen.Drafter); ok && d.Drafts() > 0 {
+		m.askLoss(d.Drafts(), "go back", m.pop)
+		return
+	}
+	m.pop()
+}
+
 // unsent is the number of changes that would be lost.
 func (m *Model) unsent() int {
-	n := m.drafts() + m.pending.Count()
-	if m.editing != nil {
-		n++
-	}
-	return n
+	return m.drafts() + m.pending.Count() + len(m.editings)
 }
 
 func unsentText(n int) string {

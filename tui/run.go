@@ -70,7 +70,9 @@ func (m *Model) Close() {
 	m.stopAll()
 	m.hide()
 	m.pending.Wipe()
-	m.editing.wipe()
+	for _, ed := range m.editings {
+		ed.wipe()
+	}
 }
 
 func (m *Model) end() End {

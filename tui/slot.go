@@ -200,6 +200,7 @@ func (m *Model) copyValue() {
 		return
 	}
 	var got clip.Copied
+	m.unwanted = false
 	typed := newParcel()
 	if t.Typed {
 		b, _ := m.power.opener.Value(t.Env, t.Path, t.Field)
@@ -227,11 +228,16 @@ func (m *Model) copyValue() {
 			return err
 		},
 		done: func(err error) {
+			if err == nil {
+				m.clipUntil = got.Until
+			}
+			if m.copiedTooLate() {
+				return
+			}
 			if err != nil {
 				m.fail(err)
 				return
 			}
-			m.clipUntil, m.clipName = got.Until, string(t.Field)
 			n := kit.Notice{Role: kit.OK, Text: string(t.Field) + ": " + got.Text}
 			if !got.Sure {
 				n.Role, n.Sticky = kit.Warn, true

@@ -705,17 +705,23 @@ func (w granting) Rotate(ctx context.Context, step func(done, total int)) (scree
 }
 
 // Sweep implements screen.Granting.
-func (w granting) Sweep(ctx context.Context, step func(done, total int)) (screen.Outcome, error) {
+func (w granting) Sweep(ctx context.Context, members []string, step func(done, total int)) (screen.Outcome, error) {
 	v, err := w.g.toSign(ctx, w.env)
 	if err != nil {
 		return screen.Outcome{}, err
 	}
-	r, ok, err := v.Sweep(ctx, w.env, filevault.RotateOptions{Progress: step})
-	switch {
-	case err != nil:
+	ended, err := v.Ended(ctx, w.env)
+	if err != nil {
 		return screen.Outcome{}, err
-	case !ok:
-		return screen.Outcome{}, &vault.Error{Kind: vault.KindNotFound, Op: "sweeping", Env: w.env, Detail: "nobody's time is over"}
+	}
+	for _, m := range members {
+		if !slices.Contains(ended, m) {
+			return screen.Outcome{}, &vault.Error{Kind: vault.KindConflict, Op: "sweeping", Env: w.env, Detail: "the time of " + m + " is not over"}
+		}
+	}
+	r, err := v.RemoveMembers(ctx, w.env, members, filevault.RotateOptions{Why: "the access of " + strings.Join(members, ", ") + " ended", Progress: step})
+	if err != nil {
+		return screen.Outcome{}, err
 	}
 	return w.rotated(v, r), nil
 }

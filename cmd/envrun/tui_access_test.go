@@ -370,8 +370,8 @@ func TestGateMembers(t *testing.T) {
 	if !out.Rotated || out.Key.Gen != 3 || len(out.Removed) > 0 || !strings.Contains(out.Steps[0].Command, "'dev: new key'") {
 		t.Errorf("%+v", out)
 	}
-	_, err = alice.Granting(gateDev).Sweep(ctx, nil)
-	wantKind(t, err, vault.KindNotFound)
+	_, err = alice.Granting(gateDev).Sweep(ctx, []string{"alice@laptop"}, nil)
+	wantKind(t, err, vault.KindConflict)
 }
 
 // What is given until a time is taken by a sweep.
@@ -392,7 +392,7 @@ func TestGateUntil(t *testing.T) {
 	if is := bob.standing(gateDev); is.Shut != screen.Ended || !is.Until.Equal(until) {
 		t.Errorf("%+v", is)
 	}
-	out := must1[screen.Outcome](t)(alice.Granting(gateDev).Sweep(ctx, nil))
+	out := must1[screen.Outcome](t)(alice.Granting(gateDev).Sweep(ctx, []string{"bob@desktop"}, nil))
 	if !slices.Equal(out.Removed, []string{"bob@desktop"}) {
 		t.Errorf("%+v", out)
 	}

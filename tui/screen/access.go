@@ -66,8 +66,9 @@ type Granting interface {
 	// Rotate makes a new key that the same members hold, or finishes a rotation
 	// that came here in part.
 	Rotate(ctx context.Context, step func(done, total int)) (Outcome, error)
-	// Sweep is Remove of those whose time is over. KindNotFound if it is nobody's.
-	Sweep(ctx context.Context, step func(done, total int)) (Outcome, error)
+	// Sweep is Remove of members whose time is over: those that were shown, and
+	// nobody else's. KindConflict if the time of one of them is not over.
+	Sweep(ctx context.Context, members []string, step func(done, total int)) (Outcome, error)
 	// Seal moves the checkpoint to what is there now, after checking all of it.
 	Seal(ctx context.Context) (Outcome, error)
 	// Trust has this machine take the key that the environment has now, if that has

@@ -407,7 +407,7 @@ func TestFlowSweep(t *testing.T) {
 	d.Press("W")
 	d.Has("The time of bob@desktop is over")
 	d.Press("Y")
-	calls{g}.want(t, "Sweep dev")
+	calls{g}.want(t, "Sweep dev bob@desktop")
 	d.Has("bob@desktop cannot read what is written to dev from now on.")
 }
 

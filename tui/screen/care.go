@@ -49,7 +49,12 @@ func (v *Vault) Title() string { return "the vault of " + string(v.env.Name) }
 func (v *Vault) Place() (string, vault.Env) { return GoVault, v.env.Name }
 
 // Enter implements Screen.
-func (v *Vault) Enter() Effect { return v.load() }
+func (v *Vault) Enter() Effect {
+	if v.checking { // which may have been stopped
+		return All{v.load(), v.check()}
+	}
+	return v.load()
+}
 
 func (v *Vault) load() Effect {
 	env := v.env.Name

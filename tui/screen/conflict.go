@@ -109,9 +109,11 @@ func resolve(p *Project, d *draft.Draft, now time.Time, then func() Effect) Effe
 		add(onto, func() { d.Rebase(true) })
 	} else {
 		both := strings.Join(names, ", ")
+		q.Lose = append(q.Lose, len(q.Answers))
 		add(onto+", theirs for "+both, func() { d.Rebase(false) })
 		add(onto+", mine for "+both, func() { d.Rebase(true) })
 	}
+	q.Lose = append(q.Lose, len(q.Answers))
 	add("Drop my draft", func() { p.Drafts.Discard(d) })
 	return Ask{Dialog: q, Then: func() Effect {
 		if answer, ok := q.Taken(); ok && act[answer] != nil {
@@ -156,7 +158,11 @@ func lose(row draft.Row, then func() Effect) Effect {
 	if !row.Typed || row.Facts.Length == 0 {
 		return then()
 	}
-	q := &kit.Question{Title: "Drop what was typed for " + row.Ref.String() + "?", Role: kit.Warn, Answers: []string{"Keep it", "Drop it"},
+	return loseTyped(row.Ref.String(), then)
+}
+
+func loseTyped(name string, then func() Effect) Effect {
+	q := &kit.Question{Title: "Drop what was typed for " + name + "?", Role: kit.Warn, Answers: []string{"Keep it", "Drop it"}, Lose: []int{1},
 		Facts: []string{"It is nowhere else, and cannot be brought back."}}
 	return Ask{Dialog: q, Then: func() Effect {
 		if answer, ok := q.Taken(); ok && answer == 1 {

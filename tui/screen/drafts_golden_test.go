@@ -209,7 +209,7 @@ var draftPictures = map[string]func(t *testing.T, w *tuitest.World) *tuitest.Dri
 	},
 	"review_empty": func(t *testing.T, w *tuitest.World) *tuitest.Driver {
 		d := drafted(t, w, tuitest.Dev)
-		d.Press("ctrl+s", "ctrl+x", "down", "enter")
+		d.Press("ctrl+s", "ctrl+x", "down", "Y")
 		return d
 	},
 	"review_offline": func(t *testing.T, w *tuitest.World) *tuitest.Driver {

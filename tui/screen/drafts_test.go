@@ -371,7 +371,9 @@ func TestTypedIsNotLostByOneKey(t *testing.T) {
 		d.Has("unsent 1")
 		d.Press(key, "esc")
 		d.Has("unsent 1")
-		d.Press(key, "j", "enter")
+		d.Press(key, "j", "enter", "space", "y")
+		d.Has("unsent 1", "press Y")
+		d.Press("Y")
 		if key == "ctrl+x" {
 			d.Lacks("unsent")
 		}
@@ -565,7 +567,7 @@ func TestConflictTheirs(t *testing.T) {
 	w := tuitest.NewWorld(t)
 	d := draftWorld(t, w)
 	dee(t, w, tuitest.Dev, vault.Change{Path: stripe, Set: one(w, stripeAt, "FAKE-theirs-d7bd8d0842")})
-	d.Press("r", "D", "j", "enter")
+	d.Press("r", "D", "j", "Y")
 	d.Has("based on version 2")
 	d.Lacks("unsent")
 	holds(t, w, tuitest.Dev, stripe, stripeAt, "FAKE-theirs-d7bd8d0842")

@@ -207,8 +207,11 @@ func (e *Edit) askPaste() Effect {
 // Offers implements Screen.
 func (e *Edit) Offers() []kit.Offer {
 	row, sending := e.row(), ""
-	if e.draft.Sending() {
+	switch {
+	case e.draft.Sending():
 		sending = "it is being sent"
+	case e.draft.Gone():
+		sending = "what is there now has not been read yet"
 	}
 	or := func(conditions ...string) string {
 		for _, c := range conditions {
@@ -505,6 +508,8 @@ func (e *Edit) rename(row draft.Row) Effect {
 func (e *Edit) take(name vault.FieldName, do func(*draft.Batch)) Effect {
 	base := e.draft.Base()
 	t := Target{Env: base.Env, Path: base.Path, Field: name, Version: base.Version}
+	was, _ := e.draft.Row(draft.Ref{Name: name})
+	late := false
 	return Read{
 		Lane: "load", What: "reading " + string(name),
 		Do: func(ctx context.Context, r Reading, show func(func()) bool) error {
@@ -513,10 +518,21 @@ func (e *Edit) take(name vault.FieldName, do func(*draft.Batch)) Effect {
 				return err
 			}
 			defer b.Wipe()
-			show(func() { do(b); e.refresh() })
+			show(func() {
+				// What was typed meanwhile stays.
+				if is, _ := e.draft.Row(was.Ref); is != was || e.input != nil {
+					late = true
+					return
+				}
+				do(b)
+				e.refresh()
+			})
 			return nil
 		},
 		Done: func(err error) Effect {
+			if late {
+				return Say{kit.Notice{Role: kit.Warn, Text: string(name) + " is as you changed it meanwhile: its value came too late."}}
+			}
 			if err == nil {
 				return nil
 			}
@@ -558,6 +574,8 @@ func (e *Edit) Draw(a kit.Area, s Scene) {
 	switch {
 	case d.Sending():
 		version = "being sent"
+	case d.Gone():
+		version = "was based on version " + kit.Number(int(base.Version))
 	case base.Version == 0:
 		version = "new secret"
 	}

@@ -151,7 +151,7 @@ func TestEditorAgain(t *testing.T) {
 	d = draftWorld(t, tuitest.NewWorld(t), withEditor(edits(func(string) string { return "" })))
 	openEditor(d)
 	d.Has("every line was removed")
-	d.Press("j", "enter")
+	d.Press("j", "Y")
 	d.Has("unsent 1", "27 bytes")
 }
 

@@ -115,6 +115,9 @@ func (x *Exposures) open(row Exposed) Effect {
 			if err != nil {
 				return All{said(x.project, "Not opened", err), x.load()}
 			}
+			if now, ok := x.selected(); !ok || now.Path != row.Path || now.Field != row.Field {
+				return nil // the cursor has moved on
+			}
 			return Present{Screen: NewSecret(x.project, x.env, info, row.Field)}
 		},
 	}

@@ -64,10 +64,10 @@ func (im *Import) Title() string { return "import" }
 
 // Enter implements Screen.
 func (im *Import) Enter() Effect {
-	if im.found != nil {
+	switch {
+	case im.found != nil:
 		return nil
-	}
-	if im.from.Pasted != nil && !im.into.Empty() {
+	case im.reading, im.from.Pasted != nil && !im.into.Empty(): // what was under way may have been stopped
 		return im.readIt()
 	}
 	return im.complete()
@@ -254,18 +254,32 @@ func (im *Import) Do(action string) Effect {
 			im.found.Items[i].Chosen = all && choosable(it)
 		}
 	case Stage:
-		d := im.project.Drafts.Open(im.info)
-		n := im.found.Chosen()
-		if !im.found.Stage(d) {
-			return Say{kit.Notice{Role: kit.Warn, Text: "Not now: " + string(im.info.Path) + " is being sent."}}
+		var lost []string
+		for _, it := range im.found.Items {
+			if it.Chosen && im.typed(it.Name) {
+				lost = append(lost, string(it.Name))
+			}
 		}
-		said := fmt.Sprintf("%d from %s, not sent so far.", n, im.found.From)
-		if im.from.Pasted == nil {
-			said += " The file still has them in plain text."
+		if len(lost) > 0 {
+			return loseTyped(strings.Join(lost, ", "), im.stage)
 		}
-		return All{Replace{NewPending(im.project, im.env)}, Say{kit.Notice{Role: kit.OK, Text: said}}}
+		return im.stage()
 	}
 	return nil
+}
+
+// stage makes what was chosen a draft, and goes on to the review.
+func (im *Import) stage() Effect {
+	d := im.project.Drafts.Open(im.info)
+	n := im.found.Chosen()
+	if !im.found.Stage(d) {
+		return Say{kit.Notice{Role: kit.Warn, Text: "Not now: " + string(im.info.Path) + " is being sent."}}
+	}
+	said := fmt.Sprintf("%d from %s, not sent so far.", n, im.found.From)
+	if im.from.Pasted == nil {
+		said += " The file still has them in plain text."
+	}
+	return All{Replace{NewPending(im.project, im.env)}, Say{kit.Notice{Role: kit.OK, Text: said}}}
 }
 
 // choosable: with all are chosen those that would change something and that a

@@ -140,7 +140,7 @@ func (c *Crew) leaving() []string {
 func (c *Crew) ended() []string {
 	var names []string
 	for _, m := range c.is.List {
-		if over(m, c.scene.Now) {
+		if m.Problem == "" && over(m, c.scene.Now) {
 			names = append(names, m.Name)
 		}
 	}
@@ -286,14 +286,16 @@ func (c *Crew) remove(names []string) Effect {
 
 func (c *Crew) sweep(names []string) Effect {
 	box := Confirmation(c.env, kit.Destroys, "Sweep "+label(c.env)+"?", "sweep",
-		"The time of "+join(names, 4)+" is over, and they hold the key until it changes.",
+		"The time of "+strings.Join(names, ", ")+" is over, and they hold the key until it changes.",
 		label(c.env)+" gets a new key without them. "+count(c.is.Secrets, "secret")+" wrapped anew, or nothing is done.",
 		"What they could read they know: a list of it follows, to be replaced at its source.")
 	return c.newKey(box, "sweeping "+string(c.env.Name), "Not swept",
 		func(out Outcome) string {
 			return join(out.Removed, 3) + " cannot read what is written to " + label(c.env) + " from now on"
 		},
-		func(ctx context.Context, g Granting, step func(int, int)) (Outcome, error) { return g.Sweep(ctx, step) })
+		func(ctx context.Context, g Granting, step func(int, int)) (Outcome, error) {
+			return g.Sweep(ctx, names, step)
+		})
 }
 
 func (c *Crew) rotate() Effect {

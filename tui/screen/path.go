@@ -71,7 +71,9 @@ func (p *PathPrompt) Enter() Effect {
 func (p *PathPrompt) Input() Input { return &p.field }
 
 // Typed implements Typist.
-func (p *PathPrompt) Typed() Effect { return p.look() }
+func (p *PathPrompt) Typed() Effect {
+	return All{Stop{"info"}, p.look()} // what was gone on with is not what is typed now
+}
 
 const mostShown = 40
 
@@ -137,11 +139,13 @@ func (p *PathPrompt) Do(action string) Effect {
 	switch action {
 	case ListDown:
 		p.pick = min(p.pick+1, len(p.shown)-1)
+		return Stop{"info"}
 	case ListUp:
 		p.pick = max(p.pick-1, -1)
+		return Stop{"info"}
 	case Complete:
 		p.field.Set(p.completed())
-		return p.look()
+		return p.Typed()
 	case GoOn:
 		path, _ := p.taken()
 		return p.goOn(path)

@@ -3,6 +3,7 @@ package screen
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -211,7 +212,7 @@ func (p *Pending) undo(at pendingRow) Effect {
 			return nil
 		})
 	}
-	q := &kit.Question{Title: "Drop all changes to " + string(at.draft.Path()) + "?", Role: kit.Warn, Answers: []string{"Keep them", "Drop " + changes(at.draft.Count())},
+	q := &kit.Question{Title: "Drop all changes to " + string(at.draft.Path()) + "?", Role: kit.Warn, Answers: []string{"Keep them", "Drop " + changes(at.draft.Count())}, Lose: []int{1},
 		Facts: []string{"What was typed is nowhere else, and cannot be brought back."}}
 	return Ask{Dialog: q, Then: func() Effect {
 		if answer, ok := q.Taken(); ok && answer == 1 {
@@ -234,13 +235,16 @@ func (p *Pending) send() Effect {
 	drafts := p.project.Drafts.Of(p.env.Name)
 	harm, count := kit.Writes, 0
 	var facts []string
+	var shown [][]draft.Row
 	for _, d := range drafts {
 		count += d.Count()
 		if d.Destroys() {
 			harm = kit.Destroys
 		}
 		var parts []string
-		for _, r := range d.Changed() {
+		rows := d.Changed()
+		shown = append(shown, rows)
+		for _, r := range rows {
 			text, _ := changeText(r)
 			parts = append(parts, r.Ref.String()+" "+text)
 		}
@@ -261,6 +265,11 @@ func (p *Pending) send() Effect {
 	return Ask{Dialog: box, Then: func() Effect {
 		if !box.Consent().OK() {
 			return nil
+		}
+		for i, d := range drafts { // a value that was waited for may have come into one meanwhile
+			if d.Gone() || d.Base().Version != bases[i] || !slices.Equal(d.Changed(), shown[i]) {
+				return Say{kit.Notice{Role: kit.Warn, Sticky: true, Text: "Not sent: " + string(d.Path()) + " is not what was shown any more. Look at it again."}}
+			}
 		}
 		return Send{Consent: box.Consent(), Drafts: drafts, Done: func(infos []vault.Info, err error) Effect {
 			p.refresh()

@@ -238,7 +238,9 @@ type Switch struct{ Env vault.Env }
 // Say shows a notice.
 type Say struct{ kit.Notice }
 
-// Ask opens a dialog. Then, which may be nil, is called when it is done.
+// Ask opens a dialog. Then, which may be nil, is called when it is done. One that
+// follows from a job is not opened for somebody who has done something else
+// meanwhile: they are told, and are not taken away from that.
 type Ask struct {
 	Dialog kit.Dialog
 	Then   func() Effect

@@ -596,21 +596,20 @@ func (w granting) Rotate(_ context.Context, step func(done, total int)) (screen.
 }
 
 // Sweep implements screen.Granting.
-func (w granting) Sweep(_ context.Context, step func(done, total int)) (screen.Outcome, error) {
-	x, err := w.begin("Sweep")
+func (w granting) Sweep(_ context.Context, members []string, step func(done, total int)) (screen.Outcome, error) {
+	x, err := w.begin("Sweep", members...)
 	if err != nil {
 		return screen.Outcome{}, err
 	}
-	var gone []string
-	for _, m := range x.members {
-		if !m.Until.IsZero() && !m.Until.After(w.g.now()) {
-			gone = append(gone, m.Name)
+	for _, name := range members {
+		over := func(m screen.Member) bool {
+			return m.Name == name && !m.Until.IsZero() && !m.Until.After(w.g.now())
+		}
+		if !slices.ContainsFunc(x.members, over) {
+			return screen.Outcome{}, &vault.Error{Kind: vault.KindConflict, Env: w.env, Detail: "the time of " + name + " is not over"}
 		}
 	}
-	if len(gone) == 0 {
-		return screen.Outcome{}, &vault.Error{Kind: vault.KindNotFound, Env: w.env, Detail: "nobody's time is over"}
-	}
-	return w.rotate(x, gone, step), nil
+	return w.rotate(x, members, step), nil
 }
 
 // Seal implements screen.Granting.

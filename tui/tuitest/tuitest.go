@@ -256,6 +256,8 @@ func (d *Driver) Send(msg tea.Msg) {
 	}
 	msg = d.Model.Filter(d.Model, msg)
 	switch msg.(type) {
+	case nil:
+		return
 	case tea.QuitMsg:
 		d.Quit, d.Left = true, d.picture()
 		return
@@ -294,6 +296,9 @@ func (d *Driver) DeliverOne() {
 	d.held = d.held[1:]
 	d.Send(msg)
 }
+
+// Held is how many answers are kept back.
+func (d *Driver) Held() int { return len(d.held) }
 
 // Deliver ends Hold.
 func (d *Driver) Deliver() {
