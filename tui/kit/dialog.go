@@ -2,6 +2,7 @@ package kit
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 )
@@ -87,6 +88,11 @@ func (s *Stack) Paste(text string, now time.Time) bool {
 		top.dialog.Paste(text)
 	}
 	return true
+}
+
+// Close closes one dialog without an answer, wherever it lies.
+func (s *Stack) Close(d Dialog) {
+	s.open = slices.DeleteFunc(s.open, func(o opened) bool { return o.dialog == d })
 }
 
 // Drop closes all dialogs without an answer.
