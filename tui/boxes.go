@@ -146,12 +146,24 @@ func (m *Model) help() {
 // keyOf is the key of an action, as it is shown.
 func (m *Model) keyOf(id string) string { return kit.KeyLabel(m.actions.Get(id).Keys[0]) }
 
-// details shows all of the last notice, which is then no longer held up.
+// details shows all of the last notice, which is then no longer held up, and
+// what was said before.
 func (m *Model) details() {
-	if m.notice.Details == "" {
+	var lines []kit.SheetLine
+	if m.notice.Details != "" {
+		lines = append(lines, kit.SheetLine{Text: m.notice.Details})
+	}
+	head := "Said before"
+	for i := len(m.heard) - 1; i >= 0; i-- {
+		if m.heard[i] != m.notice.Details {
+			lines = append(lines, kit.SheetLine{Head: head, Text: m.heard[i]})
+			head = ""
+		}
+	}
+	if lines == nil {
 		return
 	}
-	m.dialogs.Push(&kit.Sheet{Title: "Details", Lines: []kit.SheetLine{{Text: m.notice.Details}}}, nil)
+	m.dialogs.Push(&kit.Sheet{Title: "Details", Lines: lines}, nil)
 	m.notice = kit.Notice{}
 }
 

@@ -29,6 +29,7 @@ type running struct {
 	out io.Writer
 
 	lent  *atomic.Bool // the terminal is not ours
+	bell  *Bell        // may be nil
 	begun bool
 	ran   Ran
 	err   error
@@ -49,6 +50,8 @@ func (r *running) Run() error {
 	r.begun = true
 	r.lent.Store(true)
 	defer r.lent.Store(false)
+	r.bell.lend(true)
+	defer r.bell.lend(false)
 	// What ends us ends the wait for a key too.
 	ends := make(chan os.Signal, 1)
 	signal.Notify(ends, syscall.SIGTERM, hangup)
@@ -150,7 +153,7 @@ func (m *Model) runLine(env vault.Env, line string) {
 		m.stopOf(s)
 	}
 	m.left = m.now()
-	r := &running{ctx: m.ctx, runner: m.config.Runner, env: env, line: line, mask: m.share != shareOff, lent: &m.lent}
+	r := &running{ctx: m.ctx, runner: m.config.Runner, env: env, line: line, mask: m.share != shareOff, lent: &m.lent, bell: m.config.Bell}
 	m.run(m.config.Exec(r, ranMsg{r}))
 }
 

@@ -39,6 +39,9 @@ type Config struct {
 	// the error's own words.
 	Explain func(err error) (what, next string)
 
+	// Bell is rung by what works beside the interface; nil: nothing does.
+	Bell *Bell
+
 	// Where says what commands get of one secret in an environment, without reading
 	// a value; nil: not known.
 	Where func(ctx context.Context, env vault.Env, path vault.Path) ([]screen.Injection, error)

@@ -10,7 +10,8 @@
 //	tui          Model: routing (model.go), jobs in lanes (lanes.go), the slot (slot.go),
 //	             what jobs may read and write (power.go, drafts.go), who can open what
 //	             (access.go), the person's own editor (editor.go), who is watching
-//	             (share.go), drawing (draw.go), the ways out (run.go)
+//	             (share.go), what rings from beside the interface (bell.go), drawing
+//	             (draw.go), the ways out (run.go)
 //	tui/kit      frame, list, fields, dialogs, keys, themes; knows nothing of secrets
 //	tui/draft    what was changed and not sent: the values that somebody typed
 //	tui/screen   the screens: plain structs that return effects and draw in a rectangle

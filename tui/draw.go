@@ -233,8 +233,13 @@ func (m *Model) drawShut(a kit.Area, x int, env screen.Env) int {
 // drawStatus is one line: what is waited for, else the last notice.
 func (m *Model) drawStatus(a kit.Area) {
 	if b := m.busy(); b.Shown(m.now()) {
-		x := a.Text(0, 0, kit.In(kit.Dim), b.Spinner(m.marks, m.now())+" "+b.What)
-		a.Text(x, 0, kit.In(kit.Dim), " "+seconds(m.now().Sub(b.Since)))
+		if m.waitsFor != "" {
+			b.What = m.waitsFor
+		}
+		since := " " + seconds(m.now().Sub(b.Since))
+		text := b.Spinner(m.marks, m.now()) + " " + b.What
+		x := a.Fit(0, 0, min(m.marks.Width(text), a.W-len(since)), kit.In(kit.Dim), text)
+		a.Text(x, 0, kit.In(kit.Dim), since)
 		return
 	}
 	n := m.notice

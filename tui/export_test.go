@@ -1,6 +1,10 @@
 package tui
 
-import "envrun/tui/screen"
+import (
+	"time"
+
+	"envrun/tui/screen"
+)
 
 // Slot is the memory that the value is in; a test keeps it to see it wiped.
 func (m *Model) Slot() []byte { return m.slot.value }
@@ -22,3 +26,9 @@ func (m *Model) Crashed() *Crash { return m.crash }
 
 // Ended is what Run returns.
 func (m *Model) Ended() End { return m.end() }
+
+// SetNow gives the bell a clock.
+func (b *Bell) SetNow(now func() time.Time) { b.now = now }
+
+// Lend says that a command has the terminal.
+func (b *Bell) Lend(lent bool) { b.lend(lent) }

@@ -37,6 +37,7 @@ type job struct {
 	gone    chan struct{} // closed when nobody wants it any more
 	out     chan report
 	begin   sync.Once
+	time    allowance
 }
 
 // A lane is one of the root's, or one of a screen.
@@ -82,6 +83,9 @@ func (m *Model) start(j *job) {
 	j.ctx, j.cancel = context.WithCancel(m.ctx)
 	j.gone, j.out = make(chan struct{}), make(chan report)
 	m.lanes[j.lane] = j
+	if len(m.questions) > 0 {
+		j.time.hold()
+	}
 	m.run(j.next)
 	m.tickBusy()
 }
@@ -146,8 +150,10 @@ func (j *job) work() {
 		case <-j.gone:
 		}
 	}()
-	ctx, cancel := context.WithTimeout(j.ctx, j.limit)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(j.ctx)
+	defer cancel(nil)
+	j.time.begin(j.limit, func() { cancel(context.DeadlineExceeded) })
+	defer j.time.end()
 	r.err = j.do(ctx, func(change func()) bool {
 		r := report{change: change, made: make(chan struct{})}
 		select {
@@ -162,7 +168,7 @@ func (j *job) work() {
 			return false
 		}
 	})
-	if errors.Is(r.err, context.DeadlineExceeded) && ctx.Err() != nil {
+	if context.Cause(ctx) == context.DeadlineExceeded && (errors.Is(r.err, context.Canceled) || errors.Is(r.err, context.DeadlineExceeded)) {
 		r.err = &vault.Error{Kind: vault.KindUnavailable, Op: j.what, Detail: "no answer within " + j.limit.String(), Err: r.err}
 	}
 }
@@ -187,6 +193,7 @@ func (m *Model) take(msg jobMsg) {
 	}
 	delete(m.lanes, j.lane)
 	j.cancel()
+	m.waitsFor = ""
 	if j.vault {
 		m.offline = vault.KindOf(msg.err) == vault.KindUnavailable
 	}

@@ -2,6 +2,7 @@ package tui
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"slices"
 	"strconv"
@@ -80,6 +81,10 @@ type Model struct {
 
 	// lent says that a command has the terminal: Ctrl-C and Ctrl-Z are meant for it.
 	lent atomic.Bool
+
+	questions []*question // of the bell, that nobody has answered yet; the first may be open
+	heard     []string    // notices of the bell, each once
+	waitsFor  string      // what is waited for, in words of the bell
 
 	editings map[*draft.Draft]*editing // texts that are with an editor, or that one left and could not be used
 	warned   bool                      // of what an editor may do
@@ -238,6 +243,7 @@ func (m *Model) Update(msg tea.Msg) (_ tea.Model, cmd tea.Cmd) {
 	m.update(msg)
 	m.forgetEdited()
 	m.keepHidden()
+	m.keepAsking()
 	return m, m.flush()
 }
 
@@ -356,6 +362,10 @@ func (m *Model) update(msg tea.Msg) {
 		m.ran(msg.command)
 	case editedMsg:
 		m.edited(msg.editing)
+	case rungMsg:
+		m.rung()
+	case lapseMsg:
+		m.answered(msg.q, answer{err: fmt.Errorf("%w for %v", ErrNoAnswer, Patience)})
 	case beatMsg:
 		m.beat(now)
 	case spinMsg:
@@ -371,6 +381,9 @@ func (m *Model) update(msg tea.Msg) {
 // touch notes that somebody did something.
 func (m *Model) touch(now time.Time) {
 	m.seen = now
+	if len(m.questions) > 0 && m.questions[0].dialog != nil && m.dialogs.Top() == m.questions[0].dialog {
+		return // it is what they wait for that asks
+	}
 	m.touches++
 }
 
@@ -549,7 +562,7 @@ func (m *Model) offers() []kit.Offer {
 		offers = append(offers, kit.Offer{ID: screen.PickEnv})
 	}
 	offers = append(offers, m.places(offers)...)
-	if m.notice.Details != "" {
+	if m.notice.Details != "" || len(m.heard) > 0 {
 		offers = append(offers, kit.Offer{ID: screen.Details})
 	}
 	if m.config.Runner != nil {
@@ -768,6 +781,7 @@ func (m *Model) lock(idle time.Duration) {
 		return
 	}
 	m.hide()
+	m.unask("the screen was locked")
 	m.dialogs.Drop()
 	m.asking = false
 	for _, s := range m.screens {
@@ -925,6 +939,7 @@ func unsentText(n int) string {
 // leave ends the program: nothing on the screen, no job left.
 func (m *Model) leave() {
 	m.vanish()
+	m.unask("envrun has ended")
 	m.stopAll()
 	m.run(tea.Quit)
 }

@@ -57,6 +57,9 @@ func Run(ctx context.Context, c Config, t Terminal) (End, error) {
 		// Ours blank first, take SIGHUP too, and remember which it was.
 		tea.WithoutSignalHandler())
 	m.send = p.Send
+	if c.Bell != nil {
+		c.Bell.Connect(p.Send)
+	}
 	stop := m.catchSignals(ctx)
 	defer stop()
 	if _, err := p.Run(); err != nil {
@@ -67,6 +70,7 @@ func Run(ctx context.Context, c Config, t Terminal) (End, error) {
 
 // Close ends all jobs and forgets what is shown.
 func (m *Model) Close() {
+	m.unask("envrun has ended")
 	m.stopAll()
 	m.hide()
 	m.pending.Wipe()

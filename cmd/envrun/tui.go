@@ -80,7 +80,8 @@ func runTUI(ctx context.Context, t *tool, o tuiOptions) error {
 		}
 		first = env.Name
 	}
-	open, who, err := t.openers(ctx, p)
+	bell := tui.NewBell()
+	open, who, err := t.openers(p, bell)
 	if err != nil {
 		return err
 	}
@@ -92,6 +93,7 @@ func runTUI(ctx context.Context, t *tool, o tuiOptions) error {
 		Project: string(p.Name), Who: who, First: first, StateFile: state,
 		FreeFacts: true, // whoever opens a vault of files writes that down nowhere
 		Open:      open.vault,
+		Bell:      bell,
 		Explain:   t.sentence,
 		Look:      tui.Look{Theme: o.theme, ASCII: o.ascii || asciiOnly(t.Getenv), NoColor: t.Getenv("NO_COLOR") != ""},
 		Now:       t.now,
@@ -162,6 +164,7 @@ func (t *tool) sentence(err error) (what, next string) {
 type openers struct {
 	t       *tool
 	project *project.Project
+	bell    *tui.Bell
 	id      func(context.Context) (*agekey.Identity, error)
 
 	mu   sync.Mutex
@@ -169,27 +172,72 @@ type openers struct {
 }
 
 // openers prepares the vaults for the interface, in which nothing else can ask
-// at the terminal: a passphrase is asked for now.
-func (t *tool) openers(ctx context.Context, p *project.Project) (*openers, string, error) {
+// at the terminal: all questions go through the bell.
+func (t *tool) openers(p *project.Project, bell *tui.Bell) (*openers, string, error) {
 	who, err := t.me()
 	if err != nil {
 		return nil, "", err
 	}
-	o := &openers{t: t, project: p, open: map[string]*filevault.Vault{}, id: who.identity}
-	if who.ci == nil && t.Getenv("ENVRUN_KEY") == "" {
-		home, err := t.home()
-		if err != nil {
-			return nil, "", err
-		}
-		if f, err := home.Facts(); err == nil && f.Protected {
-			id, err := home.Load(ctx)
-			if err != nil {
-				return nil, "", err
+	o := &openers{t: t, project: p, bell: bell, open: map[string]*filevault.Vault{}, id: who.identity}
+	ui := t.bellUI(bell)
+	if t.Getenv("ENVRUN_KEY") != "" {
+		o.id = func(ctx context.Context) (*agekey.Identity, error) {
+			id, err := who.identity(ctx)
+			if err == nil {
+				id = id.WithPluginUI(ui)
 			}
-			o.id = func(context.Context) (*agekey.Identity, error) { return id, nil }
+			return id, err
 		}
+	} else if home, err := t.home(); err == nil {
+		home.PluginUI = ui
+		o.id = once(func(ctx context.Context) (*agekey.Identity, error) {
+			for again := false; ; again = true {
+				home.Passphrase = t.bellPassphrase(bell, again)
+				id, err := home.Load(ctx)
+				if !errors.Is(err, agekey.ErrPassphrase) || t.Getenv("ENVRUN_PASSPHRASE_FILE") != "" {
+					return id, err
+				}
+			}
+		})
 	}
 	return o, who.member, nil
+}
+
+// once loads an identity until that has worked. Who wants it while it is loaded
+// gets the same answer: nobody is asked twice at a time.
+func once(load func(context.Context) (*agekey.Identity, error)) func(context.Context) (*agekey.Identity, error) {
+	type attempt struct {
+		done chan struct{}
+		id   *agekey.Identity
+		err  error
+	}
+	var mu sync.Mutex
+	var last *attempt
+	return func(ctx context.Context) (*agekey.Identity, error) {
+		mu.Lock()
+		a := last
+		if a == nil {
+			a = &attempt{done: make(chan struct{})}
+			last = a
+			go func() {
+				// Not of the one who came first: the others wait for it too.
+				a.id, a.err = load(context.WithoutCancel(ctx))
+				mu.Lock()
+				if a.err != nil {
+					last = nil
+				}
+				mu.Unlock()
+				close(a.done)
+			}()
+		}
+		mu.Unlock()
+		select {
+		case <-a.done:
+			return a.id, a.err
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
 }
 
 // vault opens the vault of an environment.
@@ -222,10 +270,10 @@ func (o *openers) file(ctx context.Context, name vault.Env) (*filevault.Vault, e
 		return nil, err
 	}
 	options.Identity = o.id
-	// Nothing may write beside the interface, nor ask. What is not known yet is
-	// shown as that, with the command that trusts it.
-	options.FirstContact, options.PluginUI = nil, nil
-	options.Notice = func(string) {}
+	// Nothing may write beside the interface, nor ask on its terminal. A key that is
+	// not known yet is shown as that, and accepted on a screen.
+	options.FirstContact = nil
+	options.PluginUI, options.Notice = o.t.bellUI(o.bell), o.bell.Say
 	v, err := filevault.Open(ctx, options)
 	if err != nil {
 		return nil, err

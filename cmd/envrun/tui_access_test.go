@@ -115,7 +115,7 @@ func (s *seat) begin() {
 	if err != nil {
 		s.crew.t.Fatal(err)
 	}
-	open, _, err := t.openers(s.crew.t.Context(), p)
+	open, _, err := t.openers(p, tui.NewBell())
 	if err != nil {
 		s.crew.t.Fatal(err)
 	}

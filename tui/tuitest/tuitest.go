@@ -182,6 +182,9 @@ type Driver struct {
 	hold   bool
 	held   []tea.Msg
 	seen   map[string]bool // values that may be on the screen
+
+	rung    chan tea.Msg   // what comes from beside the interface; nil: nothing does
+	blocked []chan tea.Msg // commands that wait for an answer
 }
 
 type timer struct {
@@ -219,6 +222,10 @@ func New(t testing.TB, w *World, options ...func(*tui.Config)) *Driver {
 		t.Fatal(err)
 	}
 	t.Cleanup(m.Close)
+	if c.Bell != nil {
+		d.rung = make(chan tea.Msg, 1)
+		c.Bell.Connect(func(msg tea.Msg) { d.rung <- msg })
+	}
 	d.Model = m
 	d.picture()
 	d.do(m.Init())
@@ -271,7 +278,43 @@ func (d *Driver) do(cmd tea.Cmd) {
 	if cmd == nil || d.Quit {
 		return
 	}
-	msg := cmd()
+	if d.rung != nil {
+		// The command may wait for somebody to answer a question that it asks.
+		out := make(chan tea.Msg, 1)
+		go func() { out <- cmd() }()
+		d.wait(out)
+		return
+	}
+	d.got(cmd())
+}
+
+// wait waits for what a command has to say, or for the bell.
+func (d *Driver) wait(out chan tea.Msg) {
+	d.t.Helper()
+	select {
+	case msg := <-out:
+		d.got(msg)
+	case msg := <-d.rung:
+		d.blocked = append(d.blocked, out)
+		d.Send(msg)
+	case <-time.After(time.Minute):
+		d.t.Fatalf("nothing comes of a command, and nobody is asked:\n%s", d.Text())
+	}
+}
+
+// Until waits for what works beside the interface until the screen shows text.
+func (d *Driver) Until(text string) {
+	d.t.Helper()
+	for !strings.Contains(d.Text(), text) {
+		out := make(chan tea.Msg) // or for the bell alone
+		if len(d.blocked) > 0 {
+			out, d.blocked = d.blocked[0], d.blocked[1:]
+		}
+		d.wait(out)
+	}
+}
+
+func (d *Driver) got(msg tea.Msg) {
 	if d.hold {
 		if msg != nil {
 			d.held = append(d.held, msg)
