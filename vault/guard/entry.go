@@ -1,0 +1,86 @@
+package guard
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"envrun/vault/audit"
+	"envrun/vault/policy"
+)
+
+// The two entries of a request. Everything that is written of one is put together
+// here and nowhere else.
+
+func (g *Guard[T]) intent(req *Request, t *turn[T], at time.Time) audit.Entry {
+	e := g.entry(req, t, at)
+	e.Type = audit.Intent
+	if t.refused != nil {
+		e.Error = g.Words(t.refused)
+	}
+	return e
+}
+
+func (g *Guard[T]) outcome(req *Request, t *turn[T], a *Answer, failed error) audit.Entry {
+	e := g.entry(req, t, g.Now())
+	e.Type = audit.Outcome
+	if failed != nil {
+		e.Error, e.Status = g.Words(failed), g.Status(failed)
+		return e
+	}
+	e.Status = a.Status
+	e.Response = &audit.Response{Auth: a.Auth, Data: a.Facts, WrapInfo: a.Wrap}
+	return e
+}
+
+func (g *Guard[T]) entry(req *Request, t *turn[T], at time.Time) audit.Entry {
+	e := audit.Entry{
+		Time: at.UTC(),
+		Request: audit.Request{
+			ID: req.ID, Operation: t.op.String(), Path: req.Path, Data: t.action.facts,
+			MountPoint: t.action.mount.Path, MountType: t.action.mount.Type, MountAccessor: t.action.mount.Accessor,
+			WrapTTL: int64(req.Wrap / time.Second),
+		},
+	}
+	if req.Addr.IsValid() {
+		e.Request.RemoteAddress, e.Request.RemotePort = req.Addr.Addr().Unmap().String(), int(req.Addr.Port())
+	}
+	if req.Agent != "" {
+		e.Request.Headers = &audit.Headers{UserAgent: []string{req.Agent}}
+	}
+	tok := t.token
+	if tok == nil {
+		e.Request.ClientToken = g.Hasher.Hash(req.Token)
+		return e
+	}
+	e.Auth = audit.Auth{
+		Accessor: g.Hasher.Hash(tok.Accessor), ClientToken: g.Hasher.Hash(req.Token),
+		DisplayName: tok.DisplayName, EntityID: tok.EntityID, Policies: tok.Policies, TokenType: "service",
+		RemainingUses: tok.Uses,
+	}
+	if !tok.Expires.IsZero() {
+		e.Auth.TokenTTL = int64(tok.TTL / time.Second)
+	}
+	if t.decided {
+		e.Auth.PolicyResults = results(t.decision)
+	}
+	return e
+}
+
+func results(d policy.Decision) *audit.PolicyResults {
+	r := &audit.PolicyResults{Allowed: d.Allowed}
+	if !d.Allowed {
+		return r
+	}
+	if d.Reason == policy.ReasonRoot {
+		r.GrantingPolicies = []audit.GrantingPolicy{{Name: policy.RootName, Type: "acl"}}
+	}
+	for src := range d.Deciding() {
+		g := audit.GrantingPolicy{Name: src.Policy, Type: "acl"}
+		if !slices.Contains(r.GrantingPolicies, g) {
+			r.GrantingPolicies = append(r.GrantingPolicies, g)
+		}
+	}
+	slices.SortFunc(r.GrantingPolicies, func(a, b audit.GrantingPolicy) int { return strings.Compare(a.Name, b.Name) })
+	return r
+}

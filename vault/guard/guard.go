@@ -1,0 +1,448 @@
+// Package guard is the only door of the team server: who asks is found, policies
+// decide, the handler is called, the intent and the outcome are recorded, and only
+// then is anything durable or answered (design §7, spec server-api §3).
+//
+// That order is structure, not habit. A handler is a func inside an Action, which
+// nobody can call but a Guard; what it is handed, a Call, can be made by
+// nobody but a Guard, which makes one after the decision. A handler therefore has no
+// way to be reached undecided, and no transaction of its own to act in. A new
+// endpoint is a new Action, and comes with the decision and both entries.
+//
+// A request that changes something is served in one write transaction: token,
+// decision, change, intent and outcome stand or fall together. When the handler
+// fails, the transaction is undone and the two entries are written by themselves.
+// A request that only reads is decided and read in one snapshot; its entries are
+// written, together with those of others, before its answer goes out. If the log
+// refuses an entry, nothing was done and the answer is ErrUnrecorded.
+//
+// It refuses to know HTTP, paths or formats: a Route names the Action of a request,
+// and the server makes answers of what comes back.
+package guard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"envrun/auth/token"
+	"envrun/vault/audit"
+	"envrun/vault/policy"
+)
+
+// Why a request was not served. None says more to the outside than it must.
+var (
+	ErrDenied     = errors.New("permission denied") // the policies do not allow it
+	ErrNoToken    = errors.New("missing client token")
+	ErrBadToken   = errors.New("invalid token")                          // unknown, expired, used up, or from where it may not be used
+	ErrUnrecorded = errors.New("the audit log did not take the entry")   // nothing was done
+	ErrPanic      = errors.New("internal error: the handler panicked")   // nothing was done
+	ErrEmpty      = errors.New("internal error: no answer was produced") // nothing was done
+)
+
+// A DB gives transactions. T is what a handler does its work on.
+type DB[T any] interface {
+	// Read runs f on a snapshot that does not change.
+	Read(ctx context.Context, f func(T) error) error
+	// Write runs f on what all writes before it left, and makes all that f did
+	// durable, or none of it if f fails, before it returns.
+	Write(ctx context.Context, f func(T) error) error
+}
+
+// A Log takes entries within a transaction. An entry is in the log when, and only
+// when, the transaction is durable.
+type Log[T any] interface {
+	Append(ctx context.Context, tx T, entries ...audit.Entry) error
+}
+
+// Policies are where the texts of policies lie.
+type Policies[T any] interface {
+	// Generation changes whenever a policy does. One that was seen before never
+	// comes back with other policies.
+	Generation(tx T) (uint64, error)
+	// Policy returns a policy by its name, nil if there is none.
+	Policy(tx T, name string) (*policy.Policy, error)
+}
+
+// A Request is what a client asks, as far as it has to be known for deciding and
+// recording.
+type Request struct {
+	ID     string
+	Op     policy.Op      // OpUpdate for every write; where there is nothing yet, the guard makes it OpCreate
+	Path   string         // below /v1/; of OpList with its final slash
+	Params map[string]any // body and query, as policy.Request wants them
+	Body   []byte         // the same as JSON, as it was sent; nil if there is none
+	Token  string         // as sent; "" if none was
+	Wrap   time.Duration  // how long the answer is to stay wrapped; 0: not
+	Addr   netip.AddrPort // of the client
+	Agent  string         // User-Agent
+}
+
+// An Answer is what a handler gives back: a status and a body that the server
+// writes. The other fields are what may be recorded of it.
+type Answer struct {
+	Status int
+	Body   any
+
+	Facts *audit.Data
+	Auth  *audit.Auth     // of a token that was made or renewed
+	Wrap  *audit.WrapInfo // of an answer that was wrapped
+
+	// After, if not nil, is called when all that the request did is durable, before
+	// the answer goes out.
+	After func()
+}
+
+// A Handler does what was asked. An error undoes it.
+type Handler[T any] func(*Call[T]) (*Answer, error)
+
+// An Action is one thing that can be asked for. Only a Guard can do it. The zero
+// Action is none.
+type Action[T any] struct {
+	mount   Mount
+	facts   *audit.Data
+	writes  bool
+	open    bool
+	sudo    bool
+	private bool
+	exists  func(context.Context, T) (bool, error)
+	do      Handler[T]
+}
+
+// A Mount is where an action was found: for the record.
+type Mount struct {
+	Path, Type, Accessor string
+}
+
+// Reads makes an action that changes nothing.
+func Reads[T any](do Handler[T]) Action[T] { return Action[T]{do: do} }
+
+// Writes makes an action that may change something.
+func Writes[T any](do Handler[T]) Action[T] { return Action[T]{do: do, writes: true} }
+
+// At says where the action was found.
+func (a Action[T]) At(m Mount) Action[T] {
+	a.mount = m
+	return a
+}
+
+// Noting says what of the request is recorded.
+func (a Action[T]) Noting(d audit.Data) Action[T] {
+	a.facts = &d
+	return a
+}
+
+// Existing makes a write a create where the thing is not there yet.
+func (a Action[T]) Existing(exists func(context.Context, T) (bool, error)) Action[T] {
+	a.exists = exists
+	return a
+}
+
+// Open lets the action be asked for without a token: sign-in, and what a wrapping
+// token is good for. No policy is looked at; the entries are written as for any
+// other. A token that is sent is looked up, and is in the call if it is good.
+func (a Action[T]) Open() Action[T] {
+	a.open = true
+	return a
+}
+
+// Sudo asks for the sudo capability where the path alone would not.
+func (a Action[T]) Sudo() Action[T] {
+	a.sudo = true
+	return a
+}
+
+// Private lets every good token ask, whatever its policies say: for actions whose
+// answer is itself what the policies of the token give.
+func (a Action[T]) Private() Action[T] {
+	a.private = true
+	return a
+}
+
+// A Call is a request that was allowed, within its transaction.
+type Call[T any] struct {
+	ctx   context.Context
+	tx    T
+	req   *Request
+	op    policy.Op
+	token *token.Token
+	acl   *policy.ACL
+	aclOf func(T, *token.Token) (*policy.ACL, error)
+}
+
+// Context ends when the client has gone or the time for the request is over.
+func (c *Call[T]) Context() context.Context { return c.ctx }
+
+// Tx is the transaction in which all of the request happens.
+func (c *Call[T]) Tx() T { return c.tx }
+
+// Request is what was asked.
+func (c *Call[T]) Request() *Request { return c.req }
+
+// Op is the operation that was decided on.
+func (c *Call[T]) Op() policy.Op { return c.op }
+
+// Token is who asks; nil if the action is open and no good token came.
+func (c *Call[T]) Token() *token.Token { return c.token }
+
+// ACL is what the token may do; without a token it refuses everything.
+func (c *Call[T]) ACL() *policy.ACL { return c.acl }
+
+// ACLOf is what another token may do.
+func (c *Call[T]) ACLOf(t *token.Token) (*policy.ACL, error) { return c.aclOf(c.tx, t) }
+
+// A Config is what a Guard is made of. All of it is required.
+type Config[T token.Store] struct {
+	DB       DB[T]
+	Tokens   *token.Tokens
+	Policies Policies[T]
+	Log      Log[T]
+	Hasher   *audit.Hasher // of tokens and accessors in entries
+
+	// Route finds the action of a request. It is called before the decision, with
+	// nothing decided, and reads at most where things are mounted; an error of
+	// it is answered, if the policies allow the request, instead of an action's.
+	Route func(ctx context.Context, tx T, req *Request) (Action[T], error)
+	// Wrap puts an answer aside and returns the one that stands for it.
+	Wrap func(c *Call[T], a *Answer) (*Answer, error)
+	// Status is the HTTP status of an error, for the outcome.
+	Status func(error) int
+	// Words is what an outcome says of an error: never a part of the request.
+	Words func(error) string
+	Now   func() time.Time
+}
+
+// A Guard serves requests. It may be used by several goroutines.
+type Guard[T token.Store] struct {
+	Config[T]
+	acls acls
+}
+
+// New makes a guard.
+func New[T token.Store](c Config[T]) *Guard[T] { return &Guard[T]{Config: c} }
+
+// A turn is one request on its way, within one transaction.
+type turn[T any] struct {
+	action   Action[T]
+	missing  error // of Route
+	token    *token.Token
+	acl      *policy.ACL
+	op       policy.Op
+	decided  bool
+	decision policy.Decision
+	refused  error
+}
+
+// undone carries a handler's error out of a transaction that it undoes.
+type undone struct{ error }
+
+func (u undone) Unwrap() error { return u.error }
+
+// Serve decides, records and does one request.
+func (g *Guard[T]) Serve(ctx context.Context, req *Request) (*Answer, error) {
+	began := g.Now()
+	var (
+		t      turn[T]
+		answer *Answer
+		failed error
+		done   bool
+	)
+	err := g.DB.Read(ctx, func(tx T) error {
+		var err error
+		if t, err = g.decide(ctx, tx, req); err != nil {
+			return err
+		}
+		if t.refused != nil {
+			failed, done = t.refused, true
+		} else if !t.changes(req) {
+			answer, failed = g.do(ctx, tx, req, &t)
+			done = true
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if !done {
+		answer, failed, err = g.change(ctx, req, &t, began)
+		if failed == nil || err != nil {
+			return answer, err
+		}
+	}
+	// What was only read or was undone is recorded by itself, with the use that a token counts.
+	err = g.DB.Write(ctx, func(tx T) error {
+		if err := g.count(tx, req, &t); err != nil {
+			return err
+		}
+		return g.Log.Append(ctx, tx, g.intent(req, &t, began), g.outcome(req, &t, answer, failed))
+	})
+	if err != nil {
+		return nil, errors.Join(ErrUnrecorded, err)
+	}
+	return answer, failed
+}
+
+// change serves a request in one write transaction. The decision is made again in
+// it: what was revoked since does not pass. failed is the handler's error or the
+// refusal, of which nothing is recorded yet; err is all that is final.
+func (g *Guard[T]) change(ctx context.Context, req *Request, t *turn[T], began time.Time) (answer *Answer, failed, err error) {
+	err = g.DB.Write(ctx, func(tx T) error {
+		// A database may run a transaction more than once.
+		answer, failed = nil, nil
+		var err error
+		if *t, err = g.decide(ctx, tx, req); err != nil {
+			return err
+		}
+		if t.refused != nil {
+			return undone{t.refused}
+		}
+		if err := g.use(tx, t); err != nil {
+			return err
+		}
+		if answer, err = g.do(ctx, tx, req, t); err != nil {
+			return undone{err}
+		}
+		if err := g.spent(tx, t); err != nil {
+			return err
+		}
+		// Last, and both at once: whoever appends holds up the others who do.
+		if err := g.Log.Append(ctx, tx, g.intent(req, t, began), g.outcome(req, t, answer, nil)); err != nil {
+			return errors.Join(ErrUnrecorded, err)
+		}
+		return nil
+	})
+	if err == nil {
+		if answer.After != nil {
+			answer.After()
+		}
+		return answer, nil, nil
+	}
+	if u := (undone{}); errors.As(err, &u) {
+		return nil, u.error, nil
+	}
+	return nil, nil, err
+}
+
+// changes says whether the request needs a transaction that writes.
+func (t *turn[T]) changes(req *Request) bool {
+	if t.missing != nil || t.op == policy.OpHelp {
+		return t.token != nil && t.token.Uses != 0
+	}
+	return t.action.writes || req.Wrap > 0 || t.token != nil && t.token.Uses != 0
+}
+
+// decide finds who asks and what for, and whether it is allowed. An error is one
+// of the database; a refusal is in the turn.
+func (g *Guard[T]) decide(ctx context.Context, tx T, req *Request) (turn[T], error) {
+	t := turn[T]{op: req.Op, acl: new(policy.ACL)}
+	var bad error
+	switch {
+	case req.Token == "":
+		bad = ErrNoToken
+	default:
+		tok, err := g.Tokens.Lookup(tx, req.Token)
+		switch {
+		case errors.Is(err, token.ErrInvalid):
+			bad = ErrBadToken
+		case err != nil:
+			return t, fmt.Errorf("looking up a token: %w", err)
+		case !tok.From(req.Addr.Addr()):
+			bad = ErrBadToken
+		default:
+			t.token = &tok
+			if t.acl, err = g.acl(tx, &tok); err != nil {
+				return t, err
+			}
+		}
+	}
+
+	t.action, t.missing = g.Route(ctx, tx, req)
+	if t.missing == nil && t.action.do == nil {
+		t.missing = ErrEmpty
+	}
+	if t.missing == nil && t.action.open {
+		return t, nil
+	}
+	if bad != nil {
+		t.refused = bad
+		return t, nil
+	}
+	if t.op == policy.OpUpdate && t.missing == nil && t.action.exists != nil {
+		there, err := t.action.exists(ctx, tx)
+		if err != nil {
+			return t, err
+		}
+		if !there {
+			t.op = policy.OpCreate
+		}
+	}
+	if t.missing == nil && t.action.private {
+		return t, nil
+	}
+	t.decided = true
+	t.decision = t.acl.Decide(policy.Request{Path: req.Path, Op: t.op, Params: req.Params, WrapTTL: req.Wrap, Sudo: t.action.sudo, Now: g.Now()})
+	if !t.decision.Allowed {
+		t.refused = ErrDenied
+	}
+	return t, nil
+}
+
+// do calls the handler: the only place that does.
+func (g *Guard[T]) do(ctx context.Context, tx T, req *Request, t *turn[T]) (answer *Answer, err error) {
+	if t.missing != nil {
+		return nil, t.missing
+	}
+	defer func() {
+		// What a panic says may be a value of the request: it is not repeated.
+		if r := recover(); r != nil {
+			answer, err = nil, ErrPanic
+		}
+	}()
+	c := &Call[T]{ctx: ctx, tx: tx, req: req, op: t.op, token: t.token, acl: t.acl, aclOf: g.acl}
+	if answer, err = t.action.do(c); err != nil {
+		return nil, err
+	}
+	if answer == nil {
+		return nil, ErrEmpty
+	}
+	if req.Wrap > 0 && answer.Body != nil && answer.Status < 300 {
+		return g.Wrap(c, answer)
+	}
+	return answer, nil
+}
+
+// count is the use that a failed request of a token with a number of them costs.
+// What was counted in the transaction that was undone is counted anew.
+func (g *Guard[T]) count(tx T, req *Request, t *turn[T]) error {
+	if t.token == nil || t.token.Uses == 0 {
+		return nil
+	}
+	tok, err := g.Tokens.Lookup(tx, req.Token)
+	if errors.Is(err, token.ErrInvalid) {
+		return nil // revoked, or used up by another request, since
+	}
+	if err != nil {
+		return err
+	}
+	t.token = &tok
+	if err := g.use(tx, t); err != nil {
+		return err
+	}
+	return g.spent(tx, t)
+}
+
+func (g *Guard[T]) use(tx T, t *turn[T]) error {
+	if t.token == nil {
+		return nil
+	}
+	return g.Tokens.Use(tx, t.token)
+}
+
+// spent revokes a token whose last use this was.
+func (g *Guard[T]) spent(tx T, t *turn[T]) error {
+	if t.token == nil || t.token.Uses != token.LastUse {
+		return nil
+	}
+	return g.Tokens.Revoke(tx, t.token.ID)
+}
