@@ -1,0 +1,372 @@
+// Package server is the HTTP side of the team server: a chosen subset of the
+// HashiCorp Vault API (spec server-api §1), so that the clients a team has work
+// against it unchanged.
+//
+// A request is parsed once, at the edge (request.go), and handed to the guard, which
+// finds out who asks, decides, calls the handler in a transaction and records both
+// (vault/guard). Handlers stand in areas, one type each with the few things it
+// needs: policies, tokens, mounts, wrapping, cubbyhole, KV. None of them can be
+// reached in another way. What the API lets everybody ask, because nothing works
+// before it, is in status.go: is the server up, set up, sealed; and unsealing.
+//
+// It refuses what it does not know: an endpoint that is not built answers as one
+// that does not exist. It never repeats a value of a request, in an answer, an
+// error or a log. It opens no database and knows no file: DB and Log are handed to
+// it by cmd.
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+
+	"envrun/auth/token"
+	"envrun/vault"
+	"envrun/vault/audit"
+	"envrun/vault/guard"
+	"envrun/vault/keyring"
+	"envrun/vault/policy"
+)
+
+// A Config is what a server is made of.
+type Config struct {
+	DB guard.DB[Tx] // required
+
+	// Devices take every entry before the log in the database does, in the same
+	// transaction: if one refuses, nothing was done. nil: there are none.
+	Devices guard.Log[Tx]
+
+	// Sealers are the age recipients for which the root key of a new server is
+	// sealed beside the shares that PUT sys/init asks for. None: it is refused there,
+	// because a root key has at least two sealers.
+	Sealers []keyring.AgeSealer
+
+	Version     string // of the API that is spoken, as clients compare it: "1.18.0"
+	BuildDate   string // RFC 3339
+	StorageType string // "sqlite", "postgresql", "inmem"
+	Address     string // https://host:port, how clients reach it
+
+	Concurrent int           // requests at a time; 0: 512
+	Timeout    time.Duration // of one request; 0: 60 s
+
+	Logger *slog.Logger // what the server did, never what was asked; nil: nothing is logged
+	Now    func() time.Time
+}
+
+// A Server answers the API. Handler is what net/http serves.
+type Server struct {
+	Config
+	slots chan struct{}
+	open  atomic.Pointer[opened] // nil while sealed
+	unsealing
+}
+
+// opened is what there is while the server is unsealed.
+type opened struct {
+	ring   *keyring.Ring
+	log    *audit.Log
+	guard  *guard.Guard[Tx]
+	tokens *token.Tokens
+	store  store
+	facts  clusterFacts
+	area   map[string]area // by the first part of a path: "sys", "auth/token"
+	tables *tables
+	kv     kvEngine
+	cubby  cubbyhole
+}
+
+// New makes a server, sealed.
+func New(c Config) *Server {
+	if c.Concurrent == 0 {
+		c.Concurrent = 512
+	}
+	if c.Timeout == 0 {
+		c.Timeout = time.Minute
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Server{Config: c, slots: make(chan struct{}, c.Concurrent)}
+}
+
+// ownKeys are the keys of the server's own, which no rotation of the root changes.
+type ownKeys struct {
+	Tokens []byte `json:"tokens"` // of the hashes and records of tokens
+	Audit  []byte `json:"audit"`  // of the hashes in the audit log
+	Signer string `json:"signer"` // of the audit log's checkpoints
+}
+
+// unlock makes the server ready with the keys of the ring. The lock of unsealing is held.
+func (s *Server) unlock(ctx context.Context, ring *keyring.Ring) error {
+	o := &opened{ring: ring, store: store{ring}}
+	var keys ownKeys
+	err := s.DB.Read(ctx, func(tx Tx) error {
+		there, err := o.store.get(tx, kindServer, recordKeys, &keys)
+		if err != nil {
+			return err
+		}
+		if there {
+			there, err = o.store.get(tx, kindServer, recordFacts, &o.facts)
+		}
+		if err == nil && !there {
+			err = &vault.Error{Kind: vault.KindMalformed, Op: "unsealing", Detail: "the server's own records are missing"}
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return s.ready(o, keys)
+}
+
+// ready puts together what serves requests.
+func (s *Server) ready(o *opened, keys ownKeys) error {
+	var err error
+	if o.tokens, err = token.New(keys.Tokens); err != nil {
+		return err
+	}
+	o.tokens.Now = s.Now
+	hasher := audit.NewHasher(keys.Audit)
+	signer, err := note.NewSigner(keys.Signer)
+	if err != nil {
+		return &vault.Error{Kind: vault.KindMalformed, Op: "unsealing", Detail: "the key that signs the audit log is not of its form"}
+	}
+	o.log = audit.NewLog(signer, s.Now)
+	o.tables = &tables{store: o.store}
+	o.kv = kvEngine{server: o.facts.ID, ring: o.ring, now: s.Now}
+	o.cubby = cubbyhole{o.store}
+	wrap := wrapping{o.store, o.tokens, hasher}
+	sys := policies{o.store, o.tokens}.area()
+	sys = append(sys, mountArea{o.tables, map[string]engine{"kv": o.kv}}.area()...)
+	sys = append(sys, wrap.area()...)
+	sys = append(sys, leases{}.area()...)
+	sys = append(sys, audits{hasher}.area()...)
+	sys = append(sys, sealing{s}.area()...)
+	o.area = map[string]area{
+		"sys/":        sys,
+		"auth/token/": tokenArea{o.store, o.tokens, hasher}.area(),
+	}
+	o.guard = guard.New(guard.Config[Tx]{
+		DB: s.DB, Tokens: o.tokens, Policies: o.store, Log: logs{s.Devices, o.log}, Hasher: hasher,
+		Route: o.route, Wrap: wrap.put, Status: statusOf, Words: words, Now: s.Now,
+	})
+	s.open.Store(o)
+	return nil
+}
+
+// logs writes entries to the devices and to the log in the database.
+type logs struct {
+	devices guard.Log[Tx]
+	log     *audit.Log
+}
+
+func (l logs) Append(ctx context.Context, tx Tx, entries ...audit.Entry) error {
+	if l.devices != nil {
+		if err := l.devices.Append(ctx, tx, entries...); err != nil {
+			return err
+		}
+	}
+	lines := make([]audit.Line, len(entries))
+	for i, e := range entries {
+		lines[i] = e.Line()
+	}
+	_, err := l.log.Append(tx, lines...)
+	return err
+}
+
+// route finds the action of a request.
+func (o *opened) route(_ context.Context, tx Tx, req *guard.Request) (action, error) {
+	for prefix, area := range o.area {
+		if rest, ok := strings.CutPrefix(req.Path, prefix); ok {
+			a, err := area.find(req, rest)
+			kind := strings.TrimSuffix(prefix, "/")
+			if kind == "sys" {
+				kind = "system"
+			}
+			return a.At(guard.Mount{Path: prefix, Type: strings.TrimPrefix(kind, "auth/")}), err
+		}
+	}
+	t, err := o.tables.now(tx)
+	if err != nil {
+		return action{}, err
+	}
+	m, rest := at(t.secret, req.Path)
+	if m == nil {
+		return action{}, noHandler(req.Path)
+	}
+	var a action
+	switch m.Type {
+	case "kv":
+		a, err = o.kv.find(req, m, rest)
+	case "cubbyhole":
+		a, err = o.cubby.find(req, rest)
+	default:
+		err = errNoSuchPath
+	}
+	return a.At(m.fact()), err
+}
+
+// ServeHTTP answers one request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	common(w.Header())
+	if ns := r.Header.Get("X-Vault-Namespace"); ns != "" {
+		w.Header().Set("X-Vault-Namespace", cut(ns, 128))
+	}
+	select {
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
+	default:
+		w.Header().Set("Retry-After", "1")
+		writeError(w, r, problem(http.StatusTooManyRequests, "too many requests at a time"))
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), s.Timeout)
+	defer cancel()
+	defer func() {
+		if p := recover(); p != nil && p != http.ErrAbortHandler {
+			// What it says may be a value of the request; where it was is enough to find it.
+			s.Logger.Error("a request ended in a panic", "stack", string(debug.Stack()))
+			writeError(w, r, errors.New("panic"))
+		}
+	}()
+
+	req, err := parse(w, r)
+	if err != nil {
+		writeError(w, r, err)
+		return
+	}
+	if known, err := s.status(ctx, w, r, req); known {
+		if err != nil {
+			s.log(req, err)
+			writeError(w, r, err)
+		}
+		return
+	}
+	if r.Method == http.MethodHead {
+		writeError(w, r, problem(http.StatusMethodNotAllowed))
+		return
+	}
+	o := s.open.Load()
+	if o == nil {
+		writeError(w, r, errSealed)
+		return
+	}
+	a, err := o.guard.Serve(ctx, req)
+	if err != nil {
+		s.log(req, err)
+		writeError(w, r, err)
+		return
+	}
+	writeAnswer(w, req.ID, a)
+}
+
+// log keeps what was internal: the client is told nothing of it.
+func (s *Server) log(req *guard.Request, err error) {
+	if statusOf(err) >= 500 {
+		s.Logger.Error("a request failed", "request", req.ID, "operation", req.Op.String(), "error", err)
+	}
+}
+
+// Sweep revokes what has expired. Call it every now and then.
+func (s *Server) Sweep(ctx context.Context) error {
+	o := s.open.Load()
+	if o == nil {
+		return nil
+	}
+	for {
+		var n int
+		// Look first: most of the time there is nothing, and nobody is held up.
+		err := s.DB.Read(ctx, func(tx Tx) error {
+			ids, err := tx.TokensExpired(s.Now(), 1)
+			n = len(ids)
+			return err
+		})
+		if err != nil || n == 0 {
+			return err
+		}
+		if err := s.DB.Write(ctx, func(tx Tx) error {
+			n, err = o.tokens.Sweep(tx, 64)
+			return err
+		}); err != nil {
+			return err
+		}
+		if n < 64 {
+			return nil
+		}
+	}
+}
+
+// clusterFacts is what the server is called.
+type clusterFacts struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+}
+
+// begin makes what every server has, in the transaction that makes its root key.
+func (s *Server) begin(tx Tx, o *opened, id string, environments []string) (keys ownKeys, err error) {
+	keys = ownKeys{Tokens: make([]byte, 32), Audit: make([]byte, 32)}
+	rand.Read(keys.Tokens)
+	rand.Read(keys.Audit)
+	o.facts = clusterFacts{ID: id, Name: "envrun-cluster-" + id[:8]}
+	if keys.Signer, _, err = note.GenerateKey(rand.Reader, o.facts.Name+"/audit"); err != nil {
+		return keys, err
+	}
+	if err := o.ring.NewKey(tx, keyring.Sys, s.Now()); err != nil {
+		return keys, err
+	}
+	type record struct {
+		kind, name string
+		v          any
+	}
+	records := []record{
+		{kindServer, recordKeys, keys},
+		{kindServer, recordFacts, o.facts},
+		{kindPolicy, policy.DefaultName, policyRecord{Text: policy.DefaultText, AllowSlashes: true}},
+	}
+	for _, m := range []*mount{
+		{Path: "cubbyhole/", Type: "cubbyhole", Description: "per-token private secret storage", Local: true},
+		{Path: "sys/", Type: "system", Description: "system endpoints used for control, policy and debugging", SealWrap: true},
+		{Path: "token/", Type: "token", Description: "token based credentials"},
+	} {
+		m.name()
+		kind := kindMount
+		if m.Type == "token" {
+			kind, m.Accessor = kindAuth, "auth_"+m.Accessor
+		}
+		records = append(records, record{kind, m.Path, m})
+	}
+	for _, name := range environments {
+		m := &mount{Path: name + "/", Type: "kv", Options: map[string]string{"version": "2"}}
+		if err := checkMountPath(m.Path); err != nil {
+			return keys, err
+		}
+		m.name()
+		if err := (kvEngine{server: id, ring: o.ring, now: s.Now}).make(tx, m); err != nil {
+			return keys, err
+		}
+		records = append(records, record{kindMount, m.Path, m})
+	}
+	for _, r := range records {
+		if err := o.store.put(tx, r.kind, r.name, r.v); err != nil {
+			return keys, err
+		}
+	}
+	return keys, o.store.changed(tx)
+}
+
+// rootToken makes a token that may do everything.
+func (o *opened) rootToken(tx Tx, text string) (string, error) {
+	text, _, _, err := o.tokens.Create(tx, token.Spec{Text: text, Policies: []string{policy.RootName}, DisplayName: "root", Path: "auth/token/root"})
+	return text, err
+}

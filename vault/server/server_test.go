@@ -1,0 +1,178 @@
+package server_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"envrun/vault/audit"
+	"envrun/vault/keyring"
+	"envrun/vault/server"
+	"envrun/vault/sqlite"
+	"envrun/vault/sqlstore"
+
+	"filippo.io/age"
+)
+
+// database is a real one, in memory.
+type database struct{ *sqlstore.DB }
+
+func (d database) Read(ctx context.Context, f func(server.Tx) error) error {
+	return d.DB.Read(ctx, func(tx *sqlstore.Tx) error { return f(tx) })
+}
+
+func (d database) Write(ctx context.Context, f func(server.Tx) error) error {
+	return d.DB.Write(ctx, func(tx *sqlstore.Tx) error { return f(tx) })
+}
+
+// record keeps the entries in memory and refuses them when it is told to.
+type record struct {
+	entries []audit.Entry
+	fail    error
+}
+
+func (r *record) Append(_ context.Context, _ server.Tx, entries ...audit.Entry) error {
+	if r.fail != nil {
+		return r.fail
+	}
+	r.entries = append(r.entries, entries...)
+	return nil
+}
+
+// world is a server with root's token "root", and what a test asks of it.
+type world struct {
+	testing.TB
+	*server.Server
+	db   database
+	log  *record
+	now  time.Time
+	http *httptest.Server
+}
+
+func newWorld(t testing.TB) *world {
+	t.Helper()
+	w := sealedWorld(t)
+	_, _, err := w.Init(t.Context(), server.Setup{Sealers: sealers(t)[1:], Token: "root", Open: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+func sealedWorld(t testing.TB) *world {
+	t.Helper()
+	db, err := sqlite.OpenMemory(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	w := &world{TB: t, db: database{db}, log: &record{}, now: time.Date(2026, 11, 23, 12, 0, 0, 123456789, time.UTC)}
+	w.Server = server.New(server.Config{
+		DB: w.db, Devices: w.log, Version: "1.18.0", StorageType: "inmem", Sealers: sealers(t)[:1],
+		Now: func() time.Time { return w.now },
+	})
+	w.http = httptest.NewServer(w.Server)
+	t.Cleanup(w.http.Close)
+	return w
+}
+
+func sealers(t testing.TB) []keyring.AgeSealer {
+	t.Helper()
+	var all []keyring.AgeSealer
+	for _, name := range []string{"one", "two"} {
+		id, err := age.GenerateX25519Identity()
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, keyring.AgeSealer{Name: name, Recipient: id.Recipient().String()})
+	}
+	return all
+}
+
+// said is an answer.
+type said struct {
+	status int
+	header http.Header
+	raw    string
+	body   map[string]any
+}
+
+func (s said) data() map[string]any {
+	d, _ := s.body["data"].(map[string]any)
+	return d
+}
+
+// ask sends a request. Headers are "Name: text".
+func (w *world) ask(token, method, path, body string, headers ...string) said {
+	w.Helper()
+	path, query, _ := strings.Cut(path, "?")
+	req, err := http.NewRequest(method, w.http.URL+"/v1/"+strings.ReplaceAll(path, " ", "%20"), strings.NewReader(body))
+	if err != nil {
+		w.Fatal(err)
+	}
+	req.URL.RawQuery = query
+	if token != "" {
+		req.Header.Set("X-Vault-Token", token)
+	}
+	for _, h := range headers {
+		name, text, _ := strings.Cut(h, ": ")
+		req.Header.Set(name, text)
+	}
+	res, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		w.Fatal(err)
+	}
+	defer res.Body.Close()
+	raw, err := io.ReadAll(res.Body)
+	if err != nil {
+		w.Fatal(err)
+	}
+	s := said{status: res.StatusCode, header: res.Header, raw: string(raw)}
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber()
+	_ = d.Decode(&s.body)
+	return s
+}
+
+// must is ask for a request that has to be answered with the status.
+func (w *world) must(status int, token, method, path, body string, headers ...string) said {
+	w.Helper()
+	s := w.ask(token, method, path, body, headers...)
+	if s.status != status {
+		w.Fatalf("%s %s: %d %s, want %d", method, path, s.status, s.raw, status)
+	}
+	return s
+}
+
+// What a client of KV does first.
+func TestFirst(t *testing.T) {
+	w := newWorld(t)
+	w.must(204, "root", "POST", "sys/mounts/prod", `{"type":"kv-v2"}`)
+	w.must(200, "root", "PUT", "prod/data/app/db", `{"data":{"user":"alice","n":9007199254740993},"options":{}}`)
+	if s := w.must(200, "root", "GET", "prod/data/app/db", ""); !strings.Contains(s.raw, `"data":{"user":"alice","n":9007199254740993}`) {
+		t.Errorf("read %s", s.raw)
+	}
+	if m := w.must(200, "root", "GET", "sys/internal/ui/mounts/prod/app/db", "").data(); m["path"] != "prod/" || m["options"].(map[string]any)["version"] != "2" {
+		t.Errorf("preflight %v", m)
+	}
+	wrap := w.must(200, "root", "GET", "prod/data/app/db", ``, "X-Vault-Wrap-TTL: 120")
+	if strings.Contains(wrap.raw, "alice") {
+		t.Error("a wrapped answer holds what is wrapped")
+	}
+	text := wrap.body["wrap_info"].(map[string]any)["token"].(string)
+	if s := w.must(200, text, "POST", "sys/wrapping/unwrap", ``); !strings.Contains(s.raw, "alice") {
+		t.Errorf("unwrapped %s", s.raw)
+	}
+	w.must(400, text, "POST", "sys/wrapping/unwrap", ``)
+	for _, e := range w.log.entries {
+		if line := e.Line().String(); strings.Contains(line, "alice") || strings.Contains(line, text) || strings.Contains(line, "9007199254740993") {
+			t.Errorf("the log holds a value: %s", line)
+		}
+	}
+}

@@ -1,0 +1,183 @@
+package server
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"sync"
+
+	"envrun/auth/token"
+	"envrun/vault"
+	"envrun/vault/audit"
+	"envrun/vault/guard"
+	"envrun/vault/keyring"
+	"envrun/vault/kv"
+	"envrun/vault/policy"
+)
+
+// Tx is what the server needs of a transaction: vault/sqlstore has it.
+type Tx interface {
+	token.Store
+	kv.Tx
+	keyring.Tx
+	audit.Tx
+
+	// What a token keeps for itself, by name. It goes with the token.
+	TokenValue(id token.ID, name string) (raw []byte, found bool, err error)
+	PutTokenValue(id token.ID, name string, raw []byte) error
+	DeleteTokenValue(id token.ID, name string) error
+	// TokenValues are the names, sorted.
+	TokenValues(id token.ID) ([]string, error)
+}
+
+type (
+	call   = guard.Call[Tx]
+	action = guard.Action[Tx]
+	answer = guard.Answer
+)
+
+// The kinds of blobs that the server keeps.
+const (
+	kindMount    = "mount"    // by path
+	kindAuth     = "auth"     // ways to sign in, by path
+	kindPolicy   = "policy"   // by name
+	kindRole     = "role"     // of the token store, by name
+	kindMove     = "move"     // mounts that were moved, by the id of the moving
+	kindServer   = "server"   // the cluster's name, the generation
+	recordNumber = "number"   // of kindServer: the generation
+	recordFacts  = "identity" // of kindServer
+	recordKeys   = "keys"     // of kindServer
+)
+
+// store is the server's own records as JSON, sealed: who writes the database can
+// neither read nor change one, nor put it in the place of another.
+type store struct{ ring *keyring.Ring }
+
+// get reads one into v, and says whether it is there.
+func (s store) get(tx keyring.Reader, kind, name string, v any) (bool, error) {
+	plain, err := s.ring.GetSealed(tx, kind, name)
+	if vault.KindOf(err) == vault.KindNotFound {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer clear(plain)
+	if err := json.Unmarshal(plain, v); err != nil {
+		return false, &vault.Error{Kind: vault.KindMalformed, Op: "reading a " + kind, Detail: "it is not of its form"}
+	}
+	return true, nil
+}
+
+func (s store) put(tx keyring.Tx, kind, name string, v any) error {
+	plain, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("writing a %s: %w", kind, err)
+	}
+	defer clear(plain)
+	return s.ring.PutSealed(tx, kind, name, plain)
+}
+
+// Generation is a number that goes up whenever a policy or a mount changes. It is
+// not sealed: who turns it back makes a server forget what it kept compiled.
+func (s store) Generation(tx Tx) (uint64, error) {
+	raw, err := tx.Blob(kindServer, recordNumber)
+	if vault.KindOf(err) == vault.KindNotFound {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	if len(raw) != 8 {
+		return 0, &vault.Error{Kind: vault.KindMalformed, Detail: "the number of the generation is not of its form"}
+	}
+	return binary.BigEndian.Uint64(raw), nil
+}
+
+// changed says that a policy or a mount did. The writer's transaction is the only
+// one that writes, so no two generations have one number.
+func (s store) changed(tx Tx) error {
+	n, err := s.Generation(tx)
+	if err != nil {
+		return err
+	}
+	return tx.PutBlob(kindServer, recordNumber, binary.BigEndian.AppendUint64(nil, n+1))
+}
+
+// A policyRecord is a policy as it is kept.
+type policyRecord struct {
+	Text         string `json:"text"`
+	AllowSlashes bool   `json:"allow_slashes,omitempty"`
+}
+
+// Policy returns a policy by its name, nil if there is none.
+func (s store) Policy(tx Tx, name string) (*policy.Policy, error) {
+	if name == policy.WrappingName {
+		return wrappingPolicy()
+	}
+	var r policyRecord
+	if there, err := s.get(tx, kindPolicy, name, &r); err != nil || !there {
+		return nil, err
+	}
+	p, err := policy.Parse(name, r.Text)
+	if err != nil {
+		return nil, err
+	}
+	p.AllowSlashes = r.AllowSlashes
+	return p, nil
+}
+
+var wrappingPolicy = sync.OnceValues(func() (*policy.Policy, error) {
+	return policy.Parse(policy.WrappingName, policy.WrappingText)
+})
+
+// hasPolicy says whether there is a policy of that name.
+func (s store) hasPolicy(tx Tx, name string) (bool, error) {
+	if name == policy.RootName {
+		return true, nil
+	}
+	_, err := tx.Blob(kindPolicy, name)
+	if vault.KindOf(err) == vault.KindNotFound {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// own is a transaction in which what a token keeps for itself stands in the place
+// of the server's records of one kind.
+type own struct {
+	Tx
+	id token.ID
+}
+
+// kindToken is the kind that what a token keeps is sealed for.
+func kindToken(id token.ID) string { return "token:" + hex.EncodeToString(id[:]) }
+
+func (o own) Blob(kind, name string) ([]byte, error) {
+	if kind != kindToken(o.id) {
+		return o.Tx.Blob(kind, name)
+	}
+	raw, there, err := o.TokenValue(o.id, name)
+	if err == nil && !there {
+		err = &vault.Error{Kind: vault.KindNotFound, Detail: "the token keeps nothing of that name"}
+	}
+	return raw, err
+}
+
+func (o own) PutBlob(kind, name string, raw []byte) error {
+	if kind != kindToken(o.id) {
+		return o.Tx.PutBlob(kind, name, raw)
+	}
+	return o.PutTokenValue(o.id, name, raw)
+}
+
+// ofToken reads into v what a token keeps for itself under a name, and says whether
+// it is there.
+func (s store) ofToken(tx Tx, id token.ID, name string, v any) (bool, error) {
+	return s.get(own{tx, id}, kindToken(id), name, v)
+}
+
+func (s store) keepFor(tx Tx, id token.ID, name string, v any) error {
+	return s.put(own{tx, id}, kindToken(id), name, v)
+}
