@@ -58,3 +58,26 @@ func TestDependencyList(t *testing.T) {
 		}
 	}
 }
+
+// The two programs share what they must and no more: also by way of others.
+func TestProgramsApart(t *testing.T) {
+	for _, c := range []struct {
+		program string
+		never   []string
+	}{
+		{"envrun/cmd/envrund", []string{"charm.land/", "github.com/charmbracelet/", "envrun/tui", "envrun/vault/filevault"}},
+		{"envrun/cmd/envrun", []string{"envrun/vault/server", "envrun/vault/guard", "envrun/vault/sqlstore", "envrun/vault/sqlite", "envrun/vault/kv", "envrun/vault/keyring", "modernc.org/", "github.com/jackc/"}},
+	} {
+		out, err := exec.Command("go", "list", "-deps", c.program).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name := range strings.FieldsSeq(string(out)) {
+			for _, never := range c.never {
+				if strings.HasPrefix(name, never) {
+					t.Errorf("%s links %s", c.program, name)
+				}
+			}
+		}
+	}
+}

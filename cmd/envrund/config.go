@@ -1,0 +1,174 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/pelletier/go-toml/v2"
+	"github.com/spf13/cobra"
+
+	"envrun/cmd/internal/cli"
+	"envrun/vault/keyring"
+)
+
+// config is the configuration file. A flag wins over the environment, and that over
+// the file.
+type config struct {
+	Listen    string `toml:"listen"`     // host:port
+	Address   string `toml:"address"`    // https://…, how clients reach it
+	Data      string `toml:"data"`       // folder of the database and the certificate
+	PlainHTTP string `toml:"plain_http"` // "", "loopback", "anywhere"
+
+	TLS struct {
+		Cert string `toml:"cert"` // PEM; "" makes one at the first start
+		Key  string `toml:"key"`
+		Min  string `toml:"min"` // "1.3", "1.2"
+	} `toml:"tls"`
+
+	Seal struct {
+		Identity   string            `toml:"identity"`   // file of an age identity that unseals the server at its start
+		Recipients map[string]string `toml:"recipients"` // name → age recipient, sealers of a new server
+	} `toml:"seal"`
+
+	Limits struct {
+		Concurrent int    `toml:"concurrent"` // requests at a time
+		Timeout    string `toml:"timeout"`    // of one request
+	} `toml:"limits"`
+
+	timeout time.Duration
+}
+
+// configFlags are the flags of the commands that work on a server's own files.
+type configFlags struct {
+	file, listen, address, data, plainHTTP string
+}
+
+func (f *configFlags) add(cmd *cobra.Command, listens bool) {
+	cmd.Flags().StringVarP(&f.file, "config", "c", "", "configuration file (ENVRUND_CONFIG)")
+	cmd.Flags().StringVar(&f.data, "data", "", "folder of the database and the certificate (ENVRUND_DATA; default /var/lib/envrund)")
+	if listens {
+		cmd.Flags().StringVar(&f.listen, "listen", "", "host and port to listen on (ENVRUND_LISTEN; default 127.0.0.1:8200)")
+		cmd.Flags().StringVar(&f.address, "address", "", "address by which clients reach it (ENVRUND_ADDRESS)")
+		cmd.Flags().StringVar(&f.plainHTTP, "plain-http", "", "serve without TLS: loopback, or anywhere")
+	}
+}
+
+// load puts the configuration together.
+func (f *configFlags) load(getenv func(string) string) (*config, error) {
+	c := &config{Listen: "127.0.0.1:8200", Data: "/var/lib/envrund"}
+	file := first(f.file, getenv("ENVRUND_CONFIG"))
+	if file != "" {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("reading the configuration: %w", err)
+		}
+		d := toml.NewDecoder(bytes.NewReader(text))
+		d.DisallowUnknownFields()
+		if err := d.Decode(c); err != nil {
+			return nil, tomlError(file, err)
+		}
+		// Files are named from where the configuration stands.
+		for _, p := range []*string{&c.Data, &c.TLS.Cert, &c.TLS.Key, &c.Seal.Identity} {
+			if *p != "" && !filepath.IsAbs(*p) {
+				*p = filepath.Join(filepath.Dir(file), *p)
+			}
+		}
+	}
+	c.Listen = first(f.listen, getenv("ENVRUND_LISTEN"), c.Listen)
+	c.Address = first(f.address, getenv("ENVRUND_ADDRESS"), c.Address)
+	c.Data = first(f.data, getenv("ENVRUND_DATA"), c.Data)
+	c.PlainHTTP = first(f.plainHTTP, c.PlainHTTP)
+	return c, c.check(file)
+}
+
+func first(texts ...string) string {
+	for _, t := range texts {
+		if t != "" {
+			return t
+		}
+	}
+	return ""
+}
+
+func tomlError(file string, err error) error {
+	var strict *toml.StrictMissingError
+	if errors.As(err, &strict) && len(strict.Errors) > 0 {
+		line, _ := strict.Errors[0].Position()
+		return &cli.HintError{Err: fmt.Errorf("%s:%d: there is no setting %s", file, line, strings.Join(strict.Errors[0].Key(), ".")), Code: cli.CodeConfig}
+	}
+	var bad *toml.DecodeError
+	if errors.As(err, &bad) {
+		line, _ := bad.Position()
+		return &cli.HintError{Err: fmt.Errorf("%s:%d: %s", file, line, bad.Error()), Code: cli.CodeConfig}
+	}
+	return &cli.HintError{Err: fmt.Errorf("%s: %w", file, err), Code: cli.CodeConfig}
+}
+
+func (c *config) check(file string) error {
+	bad := func(format string, args ...any) error {
+		err := fmt.Errorf(format, args...)
+		if file != "" {
+			err = fmt.Errorf("%s: %w", file, err)
+		}
+		return &cli.HintError{Err: err, Code: cli.CodeConfig}
+	}
+	host, _, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		return bad("listen: %q is not host:port", c.Listen)
+	}
+	switch c.PlainHTTP {
+	case "", "anywhere":
+	case "loopback":
+		if !loopback(host) {
+			return bad(`plain_http = "loopback", but %q is not an address of this machine alone: secrets would cross the network in clear (plain_http = "anywhere" does it all the same, behind a proxy that speaks TLS)`, c.Listen)
+		}
+	default:
+		return bad(`plain_http is %q: only "loopback" and "anywhere" mean something`, c.PlainHTTP)
+	}
+	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
+		return bad("tls.cert and tls.key come together")
+	}
+	if c.TLS.Min != "" && c.TLS.Min != "1.2" && c.TLS.Min != "1.3" {
+		return bad(`tls.min is %q: "1.3" is the default, "1.2" the least`, c.TLS.Min)
+	}
+	if c.Limits.Concurrent < 0 {
+		return bad("limits.concurrent is less than 0")
+	}
+	if c.Limits.Timeout != "" {
+		if c.timeout, err = time.ParseDuration(c.Limits.Timeout); err != nil || c.timeout <= 0 {
+			return bad("limits.timeout is not a time such as 30s")
+		}
+	}
+	return nil
+}
+
+// loopback says whether a host is this machine and reached by nobody else.
+func loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
+
+// url is how clients reach the server.
+func (c *config) url() string {
+	if c.Address != "" {
+		return c.Address
+	}
+	if c.PlainHTTP != "" {
+		return "http://" + c.Listen
+	}
+	return "https://" + c.Listen
+}
+
+func (c *config) database() string { return filepath.Join(c.Data, "envrun.db") }
+
+// sealers are those that the configuration names, in the order of their names.
+func (c *config) sealers() []keyring.AgeSealer { return sealersOf(c.Seal.Recipients) }

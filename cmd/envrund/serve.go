@@ -1,0 +1,199 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"time"
+
+	"filippo.io/age"
+	"github.com/spf13/cobra"
+
+	"envrun/cmd/internal/cli"
+	"envrun/vault/keyring"
+	"envrun/vault/server"
+	"envrun/vault/sqlite"
+	"envrun/vault/sqlstore"
+)
+
+// database lets the server work on the transactions of the real tables.
+type database struct{ *sqlstore.DB }
+
+func (d database) Read(ctx context.Context, f func(server.Tx) error) error {
+	return d.DB.Read(ctx, func(tx *sqlstore.Tx) error { return f(tx) })
+}
+
+func (d database) Write(ctx context.Context, f func(server.Tx) error) error {
+	return d.DB.Write(ctx, func(tx *sqlstore.Tx) error { return f(tx) })
+}
+
+func sealersOf(recipients map[string]string) []keyring.AgeSealer {
+	var all []keyring.AgeSealer
+	for _, name := range slices.Sorted(maps.Keys(recipients)) {
+		all = append(all, keyring.AgeSealer{Name: name, Recipient: recipients[name]})
+	}
+	return all
+}
+
+// logger writes what the server does to stderr: never what was asked of it.
+func logger(t *tool) *slog.Logger {
+	return slog.New(slog.NewTextHandler(t.Err, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Value.Kind() == slog.KindString || a.Value.Kind() == slog.KindAny {
+			a.Value = slog.StringValue(cli.Printable(a.Value.String()))
+		}
+		return a
+	}}))
+}
+
+// open opens the database of a configuration and the server on it, sealed.
+func (c *config) open(ctx context.Context, log *slog.Logger) (*server.Server, *sqlstore.DB, error) {
+	if err := os.MkdirAll(c.Data, 0o700); err != nil {
+		return nil, nil, fmt.Errorf("making the folder of the data: %w", err)
+	}
+	db, err := sqlite.Open(ctx, c.database())
+	if err != nil {
+		return nil, nil, err
+	}
+	return server.New(server.Config{
+		DB: database{db}, Sealers: c.sealers(), Version: apiVersion, StorageType: "sqlite", Address: c.url(),
+		Concurrent: c.Limits.Concurrent, Timeout: c.timeout, Logger: log,
+	}), db, nil
+}
+
+func newServe(t *tool) *cobra.Command {
+	var flags configFlags
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the server",
+		Long: `Run the server until it is told to stop (SIGTERM, Ctrl-C): then it ends the
+requests that are under way, seals itself and goes.
+
+It starts sealed, unless the configuration names an identity that unseals it.
+Without a certificate of its own it makes one at the first start and prints its
+pin, which clients compare: vault_pin in envrun.toml.`,
+		Example: "  envrund serve --config /etc/envrund.toml",
+		Args:    cli.ExactArgs(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := flags.load(t.Getenv)
+			if err != nil {
+				return err
+			}
+			return serve(cmd.Context(), t, c)
+		},
+	}
+	flags.add(cmd, true)
+	return cmd
+}
+
+func serve(ctx context.Context, t *tool, c *config) error {
+	log := logger(t)
+	s, db, err := c.open(ctx, log)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	conf, pin, err := c.tls(log)
+	if err != nil {
+		return err
+	}
+	if c.Seal.Identity != "" {
+		if err := unsealBy(ctx, s, c.Seal.Identity, log); err != nil {
+			return err
+		}
+	}
+	l, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return fmt.Errorf("listening: %w", err)
+	}
+	if conf != nil {
+		log.Info("serving", "address", c.url(), "listening", l.Addr().String(), "pin", pin)
+		l = tls.NewListener(l, conf)
+	} else {
+		log.Warn("serving WITHOUT TLS: who sees the network sees the secrets", "address", c.url(), "listening", l.Addr().String())
+	}
+	return run(ctx, s, l, log)
+}
+
+// Bounds of a connection. A client that is slow holds nothing but its own.
+const (
+	headerTime = 10 * time.Second
+	readTime   = time.Minute
+	idleTime   = 2 * time.Minute
+	stopTime   = 15 * time.Second
+	sweepEvery = 5 * time.Second
+)
+
+// run serves until ctx ends.
+func run(ctx context.Context, s *server.Server, l net.Listener, log *slog.Logger) error {
+	h := &http.Server{
+		Handler:           s,
+		ReadHeaderTimeout: headerTime,
+		ReadTimeout:       readTime,
+		WriteTimeout:      readTime + 2*time.Minute,
+		IdleTimeout:       idleTime,
+		MaxHeaderBytes:    server.MaxHeader,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- h.Serve(l) }()
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-ended:
+			return fmt.Errorf("serving: %w", err)
+		case <-tick.C:
+			if err := s.Sweep(ctx); err != nil && ctx.Err() == nil {
+				log.Error("revoking what has expired", "error", err)
+			}
+		case <-ctx.Done():
+			log.Info("stopping: requests that are under way end first")
+			stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
+			defer cancel()
+			err := h.Shutdown(stop)
+			if errors.Is(err, context.DeadlineExceeded) {
+				log.Warn("some requests did not end in time, and were cut off")
+				err = h.Close()
+			}
+			s.Lock()
+			return err
+		}
+	}
+}
+
+// unsealBy opens the server with the identity in a file.
+func unsealBy(ctx context.Context, s *server.Server, file string, log *slog.Logger) error {
+	ids, err := readIdentity(file)
+	if err != nil {
+		return err
+	}
+	name, err := s.Unseal(ctx, ids)
+	if err != nil {
+		return err
+	}
+	log.Info("unsealed", "by", name)
+	return nil
+}
+
+func readIdentity(file string) ([]age.Identity, error) {
+	info, err := os.Stat(file)
+	if err != nil {
+		return nil, fmt.Errorf("reading the identity: %w", err)
+	}
+	if err := private(file, info); err != nil {
+		return nil, err
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("reading the identity: %w", err)
+	}
+	defer clear(text)
+	return parseIdentity(file, text)
+}
