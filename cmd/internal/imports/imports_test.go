@@ -51,6 +51,8 @@ var rules = []rule{
 		"a client is given its token, its certificates and its settings; it reads no file and no variable"},
 	{[]string{"vault/registry"}, []string{"envrun/vault/engine", "envrun/vault/filevault", "envrun/vault/remote", "net", "net/http", "os"}, nil,
 		"it knows kinds of addresses and no vault; cmd brings those"},
+	{[]string{"cmd/envrun", "tui/...", "envrun/...", "vault/audit", "vault/sqlstore"}, []string{"envrun/vault/audit/device"}, nil,
+		"devices are the server's: the program reads a log and checks it"},
 	{[]string{"cmd/...", "tui/...", "envrun/...", "vault/...", "auth/..."}, []string{"github.com/hashicorp/..."}, nil,
 		"Vault and its libraries are what tests compare with; none of it is linked"},
 	{[]string{"envrun/environ", "envrun/redact", "envrun/project", "envrun/intake"}, []string{"envrun/envrun/run", "envrun/envrun/resolve", "envrun/vault/engine", "envrun/vault/filevault", "envrun/auth/..."}, nil,
