@@ -88,7 +88,8 @@ func (t *Theme) build(s Style) string {
 			b = append(b, ';', code)
 		}
 	}
-	if l.colour != 0 {
+	// The row under the cursor is one bar: turned around, colours would be patches.
+	if l.colour != 0 && (s.Attr&Reverse == 0 || l.attr&Reverse != 0) {
 		b = append(b, ";38;2"...)
 		for shift := 16; shift >= 0; shift -= 8 {
 			b = append(b, ';')
