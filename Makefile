@@ -8,6 +8,7 @@
 #   make fuzz      every fuzz target for FUZZTIME (default 10s each)
 #   make bench     the speed table of the README, as ratios measured in one run
 #   make generate  completions and man pages, from the commands themselves
+#   make pictures  docs/screens, from the interface itself in tmux
 #   make dist      release archives with their SHA-256 sums, in dist/
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
@@ -15,7 +16,7 @@ LDFLAGS  = $(shell .ci/ldflags $(shell go env GOOS) $(VERSION))
 GO       = CGO_ENABLED=0 go
 PLATFORMS = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
-.PHONY: build install test race thorough fuzz bench generate dist check clean
+.PHONY: build install test race thorough fuzz bench generate pictures dist check clean
 
 build:
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/envrun ./cmd/envrun
@@ -40,6 +41,9 @@ bench:
 
 generate:
 	go test ./cmd/envrun -run 'TestGenerated' -count=1 -update
+
+pictures:
+	go test ./cmd/envrun -run 'TestPictures' -count=1 -update
 
 check:
 	./.ci/check

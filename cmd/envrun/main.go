@@ -33,14 +33,14 @@ func main() {
 	run.Begin()  // first: this process may be one that keeps a terminal for a run
 	clip.Begin() // or one that looks after a clipboard
 	guard.Restore()
-	os.Exit(runMain(os.Args[1:]))
+	os.Exit(runMain(os.Args[1:], time.Now))
 }
 
-func runMain(args []string) int {
+func runMain(args []string, now func() time.Time) int {
 	t := &tool{
 		Streams: cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv},
 		environ: os.Environ,
-		now:     time.Now,
+		now:     now,
 		goos:    runtime.GOOS,
 
 		releaseSignals: func() {},

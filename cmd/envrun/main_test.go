@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"envrun/completions"
 
@@ -27,8 +28,20 @@ func TestMain(m *testing.M) {
 		"envrun": main,
 		"probe":  probe,
 
+		"envrun-then": mainThen,
+
 		"age-plugin-toy": agePluginToy,
 	})
+}
+
+// mainThen is envrun at a time that does not pass: that of ENVRUN_TEST_TIME.
+func mainThen() {
+	at, err := time.Parse(time.RFC3339, os.Getenv("ENVRUN_TEST_TIME"))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	}
+	os.Exit(runMain(os.Args[1:], func() time.Time { return at }))
 }
 
 // probe prints what a command of the user's would see: arguments and chosen variables.
