@@ -14,11 +14,11 @@ import (
 
 	"envrun/envrun/environ"
 	"envrun/envrun/intake"
-	"envrun/envrun/project"
 	"envrun/tui/draft"
 	"envrun/tui/kit"
 	"envrun/tui/screen"
 	"envrun/vault"
+	"envrun/vault/near"
 )
 
 // goOn gives somebody who types into the value that is shown as long again.
@@ -84,7 +84,7 @@ func (p *power) Load(ctx context.Context, t screen.Target) (*draft.Batch, error)
 
 // Near implements screen.Reading.
 func (p *power) Near(typed string, among []vault.Path) []vault.Path {
-	return project.Near(typed, among, 5)
+	return near.Names(typed, among, 5)
 }
 
 // fs is the files that values are imported from.

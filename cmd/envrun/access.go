@@ -424,9 +424,9 @@ func runAccessSweep(ctx context.Context, t *tool, dry bool) error {
 				if err := t.allow(ctx, env, "was swept"); err != nil {
 					return err
 				}
-				p := cli.NewProgress(t.Streams, "changing the key of "+string(env.Name), t.now)
-				r, _, err := s.vault.Sweep(ctx, env.Name, filevault.RotateOptions{Progress: p.Step})
-				p.End()
+				o, end := t.changing(env.Name, "")
+				r, _, err := s.vault.Sweep(ctx, env.Name, o)
+				end()
 				if err != nil {
 					return err
 				}

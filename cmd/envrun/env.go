@@ -13,6 +13,7 @@ import (
 	"envrun/envrun/project"
 	"envrun/vault"
 	"envrun/vault/filevault"
+	"envrun/vault/near"
 
 	"github.com/spf13/cobra"
 )
@@ -75,7 +76,7 @@ func group(cmd *cobra.Command, args []string) error {
 		}
 	}
 	if len(args) > 0 {
-		return cli.Near(cli.Usagef(cmd.CommandPath(), "%s has no command %q; it has %s", cmd.CommandPath(), args[0], cli.Join(names)), project.Nearest(args[0], names))
+		return cli.Near(cli.Usagef(cmd.CommandPath(), "%s has no command %q; it has %s", cmd.CommandPath(), args[0], cli.Join(names)), near.Nearest(args[0], names))
 	}
 	return cli.Usagef(cmd.CommandPath(), "%s what? %s", cmd.CommandPath(), cli.Join(names))
 }
@@ -273,19 +274,18 @@ func runRotateKey(ctx context.Context, t *tool, args []string, o rotateOptions) 
 	if err := t.allow(ctx, s.env, "was rotated"); err != nil {
 		return err
 	}
-	p := cli.NewProgress(t.Streams, "changing the key of "+string(env), t.now)
-	defer p.End()
-	ro := filevault.RotateOptions{Why: o.why, Progress: p.Step}
+	ro, end := t.changing(env, o.why)
+	defer end()
 	if !o.resume {
 		r, err := s.vault.RotateKey(ctx, env, ro)
-		p.End()
+		end()
 		if err != nil {
 			return cmp.Or(s.inPart(ctx, err), err)
 		}
 		return t.rotated(s, r)
 	}
 	r, err := s.vault.ResumeRotation(ctx, env, ro)
-	p.End()
+	end()
 	if err != nil {
 		return err
 	}

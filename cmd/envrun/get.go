@@ -5,8 +5,8 @@ import (
 	"fmt"
 
 	"envrun/cmd/internal/cli"
-	"envrun/envrun/project"
 	"envrun/vault"
+	"envrun/vault/near"
 
 	"github.com/spf13/cobra"
 )
@@ -62,7 +62,7 @@ func noField(s vault.Secret, name vault.FieldName) error {
 	for _, f := range s.Fields {
 		names = append(names, f.Name)
 	}
-	return cli.Near(&vault.Error{Kind: vault.KindNotFound, Env: s.Env, Path: s.Path, Field: name, Detail: "the secret has no such field"}, project.Nearest(string(name), names))
+	return cli.Near(&vault.Error{Kind: vault.KindNotFound, Env: s.Env, Path: s.Path, Field: name, Detail: "the secret has no such field"}, near.Nearest(string(name), names))
 }
 
 // withNear adds to a "not found" the path that was perhaps meant.
@@ -80,5 +80,5 @@ func (t *tool) withNear(ctx context.Context, s selected, err error) error {
 			paths = append(paths, string(info.Path))
 		}
 	}
-	return cli.Near(err, project.Nearest(string(path), paths))
+	return cli.Near(err, near.Nearest(string(path), paths))
 }

@@ -381,13 +381,19 @@ func (t *tool) removeFrom(ctx context.Context, e memberEnv, who []string, why st
 	if why == "" {
 		why = "removed " + strings.Join(who, ", ")
 	}
-	p := cli.NewProgress(t.Streams, "changing the key of "+string(e.env.Name), t.now)
-	r, err := s.vault.RemoveMembers(ctx, e.env.Name, who, filevault.RotateOptions{Why: why, Progress: p.Step})
-	p.End()
+	o, end := t.changing(e.env.Name, why)
+	r, err := s.vault.RemoveMembers(ctx, e.env.Name, who, o)
+	end()
 	if err != nil {
 		return err
 	}
 	return t.rotated(s, r)
+}
+
+// changing says on a terminal how much of a new key is done, until end is called.
+func (t *tool) changing(env vault.Env, why string) (o filevault.RotateOptions, end func()) {
+	p := cli.NewProgress(t.Streams, "changing the key of "+string(env), t.now)
+	return filevault.RotateOptions{Why: why, Progress: p.Step}, p.End
 }
 
 type rotationFacts struct {

@@ -17,6 +17,7 @@ import (
 	"envrun/envrun/resolve"
 	"envrun/envrun/run"
 	"envrun/vault"
+	"envrun/vault/near"
 
 	"github.com/spf13/cobra"
 )
@@ -483,13 +484,13 @@ func (t *tool) unknownCommand(cmd *cobra.Command, args []string) error {
 	if t.runFlags.keepEnv == "*" {
 		return &cli.StatusError{Exit: run.CodeFailed, Err: &cli.HintError{Err: fmt.Errorf("envrun has no command %q", args[0]), Code: cli.CodeUsage, Hint: "if it is a variable: --keep-env=" + args[0]}}
 	}
-	near := project.Nearest(args[0], names)
+	nearest := near.Nearest(args[0], names)
 	err := error(&cli.HintError{
 		Err:  fmt.Errorf("envrun has no command %q", args[0]),
 		Code: cli.CodeUsage, Hint: "to run it with your secrets: envrun -- " + cli.Printable(strings.Join(args, " ")),
 	})
-	if near != "" {
-		err = cli.Near(err, "envrun "+near)
+	if nearest != "" {
+		err = cli.Near(err, "envrun "+nearest)
 	}
 	return &cli.StatusError{Exit: cli.ExitUsage, Err: err}
 }

@@ -17,6 +17,7 @@ import (
 	"envrun/envrun/run"
 	"envrun/vault"
 	"envrun/vault/filevault"
+	"envrun/vault/near"
 
 	"github.com/spf13/cobra"
 )
@@ -128,7 +129,7 @@ func named(p *project.Project, name string) (project.Env, error) {
 		return env, nil
 	}
 	known := p.EnvNames()
-	return project.Env{}, &project.EnvError{Name: name, From: "the argument", Nearest: string(project.Nearest(name, known)), Known: known, File: p.File}
+	return project.Env{}, &project.EnvError{Name: name, From: "the argument", Nearest: string(near.Nearest(name, known)), Known: known, File: p.File}
 }
 
 // envArg takes the environment that a command's argument names, if there is

@@ -8,6 +8,7 @@ import (
 	"github.com/pelletier/go-toml/v2/unstable"
 
 	"envrun/vault"
+	"envrun/vault/near"
 )
 
 // NewOptions says what a new project file holds.
@@ -289,7 +290,7 @@ func RemoveEnv(text []byte, name vault.Env) ([]byte, error) {
 		for i, e := range d.layer.envs {
 			known[i] = e.name
 		}
-		return nil, &Error{Kind: vault.KindNoEnv, Key: "env." + string(name), Nearest: string(Nearest(string(name), known)), Detail: "there is no [env." + string(name) + "]"}
+		return nil, &Error{Kind: vault.KindNoEnv, Key: "env." + string(name), Nearest: string(near.Nearest(string(name), known)), Detail: "there is no [env." + string(name) + "]"}
 	}
 	if d.layer.deflt == name {
 		return nil, &Error{Kind: vault.KindInvalid, Pos: d.layer.defltPos, Key: "default", Detail: "environment " + quote(string(name)) + " is the default"}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"envrun/vault"
+	"envrun/vault/near"
 )
 
 // layer is what one file says, before it is laid over another.
@@ -89,7 +90,7 @@ func (d *decoder) unknown(n *node, where string, known []string) {
 		key = where + "." + n.key
 		detail += " in " + where
 	}
-	d.failWith(&Error{Kind: vault.KindInvalid, Pos: d.pos(n), Key: key, Detail: detail, Nearest: Nearest(n.key, known)})
+	d.failWith(&Error{Kind: vault.KindInvalid, Pos: d.pos(n), Key: key, Detail: detail, Nearest: near.Nearest(n.key, known)})
 }
 
 // want reports whether n is of a kind, and complains if it is not.

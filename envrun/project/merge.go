@@ -1,6 +1,9 @@
 package project
 
-import "envrun/vault"
+import (
+	"envrun/vault"
+	"envrun/vault/near"
+)
 
 // merge lays files over each other, lowest first, and checks what only the
 // whole can say. local is the local file's layer, nil if there is none: also
@@ -140,6 +143,6 @@ func (p *Project) check() error {
 }
 
 func (p *Project) noEnv(n Name, key string, known []vault.Env) error {
-	return &Error{Kind: vault.KindInvalid, Pos: n.Pos, Key: key, Nearest: string(Nearest(n.Name, known)),
+	return &Error{Kind: vault.KindInvalid, Pos: n.Pos, Key: key, Nearest: string(near.Nearest(n.Name, known)),
 		Detail: key + " is " + quote(n.Name) + ", and there is no [env." + n.Name + "]"}
 }

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"envrun/vault"
+	"envrun/vault/near"
 )
 
 // Project is a project file with everything it extends and its local file laid
@@ -159,5 +160,5 @@ func (p *Project) Select(flag, variable string) (Env, error) {
 		return e, nil
 	}
 	known := p.EnvNames()
-	return Env{}, &EnvError{Name: name, From: from, Nearest: string(Nearest(name, known)), Known: known, File: p.File}
+	return Env{}, &EnvError{Name: name, From: from, Nearest: string(near.Nearest(name, known)), Known: known, File: p.File}
 }

@@ -4,8 +4,8 @@ import (
 	"maps"
 	"slices"
 
-	"envrun/envrun/project"
 	"envrun/vault"
+	"envrun/vault/near"
 )
 
 const (
@@ -34,20 +34,20 @@ func (w *work) hint() {
 			for _, info := range w.list() {
 				paths = append(paths, info.Path)
 			}
-			m.Near = texts(project.Near(string(m.Path), paths, maxHints))
+			m.Near = texts(near.Names(string(m.Path), paths, maxHints))
 			m.Elsewhere = w.elsewhere(others, m.Path, "")
 		case MissingField:
-			m.Near = texts(project.Near(string(m.Field), fieldNames(w.secrets[m.Path]), maxHints))
+			m.Near = texts(near.Names(string(m.Field), fieldNames(w.secrets[m.Path]), maxHints))
 			m.At = w.pathsWith(m.Field)
 			m.Elsewhere = w.elsewhere(others, m.Path, m.Field)
 		case MissingVariable:
-			m.Near = project.Near(m.Name, names, maxHints)
+			m.Near = near.Names(m.Name, names, maxHints)
 			m.At = w.pathsWith(vault.FieldName(m.Name))
 			if w.project.Name != "" {
 				m.Elsewhere = w.elsewhere(others, w.project.Name, vault.FieldName(m.Name))
 			}
 		case MissingSelection:
-			m.Near = project.Near(m.Name, names, maxHints)
+			m.Near = near.Names(m.Name, names, maxHints)
 		}
 	}
 }

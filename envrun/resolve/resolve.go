@@ -12,6 +12,7 @@ import (
 	"envrun/envrun/environ"
 	"envrun/envrun/project"
 	"envrun/vault"
+	"envrun/vault/near"
 )
 
 // Options are what the command line adds to a project file.
@@ -47,7 +48,7 @@ func Resolve(ctx context.Context, p *project.Project, env vault.Env, r vault.Rea
 	e, ok := p.Env(env)
 	if !ok {
 		known := p.EnvNames()
-		return nil, &project.EnvError{Name: string(env), From: project.FromFlag, Nearest: string(project.Nearest(string(env), known)), Known: known, File: p.File}
+		return nil, &project.EnvError{Name: string(env), From: project.FromFlag, Nearest: string(near.Nearest(string(env), known)), Known: known, File: p.File}
 	}
 	if len(p.Inject)+len(p.Files) == 0 {
 		return nil, &project.Error{Kind: vault.KindInvalid, Pos: project.Pos{File: p.File}, Key: "project", Detail: "names no project and has no [[inject]]: there is nothing to give a command"}

@@ -697,7 +697,10 @@ func TestOverIsNotForgotten(t *testing.T) {
 // be lost.
 func TestGone(t *testing.T) {
 	for name, end := range map[string]func(s *draft.Set, o draft.Opener, d *draft.Draft){
-		"sent":    func(_ *draft.Set, o draft.Opener, d *draft.Draft) { o.Begin([]*draft.Draft{d}); o.End([]*draft.Draft{d}, true) },
+		"sent": func(_ *draft.Set, o draft.Opener, d *draft.Draft) {
+			o.Begin([]*draft.Draft{d})
+			o.End([]*draft.Draft{d}, true)
+		},
 		"dropped": func(s *draft.Set, _ draft.Opener, d *draft.Draft) { s.Discard(d) },
 		"wiped":   func(s *draft.Set, _ draft.Opener, _ *draft.Draft) { s.Wipe() },
 		"closed":  func(s *draft.Set, _ draft.Opener, d *draft.Draft) { d.Undo(draft.Ref{Name: "A"}); s.Close(d) },

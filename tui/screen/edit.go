@@ -602,18 +602,7 @@ func (e *Edit) Draw(a kit.Area, s Scene) {
 			_, in = in.Top(y)
 		}
 	}
-	if e.trouble != nil {
-		if s.Size == kit.Small {
-			in.Fit(0, 0, in.W, kit.In(kit.Danger), "! "+e.trouble.text)
-			_, in = in.Top(1)
-		} else {
-			y := e.trouble.draw(in, e.env, s.Now)
-			_, in = in.Top(y)
-		}
-	} else if busy := s.Lanes.Busy("info"); !e.read && busy.Shown(s.Now) {
-		in.Text(0, 0, kit.In(kit.Dim), "Reading what is there now "+m.Ellipsis)
-		_, in = in.Top(1)
-	}
+	in = drawState(in, s, e.env, e.trouble, !e.read, "info", "Reading what is there now")
 	if !e.hasFields() {
 		y := in.Paragraph(0, kit.Style{}, "It has no fields so far: n adds one, i takes a file in.")
 		_, in = in.Top(y)

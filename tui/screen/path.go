@@ -242,17 +242,7 @@ func (p *PathPrompt) Draw(a kit.Area, s Scene) {
 	if s.Size != kit.Small {
 		_, in = in.Top(1)
 	}
-	if p.trouble != nil {
-		if s.Size == kit.Small {
-			in.Fit(0, 0, in.W, kit.In(kit.Danger), "! "+p.trouble.text)
-			_, in = in.Top(1)
-		} else {
-			y := p.trouble.draw(in, p.env, s.Now)
-			_, in = in.Top(y + 1)
-		}
-	} else if busy := s.Lanes.Busy("list"); !p.read && busy.Shown(s.Now) {
-		in.Text(0, 0, kit.In(kit.Dim), "Reading what is there "+in.Marks().Ellipsis)
-	}
+	in = drawState(in, s, p.env, p.trouble, !p.read, "list", "Reading what is there")
 	if len(p.shown) == 0 {
 		return
 	}

@@ -339,18 +339,7 @@ func (p *Pending) Draw(a kit.Area, s Scene) {
 	if s.Size == kit.Large {
 		_, in = a.Top(2)
 	}
-	if p.trouble != nil {
-		if s.Size == kit.Small {
-			in.Fit(0, 0, in.W, kit.In(kit.Danger), "! "+p.trouble.text)
-			_, in = in.Top(1)
-		} else {
-			y := p.trouble.draw(in, p.env, s.Now)
-			_, in = in.Top(y)
-		}
-	} else if busy := s.Lanes.Busy("look"); !p.looked && busy.Shown(s.Now) {
-		in.Text(0, 0, kit.In(kit.Dim), "Looking what is there now "+m.Ellipsis)
-		_, in = in.Top(1)
-	}
+	in = drawState(in, s, p.env, p.trouble, !p.looked, "look", "Looking what is there now")
 	others := 0
 	for _, e := range p.project.Envs {
 		if e.Name != p.env.Name {

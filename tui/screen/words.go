@@ -138,3 +138,22 @@ func (t *trouble) draw(a kit.Area, e Env, now time.Time) int {
 	}
 	return y
 }
+
+// drawState says above a list what could not be read, in one line where there is
+// little room, or that the job of a lane is still waited for, and returns what is
+// below.
+func drawState(a kit.Area, s Scene, e Env, t *trouble, waiting bool, lane, doing string) kit.Area {
+	y := 0
+	switch {
+	case t != nil && s.Size == kit.Small:
+		a.Fit(0, 0, a.W, kit.In(kit.Danger), "! "+t.text)
+		y = 1
+	case t != nil:
+		y = t.draw(a, e, s.Now)
+	case waiting && s.Lanes.Busy(lane).Shown(s.Now):
+		a.Text(0, 0, kit.In(kit.Dim), doing+" "+a.Marks().Ellipsis)
+		y = 1
+	}
+	_, rest := a.Top(y)
+	return rest
+}

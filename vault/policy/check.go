@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"envrun/vault/near"
 )
 
 // A Warning is something that a policy does and that its author may not have
@@ -250,8 +252,8 @@ func (c *checker) mount(f filled) {
 		known = append(known, m.Path)
 	}
 	name := f.segs[0].text + "/"
-	if near := nearest(name, known); near != "" {
-		c.warn(WarnMount, true, "begins with %s, which is no mount; did you mean %s?", name, near)
+	if meant := near.Nearest(name, known); meant != "" {
+		c.warn(WarnMount, true, "begins with %s, which is no mount; did you mean %s?", name, meant)
 		return
 	}
 	c.warn(WarnMount, c.rule.Caps.Has(Deny), "begins with %s, which is no mount", name)

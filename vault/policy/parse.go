@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"envrun/vault"
+	"envrun/vault/near"
 )
 
 // Bounds of a policy. Whoever may write policies may not stop the server with one.
@@ -558,8 +559,8 @@ func within(err error, format string, args ...any) error {
 }
 
 func unknown(line int, what, word string, known ...string) error {
-	if near := nearest(word, known); near != "" {
-		return invalid(line, "there is no %s %q; did you mean %q?", what, word, near)
+	if meant := near.Nearest(word, known); meant != "" {
+		return invalid(line, "there is no %s %q; did you mean %q?", what, word, meant)
 	}
 	return invalid(line, "there is no %s %q; there are %s", what, word, strings.Join(known, ", "))
 }

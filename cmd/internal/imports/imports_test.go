@@ -35,6 +35,8 @@ var rules = []rule{
 		"as vault: nouns only"},
 	{[]string{"auth/..."}, []string{"envrun/vault/..."}, nil,
 		"who I am must not depend on where secrets lie; a store or a function is passed in by cmd"},
+	{[]string{"vault/near"}, []string{"envrun/...", "os", "net"}, nil,
+		"names in, a name out: packages of every layer ask it"},
 	{[]string{"vault/record"}, []string{"envrun/vault/seal", "envrun/vault/engine", "envrun/vault/filevault", "envrun/auth/..."}, nil,
 		"the text of a record is parsed and written without knowing a key"},
 	{[]string{"vault/seal"}, []string{"envrun/vault/record", "envrun/vault/engine", "envrun/vault/filevault", "envrun/auth/...", "os", "net"}, nil,

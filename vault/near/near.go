@@ -1,10 +1,12 @@
-package project
+// Package near finds the name that was probably meant by one that is not there.
+//
+// It is for messages alone: nothing may act on what it returns.
+package near
 
 // Nearest returns the candidate that was probably meant by name, or "" if none
 // is near: at most one typing slip (a letter missing, doubled, wrong, or two
 // swapped) for every three letters, letter case counting as nothing, or one
-// the beginning of the other ("prod", "production"). It is for error messages
-// alone; nothing may act on it.
+// the beginning of the other ("prod", "production").
 func Nearest[S ~string](name string, candidates []S) S {
 	var best S
 	limit := max(1, len(name)/3)
@@ -24,9 +26,9 @@ func Nearest[S ~string](name string, candidates []S) S {
 	return best
 }
 
-// Near returns up to most candidates near to name, nearest first, those equally
+// Names returns up to most candidates near to name, nearest first, those equally
 // near in the order given.
-func Near[S ~string](name string, candidates []S, most int) []S {
+func Names[S ~string](name string, candidates []S, most int) []S {
 	var out []S
 	rest := candidates
 	for len(out) < most {
