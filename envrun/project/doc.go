@@ -10,6 +10,9 @@
 // # Keys
 //
 //	vault        where secrets are: a path from this file, or an https:// address
+//	ca           a file of certificates in PEM that lead to the server's, from this file
+//	pin          "sha256/" and the base64 of the SHA-256 of the server's public key, or a list
+//	namespace    of the server
 //	project      the path that bare names live under
 //	default      the environment without -e and ENVRUN_ENV
 //	extends      a project file that this one is laid over
@@ -17,10 +20,15 @@
 //	allow_names  variables that secrets may set although they steer programs: PATH, LD_PRELOAD, NODE_OPTIONS…
 //	inherit_wins variables that keep the caller's value, if it has one
 //	[mask]       VARIABLE = true|false: whether its value is masked in output, whatever it looks like
-//	[env.NAME]   vault, protected = true|false, mask = "auto"|"always"|"never", require
+//	[env.NAME]   vault, ca, pin, namespace; mount: its mount on the server, if that has another name;
+//	             protected = true|false, mask = "auto"|"always"|"never", require
 //	[[inject]]   path; only, except: patterns over fields; rename = { field = "VARIABLE" }; prefix;
 //	             transform = "upper"; optional = true; env: one or a list; mask = true|false
 //	[[file]]     path, field, var; optional, env and mask as above
+//
+// How a server is known goes with the server: an environment that names a vault
+// takes no ca, pin or namespace from the top of the file. A pin alone says enough,
+// whoever signed the certificate; with ca, both must be right.
 //
 // [ci] is kept for later.
 //

@@ -1,6 +1,7 @@
 package project
 
 import (
+	"encoding/base64"
 	"path"
 	"path/filepath"
 	"strconv"
@@ -16,6 +17,7 @@ type layer struct {
 	extends   string
 	vault     string // located: see locate
 	vaultPos  Pos
+	server    Server
 	name      vault.Path
 	namePos   Pos
 	deflt     vault.Env
@@ -35,6 +37,8 @@ type envLayer struct {
 	name         vault.Env
 	vault        string
 	vaultPos     Pos
+	server       Server
+	mount        string
 	protected    bool
 	protectedPos Pos
 	mask         MaskMode
@@ -45,8 +49,8 @@ type envLayer struct {
 
 // The keys there are, for the nearest match of one there is not.
 var (
-	topKeys    = []string{"vault", "project", "default", "extends", "env", "inject", "file", "allow_names", "inherit_wins", "require", "mask"}
-	envKeys    = []string{"vault", "protected", "mask", "require"}
+	topKeys    = []string{"vault", "ca", "pin", "namespace", "project", "default", "extends", "env", "inject", "file", "allow_names", "inherit_wins", "require", "mask"}
+	envKeys    = []string{"vault", "ca", "pin", "namespace", "mount", "protected", "mask", "require"}
 	injectKeys = []string{"path", "only", "except", "rename", "prefix", "transform", "optional", "env", "mask"}
 	fileKeys   = []string{"path", "field", "var", "optional", "env", "mask"}
 )
@@ -151,6 +155,8 @@ func (d *decoder) layer(root *node) *layer {
 		switch n.key {
 		case "vault":
 			l.vault, l.vaultPos = d.location(n, "vault"), d.pos(n)
+		case "ca", "pin", "namespace":
+			d.server(&l.server, n, n.key)
 		case "project":
 			l.name, l.namePos = d.path(n, "project"), d.pos(n)
 		case "default":
@@ -223,6 +229,10 @@ func (d *decoder) envLayer(n *node) envLayer {
 		switch k.key {
 		case "vault":
 			e.vault, e.vaultPos = d.location(k, where+".vault"), d.pos(k)
+		case "ca", "pin", "namespace":
+			d.server(&e.server, k, where+"."+k.key)
+		case "mount":
+			e.mount = d.mount(k, where+".mount")
 		case "protected":
 			e.protected, e.protectedPos = d.yes(k, where+".protected"), d.pos(k)
 		case "mask":
@@ -239,6 +249,69 @@ func (d *decoder) envLayer(n *node) envLayer {
 		}
 	}
 	return e
+}
+
+// server reads one of the keys that say how a server is known.
+func (d *decoder) server(s *Server, n *node, key string) {
+	if s.Pos.File == "" {
+		s.Pos = d.pos(n)
+	}
+	switch n.key {
+	case "ca":
+		var why string
+		s.CA = d.text(n, key)
+		if strings.Contains(s.CA, "://") {
+			why = "is a file beside this one, not an address"
+		} else if d.err == nil {
+			s.CA, why = locate(s.CA, filepath.Dir(d.file))
+		}
+		if why != "" {
+			d.fail(n, key, key+" "+why)
+		}
+	case "pin":
+		if n.kind == kindString {
+			s.Pins = []string{n.str}
+			if why := checkPin(n.str); why != "" {
+				d.fail(n, key, key+" "+why)
+			}
+			return
+		}
+		for _, p := range d.list(n, key, checkPin) {
+			s.Pins = append(s.Pins, p.Name)
+		}
+	case "namespace":
+		s.Namespace = d.text(n, key)
+		if why := checkMount(strings.TrimSuffix(s.Namespace, "/")); why != "" && d.err == nil {
+			d.fail(n, key, key+" "+why)
+		}
+	}
+}
+
+func (d *decoder) mount(n *node, key string) string {
+	s := d.text(n, key)
+	if why := checkMount(s); why != "" && d.err == nil {
+		d.fail(n, key, key+" "+why)
+	}
+	return s
+}
+
+// checkPin says what is wrong with the pin of a server's key.
+func checkPin(s string) string {
+	text, ok := strings.CutPrefix(s, "sha256/")
+	if raw, err := base64.StdEncoding.DecodeString(text); !ok || err != nil || len(raw) != 32 {
+		return `is "sha256/" and the base64 of the SHA-256 of the server's public key`
+	}
+	return ""
+}
+
+// checkMount says what is wrong with the path of a mount or a namespace.
+func checkMount(s string) string {
+	for seg := range strings.SplitSeq(s, "/") {
+		if seg == "" || seg == "." || seg == ".." || strings.Trim(seg, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") != "" {
+			return "is " + quote(s) + ": it is made of letters, digits and . _ - in segments joined by /"
+		}
+	}
+	return ""
 }
 
 // rules are the tables of [[key]], or of a list of inline tables.

@@ -13,8 +13,10 @@ func merge(layers []*layer, local *layer) (*Project, error) {
 	for _, l := range layers {
 		p.Sources = append(p.Sources, l.file)
 		if l.vaultPos.File != "" {
-			p.Vault, p.VaultPos = l.vault, l.vaultPos
+			// How a server is known goes with the server.
+			p.Vault, p.VaultPos, p.Server = l.vault, l.vaultPos, Server{}
 		}
+		p.Server = over(p.Server, l.server)
 		if l.defltPos.File != "" {
 			p.Default, p.DefaultPos = l.deflt, l.defltPos
 		}
@@ -51,12 +53,30 @@ func merge(layers []*layer, local *layer) (*Project, error) {
 	for i := range p.Envs {
 		if p.Envs[i].Vault == "" {
 			p.Envs[i].Vault, p.Envs[i].VaultPos = p.Vault, p.VaultPos
+			p.Envs[i].Server = over(p.Server, p.Envs[i].Server)
 		}
 		if p.Envs[i].Mask == "" {
 			p.Envs[i].Mask = MaskAuto
 		}
 	}
 	return p, nil
+}
+
+// over lays what one file says of a server over what another said.
+func over(s, by Server) Server {
+	if by.CA != "" {
+		s.CA = by.CA
+	}
+	if len(by.Pins) > 0 {
+		s.Pins = by.Pins
+	}
+	if by.Namespace != "" {
+		s.Namespace = by.Namespace
+	}
+	if by.Pos.File != "" {
+		s.Pos = by.Pos
+	}
+	return s
 }
 
 func withoutDefault(rules []Inject) []Inject {
@@ -82,7 +102,11 @@ func (p *Project) addEnv(l envLayer) {
 	}
 	e.Pos = l.pos
 	if l.vaultPos.File != "" {
-		e.Vault, e.VaultPos = l.vault, l.vaultPos
+		e.Vault, e.VaultPos, e.Server = l.vault, l.vaultPos, Server{}
+	}
+	e.Server = over(e.Server, l.server)
+	if l.mount != "" {
+		e.Mount = l.mount
 	}
 	if l.protectedPos.File != "" {
 		e.Protected = l.protected
@@ -135,6 +159,23 @@ func (p *Project) check() error {
 			return &Error{Kind: vault.KindInvalid, Pos: e.Pos, Key: "vault",
 				Detail: "there is no vault for " + string(e.Name) + `: write vault = ".envrun/vault" at the top of the file`}
 		}
+	}
+	if p.Server.Pos.File != "" && !remote(p.Vault) {
+		return &Error{Kind: vault.KindInvalid, Pos: p.Server.Pos, Key: "vault", Detail: "ca, pin and namespace are about a server, and vault names none beside them"}
+	}
+	mounts := map[[3]string]vault.Env{}
+	for _, e := range p.Envs {
+		if (e.Server.Pos.File != "" || e.Mount != "") && !e.Remote() {
+			return &Error{Kind: vault.KindInvalid, Pos: e.Pos, Key: "env." + string(e.Name), Detail: "ca, pin, namespace and mount are about a server, and the vault of " + string(e.Name) + " is a folder"}
+		}
+		if !e.Remote() {
+			continue
+		}
+		at := [3]string{e.Vault, e.Server.Namespace, e.MountName()}
+		if other, ok := mounts[at]; ok {
+			return &Error{Kind: vault.KindInvalid, Pos: e.Pos, Key: "env." + string(e.Name), Detail: string(e.Name) + " and " + string(other) + " are both the mount " + e.MountName() + " of " + e.Vault}
+		}
+		mounts[at] = e.Name
 	}
 	if p.Vault == "" && len(p.Envs) == 0 {
 		return &Error{Kind: vault.KindInvalid, Pos: Pos{File: p.File}, Key: "vault", Detail: `names no vault: write vault = ".envrun/vault" at the top of the file`}

@@ -2,6 +2,7 @@ package project_test
 
 import (
 	"errors"
+	"fmt"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -235,6 +236,14 @@ func TestParseRefuses(t *testing.T) {
 		{"file without var", top + "[[file]]\npath='a'\nfield='V'", 2, "file.var", "which variable", ""},
 		{"bad mask mode", top + "[env.a]\nmask='on'", 3, "env.a.mask", `"always"`, ""},
 		{"bad variable in mask", top + "[mask]\n'a-b' = true", 3, "mask", "not a variable's name", ""},
+		{"pin that is none", "vault = 'https://v'\npin = 'sha1/AAAA'\n[env.a]", 2, "pin", "sha256/", ""},
+		{"pins of which one is none", "vault = 'https://v'\npin = ['" + pinA + "', 'sha256/AAAA']\n[env.a]", 2, "pin", "sha256/", ""},
+		{"ca at an address", "vault = 'https://v'\nca = 'https://v/ca'\n[env.a]", 2, "ca", "not an address", ""},
+		{"namespace", "vault = 'https://v'\nnamespace = 'a//b'\n[env.a]", 2, "namespace", "joined by /", ""},
+		{"mount", "vault = 'https://v'\n[env.a]\nmount = '../sys'", 3, "env.a.mount", "joined by /", ""},
+		{"one mount for two", "vault = 'https://v'\n[env.a]\n[env.b]\nmount = 'a'", 3, "env.b", "both the mount a", ""},
+		{"pin of a folder", top + "pin = '" + pinA + "'\n[env.a]", 2, "vault", "about a server", ""},
+		{"mount in a folder", top + "[env.a]\nmount = 'b'", 2, "env.a", "about a server", ""},
 		{"allowing ours", top + "allow_names = ['ENVRUN_TOKEN']", 2, "allow_names", "envrun's own", ""},
 
 		{"not TOML", top + "vault: v", 2, "", "not TOML", ""},
@@ -298,6 +307,44 @@ func TestLocations(t *testing.T) {
 	for _, in := range []string{"http://localhost.evil.dev", "http://127.0.0.1.evil.dev", "http://localhost@evil.dev", "http://[::1].evil.dev:80"} {
 		if _, err := project.Parse("envrun.toml", []byte("vault = '"+in+"'\n[env.a]\n")); err == nil {
 			t.Errorf("%s is taken", in)
+		}
+	}
+}
+
+const pinA = "sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+
+const pinB = "sha256/BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBA="
+
+// How a server is known goes with the server.
+func TestServers(t *testing.T) {
+	p, err := project.Parse(root("p/envrun.toml"), []byte(`
+vault = "https://vault.example.dev"
+ca = "ca.pem"
+pin = "`+pinA+`"
+namespace = "team/"
+[env.dev]
+[env.stage]
+mount = "teams/core/stage"
+pin = ["`+pinA+`", "`+pinB+`"]
+[env.prod]
+vault = "https://vault-prod.example.dev"
+pin = "`+pinB+`"
+[env.local]
+vault = ".envrun/vault"
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca := root("p/ca.pem")
+	for name, want := range map[vault.Env]string{
+		"dev":   "https://vault.example.dev dev " + ca + " [" + pinA + "] team/",
+		"stage": "https://vault.example.dev teams/core/stage " + ca + " [" + pinA + " " + pinB + "] team/",
+		"prod":  "https://vault-prod.example.dev prod  [" + pinB + "] ",
+		"local": root("p/.envrun/vault") + " local  [] ",
+	} {
+		e, _ := p.Env(name)
+		if got := fmt.Sprint(e.Vault, " ", e.MountName(), " ", e.Server.CA, " ", e.Server.Pins, " ", e.Server.Namespace); got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
 		}
 	}
 }

@@ -20,6 +20,7 @@ type Project struct {
 	VaultPos   Pos
 	Name       vault.Path // "project": the path that bare names live under; may be empty
 	NamePos    Pos
+	Server     Server    // goes with Vault
 	Default    vault.Env // may be empty
 	DefaultPos Pos
 
@@ -63,16 +64,34 @@ type Env struct {
 	// environment's own, else the project's. Never empty.
 	Vault     string
 	VaultPos  Pos
+	Server    Server   // of a vault on a server: what is said where Vault is said
+	Mount     string   // the mount of the environment on its server; empty: its name
 	Protected bool     // asks before it runs or writes; masked; marked
 	Mask      MaskMode // MaskAuto if not said
 	Require   []Name   // in addition to Project.Require
 	Pos       Pos
 }
 
+// Server says how the server of a vault is known.
+type Server struct {
+	CA        string   // absolute path of certificates in PEM that its own must lead to; empty: the system's
+	Pins      []string // "sha256/…" of public keys, one of which must be its own
+	Namespace string   // empty: none
+	Pos       Pos      // of the first of these keys; the zero Pos if none is written
+}
+
 // Remote reports whether the vault is on a server.
 func (e Env) Remote() bool { return remote(e.Vault) }
 
 func remote(location string) bool { return strings.Contains(location, "://") }
+
+// MountName is the mount of the environment on its server.
+func (e Env) MountName() string {
+	if e.Mount != "" {
+		return e.Mount
+	}
+	return string(e.Name)
+}
 
 // Inject is one [[inject]] rule: fields of one secret as variables.
 type Inject struct {
