@@ -28,6 +28,8 @@ const (
 	Untrusted                    // its certificate is not one to trust
 	NoToken                      // there is no token to show
 	BadToken                     // the token is unknown, expired or revoked
+	Forbidden                    // the token may not do this
+	NoMount                      // there is no mount, or another one than is wanted
 	NotVault                     // it does not answer as a Vault-API server does
 )
 
@@ -69,6 +71,10 @@ func (e *ServerError) Error() string {
 		what = "wants a token, and there is none"
 	case BadToken:
 		what = "does not take the token: it is unknown, expired or revoked"
+	case Forbidden:
+		what = "does not allow this"
+	case NoMount:
+		what = "has no such mount"
 	case NotVault:
 		what = "does not answer as a Vault-API server does"
 	}
@@ -130,7 +136,9 @@ func (e *PartialError) Unwrap() error { return e.Err }
 // statusError is an answer of status 400 and above whose body holds errors.
 type statusError struct {
 	status int
-	texts  []string
+	texts  []string // plain
+	// policy says of a 403 that a policy refused: then the token is one.
+	policy bool
 }
 
 func (e *statusError) Error() string { return fmt.Sprintf("status %d", e.status) }
@@ -207,7 +215,7 @@ func (v *Vault) place(err error, env vault.Env, path vault.Path) error {
 			return out
 		case kind == vault.KindNoEnv:
 			out.Path = ""
-			out.Detail = fmt.Sprintf("%s has no mount %s", v.Address(), v.mountPath(env))
+			out.Err = &ServerError{Trouble: NoMount, Address: v.Address(), Text: v.mountPath(env) + "/"}
 			return out
 		case kind == vault.KindConflict:
 			out.Detail = "somebody else wrote in between"
@@ -222,7 +230,11 @@ func (v *Vault) place(err error, env vault.Env, path vault.Path) error {
 // cause is err as the cause of another error: what the server said.
 func (v *Vault) cause(err error) error {
 	if e, ok := err.(*statusError); ok {
-		return &ServerError{Trouble: Refused, Address: v.Address(), Status: e.status, Text: strings.Join(e.texts, "; ")}
+		out := &ServerError{Trouble: Refused, Address: v.Address(), Status: e.status, Text: strings.Join(e.texts, "; ")}
+		if e.status == http.StatusForbidden {
+			out.Trouble, out.Text = Forbidden, strings.TrimPrefix(strings.TrimPrefix(out.Text, wire.Denied), "; ")
+		}
+		return out
 	}
 	return err
 }

@@ -300,7 +300,7 @@ func TestPolicies(t *testing.T) {
 	apply(t, admin, vault.Change{Path: "app", Set: []vault.Field{vaulttest.Set("A", "1")}}, vault.Change{Path: "web/x", Set: []vault.Field{vaulttest.Set("B", "2")}})
 	as := func(policy string) *remote.Vault {
 		t.Helper()
-		must(t, s, "PUT", "sys/policies/acl/p", map[string]any{"policy": policy + ` path "auth/token/lookup-self" { capabilities = ["read"] }`})
+		must(t, s, "PUT", "sys/policies/acl/p", map[string]any{"policy": policy})
 		secret := s.TokenFor(t, "p")
 		return open(t, s, func(o *remote.Options) { o.Token = token(secret) })
 	}

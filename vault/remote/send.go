@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -111,20 +112,19 @@ func (v *Vault) afterwards(ctx context.Context, c call, token string, err error)
 		err = r.error
 	}
 	e, ok := err.(*statusError)
-	if !ok || e.status != http.StatusForbidden {
+	if !ok || e.status != http.StatusForbidden || e.policy {
 		return err
 	}
 	// The same status says that the token may not do this and that it is none at
-	// all. Vault says which, OpenBao does not: a token may look at itself.
-	for _, text := range e.texts {
-		if strings.Contains(text, "invalid token") {
-			return &ServerError{Trouble: BadToken, Address: v.Address(), Status: e.status}
-		}
+	// all. Vault says which; elsewhere we ask what is known of the token.
+	bad := &ServerError{Trouble: BadToken, Address: v.Address(), Status: e.status}
+	if slices.Contains(e.texts, "invalid token") {
+		return bad
 	}
 	self := call{method: http.MethodGet, path: []string{"auth/token/lookup-self"}}
 	if _, _, err := v.once(ctx, self, v.base.JoinPath("v1/auth/token/lookup-self"), token, nil); err != nil {
-		if s, ok := err.(*statusError); ok && s.status == http.StatusForbidden {
-			return &ServerError{Trouble: BadToken, Address: v.Address(), Status: e.status}
+		if s, ok := err.(*statusError); ok && s.status == http.StatusForbidden && !s.policy {
+			return bad
 		}
 	}
 	return e
@@ -257,7 +257,10 @@ func (v *Vault) judge(c call, res *http.Response, token string, raw []byte) (ans
 		e.Trouble, e.Text = NotVault, fmt.Sprintf("status %d", status)
 		return answer{}, final, e
 	}
-	return answer{}, final, &statusError{status, texts}
+	// A policy's refusal has the layout of several errors. That of a token that is
+	// none has not, or it says so (server-api §1.1).
+	policy := !slices.Contains(body.Errors, wire.Denied) && !slices.ContainsFunc(body.Errors, func(s string) bool { return strings.Contains(s, "invalid token") })
+	return answer{}, final, &statusError{status, texts, policy}
 }
 
 // wait is how long the server asks to wait, five seconds at most.

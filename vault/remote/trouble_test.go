@@ -232,8 +232,8 @@ func TestWordsOfTheServerTellNothing(t *testing.T) {
 		said, _ := json.Marshal([]string{"1 error occurred:\n\t* permission denied\n\n", long})
 		answer(403, `{"errors":`+string(said)+`}`)(w, r)
 	})
-	e := wantTrouble(t, get(t, v), remote.Refused, vault.KindDenied)
-	if !strings.HasPrefix(e.Text, "permission denied; xxx") || len(e.Text) > 300 || strings.Contains(e.Text, "\x1b") {
+	e := wantTrouble(t, get(t, v), remote.Forbidden, vault.KindDenied)
+	if !strings.HasPrefix(e.Text, "xxx") || len(e.Text) > 300 || strings.Contains(e.Text, "\x1b") {
 		t.Errorf("%q", e.Text)
 	}
 }

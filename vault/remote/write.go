@@ -180,7 +180,7 @@ func (v *Vault) mayDelete(ctx context.Context, env vault.Env, steps []*step) err
 		if e, ok := err.(*statusError); err == nil || ok && e.status == http.StatusBadRequest {
 			return nil
 		} else if ok && e.status == http.StatusForbidden {
-			return &vault.Error{Kind: vault.KindDenied, Env: env, Path: s.next.Path, Detail: fmt.Sprintf("to delete it the token must be allowed to update %s/delete/%s", v.mountPath(env), path)}
+			return &vault.Error{Kind: vault.KindDenied, Env: env, Path: s.next.Path, Err: &ServerError{Trouble: Forbidden, Address: v.Address(), Status: e.status, Text: fmt.Sprintf("to delete takes the right to update %s/delete/%s", v.mountPath(env), path)}}
 		}
 		return v.place(err, env, s.next.Path)
 	})
