@@ -134,7 +134,7 @@ func runRequest(ctx context.Context, t *tool, args []string, reason string) erro
 			return err
 		}
 	}
-	s, err := t.open(ctx)
+	s, err := t.openFile(ctx)
 	if err != nil {
 		return err
 	}
@@ -143,7 +143,7 @@ func runRequest(ctx context.Context, t *tool, args []string, reason string) erro
 		return err
 	}
 	ask.Reason = reason
-	r, err := s.vault.Request(ctx, s.env.Name, ask)
+	r, err := s.file.Request(ctx, s.env.Name, ask)
 	if err != nil {
 		return err
 	}
@@ -349,11 +349,11 @@ func runAccessApprove(ctx context.Context, t *tool, member, code string, o addOp
 		return err
 	}
 	t.flags.env = string(r.env)
-	s, err := t.openToWrite(ctx)
+	s, err := t.openFileToWrite(ctx)
 	if err != nil {
 		return err
 	}
-	if _, err := s.vault.Mine(ctx, s.env.Name); err != nil { // before anybody is asked anything
+	if _, err := s.file.Mine(ctx, s.env.Name); err != nil { // before anybody is asked anything
 		return err
 	}
 	if code == "" {
@@ -366,7 +366,7 @@ func runAccessApprove(ctx context.Context, t *tool, member, code string, o addOp
 	if err := t.allow(ctx, s.env, "was granted"); err != nil {
 		return err
 	}
-	if err := s.vault.Approve(ctx, s.env.Name, filevault.Approval{Member: member, Code: code, Until: until, Replace: o.replace}); err != nil {
+	if err := s.file.Approve(ctx, s.env.Name, filevault.Approval{Member: member, Code: code, Until: until, Replace: o.replace}); err != nil {
 		return err
 	}
 	return t.sayLetIn(ctx, s, member, until)
@@ -405,11 +405,11 @@ func runAccessSweep(ctx context.Context, t *tool, dry bool) error {
 	over := 0
 	for _, v := range vaults {
 		for _, env := range v.envs {
-			s := selected{env: env, vault: v.Vault}
+			s := selectIn(nil, env, v.Vault)
 			err := t.signAs(ctx, &s)
 			var ended []string
 			if err == nil {
-				ended, err = s.vault.Ended(ctx, env.Name)
+				ended, err = s.file.Ended(ctx, env.Name)
 			}
 			if kind := vault.KindOf(err); t.flags.env == "" && (kind == vault.KindDenied || kind == vault.KindNoEnv) {
 				facts = append(facts, sweepFacts{Env: env.Name, Ended: []string{}, Closed: err.Error()})
@@ -425,7 +425,7 @@ func runAccessSweep(ctx context.Context, t *tool, dry bool) error {
 					return err
 				}
 				o, end := t.changing(env.Name, "")
-				r, _, err := s.vault.Sweep(ctx, env.Name, o)
+				r, _, err := s.file.Sweep(ctx, env.Name, o)
 				end()
 				if err != nil {
 					return err

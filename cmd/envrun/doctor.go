@@ -15,6 +15,7 @@ import (
 	"envrun/cmd/internal/cli"
 	"envrun/envrun/project"
 	"envrun/envrun/run"
+	"envrun/vault"
 	"envrun/vault/filevault"
 
 	"github.com/spf13/cobra"
@@ -60,8 +61,11 @@ func (d *doctor) err(what string, err error) {
 func runDoctor(ctx context.Context, t *tool) error {
 	d := &doctor{tool: t, ctx: ctx}
 	d.say("ok", "envrun", version, "")
-	d.identity(ctx)
-	d.keychains(ctx)
+	// Whoever has all on servers needs no identity.
+	if p, err := t.project(); err != nil || slices.ContainsFunc(p.Envs, func(e project.Env) bool { return !e.Remote() }) || len(p.Envs) == 0 {
+		d.identity(ctx)
+		d.keychains(ctx)
+	}
 	if p := d.project(); p != nil {
 		d.vaults(ctx, p)
 		d.plainFiles(ctx, p)
@@ -195,13 +199,20 @@ func (d *doctor) git(dir string, args ...string) bool {
 }
 
 func (d *doctor) vaults(ctx context.Context, p *project.Project) {
-	if _, err := exec.LookPath("git"); err != nil {
+	files := slices.ContainsFunc(p.Envs, func(e project.Env) bool { return !e.Remote() })
+	if !files {
+		// Nothing of it is in git.
+	} else if _, err := exec.LookPath("git"); err != nil {
 		d.say("note", "git", "is not here: no history, no rollback", "install git")
 	} else if !d.inRepo(p.Dir) {
 		d.say("note", "git", p.Dir+" is in no repository: no history, no rollback, nothing shared", "git init")
 	}
 	seen := map[string]bool{}
 	for _, env := range p.Envs {
+		if env.Remote() {
+			d.server(ctx, p, env)
+			continue
+		}
 		v, err := d.vault(ctx, env.Vault)
 		if err != nil {
 			if !seen[env.Vault] {
@@ -226,20 +237,47 @@ func (d *doctor) vaults(ctx context.Context, p *project.Project) {
 			d.say("bad", "environment "+string(env.Name), "is in envrun.toml and not in its vault", "envrun env add "+string(env.Name))
 			continue
 		}
-		n, bad := 0, 0
-		var first error
-		for _, err := range v.List(ctx, env.Name, "") {
-			if n++; err != nil {
-				bad++
-				first = err
-			}
-		}
-		if first != nil {
-			d.err("environment "+string(env.Name), fmt.Errorf("%d of %d records cannot be read, one of them: %w", bad, n, first))
-			continue
-		}
-		d.say("ok", "environment "+string(env.Name), cli.Count(n, "secret"), "")
+		d.count(ctx, v, env, "")
 	}
+}
+
+// count lists an environment.
+func (d *doctor) count(ctx context.Context, v vault.Reader, env project.Env, where string) {
+	n, bad := 0, 0
+	var first error
+	for _, err := range v.List(ctx, env.Name, "") {
+		if n++; err != nil {
+			bad++
+			first = err
+		}
+	}
+	if first != nil {
+		d.err("environment "+string(env.Name), fmt.Errorf("%d of %d records cannot be read, one of them: %w", bad, n, first))
+		return
+	}
+	d.say("ok", "environment "+string(env.Name), cli.Count(n, "secret")+where, "")
+}
+
+// server asks a server for an environment.
+func (d *doctor) server(ctx context.Context, p *project.Project, env project.Env) {
+	what := "environment " + string(env.Name)
+	v, err := d.tool.server(p, env)
+	if err != nil {
+		d.err(what, err)
+		return
+	}
+	defer v.Close()
+	envs, err := v.Envs(ctx)
+	if err != nil {
+		d.err(what, err)
+		return
+	}
+	if !slices.Contains(envs, env.Name) {
+		d.say("bad", what, "is in envrun.toml and not on "+env.Vault+", or not for your token", "envrun env add "+string(env.Name))
+		return
+	}
+	_, from, _ := d.anyToken()
+	d.count(ctx, v, env, " on "+env.Vault+", with the token in "+from)
 }
 
 // plainFiles looks for .env files with values in the project's own folder.

@@ -88,6 +88,8 @@ type envFacts struct {
 	Vault     string    `json:"vault"`
 	InVault   bool      `json:"in_vault"`
 	Secrets   int       `json:"secrets"`
+	Server    bool      `json:"server,omitempty"`
+	Problem   string    `json:"problem,omitempty"` // why the server could not be asked
 }
 
 func runEnvList(ctx context.Context, t *tool) error {
@@ -98,11 +100,18 @@ func runEnvList(ctx context.Context, t *tool) error {
 	facts := []envFacts{}
 	for _, e := range p.Envs {
 		f := envFacts{Name: e.Name, Default: e.Name == p.Default, Protected: e.Protected, Vault: e.Vault}
-		if v, err := t.vault(ctx, e.Vault); err == nil {
+		if v, err := t.store(ctx, p, e); err == nil {
 			there, err := v.Envs(ctx)
+			if err != nil && e.Remote() && ctx.Err() == nil {
+				// One server that cannot be asked must not hide the others.
+				f.Server, f.Problem = true, cli.Printable(t.explain(err).Message)
+				facts = append(facts, f)
+				continue
+			}
 			if err != nil {
 				return err
 			}
+			f.Server = e.Remote()
 			if f.InVault = slices.Contains(there, e.Name); f.InVault {
 				for _, err := range v.List(ctx, e.Name, "") {
 					if err == nil {
@@ -121,6 +130,11 @@ func runEnvList(ctx context.Context, t *tool) error {
 		what := cli.Count(f.Secrets, "secret")
 		if !f.InVault {
 			what = "not in the vault; if git has it: git checkout -- .envrun; to make it: envrun env add " + string(f.Name)
+			if f.Problem != "" {
+				what = f.Problem
+			} else if f.Server {
+				what = "not on its server, or not for your token; to make it: envrun env add " + string(f.Name)
+			}
 		}
 		var marks []string
 		if f.Default {
@@ -144,12 +158,11 @@ func runEnvAdd(ctx context.Context, t *tool, name string) error {
 	if err != nil {
 		return err
 	}
-	place := p.Vault
-	listed, inFile := p.Env(env)
-	if inFile {
-		place = listed.Vault
+	target, inFile := p.Env(env)
+	if !inFile {
+		target = project.Env{Name: env, Vault: p.Vault, VaultPos: p.VaultPos, Server: p.Server}
 	}
-	v, err := t.vaultToAdd(ctx, place)
+	v, err := t.keeperToAdd(ctx, p, target)
 	if err != nil {
 		return err
 	}
@@ -176,11 +189,31 @@ func runEnvAdd(ctx context.Context, t *tool, name string) error {
 			return err
 		}
 	}
-	t.Notef("added %s; commit %s and %s", env, p.File, v.Dir())
+	if file, ok := v.(*filevault.Vault); ok {
+		t.Notef("added %s; commit %s and %s", env, p.File, file.Dir())
+	} else {
+		t.Notef("added %s on %s; commit %s", env, target.Vault, p.File)
+	}
 	if isProduction(env) && !inFile {
 		t.Sayf("      it is protected: it asks before it runs or writes (protected = true in %s)", p.File)
 	}
 	return nil
+}
+
+// keeper opens a vault to remove an environment from.
+func (t *tool) keeper(ctx context.Context, p *project.Project, env project.Env) (vault.EnvKeeper, error) {
+	if env.Remote() {
+		return t.server(p, env)
+	}
+	return t.vault(ctx, env.Vault)
+}
+
+// keeperToAdd opens a vault to make an environment in.
+func (t *tool) keeperToAdd(ctx context.Context, p *project.Project, env project.Env) (vault.EnvKeeper, error) {
+	if env.Remote() {
+		return t.server(p, env)
+	}
+	return t.vaultToAdd(ctx, env.Vault)
 }
 
 // vaultToAdd opens a vault to make an environment in, as the member that a new
@@ -221,7 +254,10 @@ func runEnvRm(ctx context.Context, t *tool, name string) error {
 	} else if e.Pos.File != "" && e.Pos.File != p.File {
 		return &cli.HintError{Err: fmt.Errorf("%s stands in %s", env, e.Pos.File), Code: cli.CodeConfig, Hint: "remove it there: " + e.Pos.String()}
 	}
-	v, err := t.vault(ctx, e.Vault)
+	if !inFile {
+		e.VaultPos, e.Server = p.VaultPos, p.Server
+	}
+	v, err := t.keeper(ctx, p, e)
 	if err != nil {
 		return err
 	}
@@ -252,7 +288,11 @@ func runEnvRm(ctx context.Context, t *tool, name string) error {
 			return err
 		}
 	}
-	t.Notef("removed %s; what git has of it stays in its history", env)
+	if e.Remote() {
+		t.Notef("removed %s from %s, with all versions of its secrets", env, e.Vault)
+	} else {
+		t.Notef("removed %s; what git has of it stays in its history", env)
+	}
 	return nil
 }
 
@@ -266,7 +306,7 @@ func runRotateKey(ctx context.Context, t *tool, args []string, o rotateOptions) 
 	if err := t.envArg("envrun env rotate-key", args); err != nil {
 		return err
 	}
-	s, err := t.openToWrite(ctx)
+	s, err := t.openFileToWrite(ctx)
 	if err != nil {
 		return err
 	}
@@ -277,14 +317,14 @@ func runRotateKey(ctx context.Context, t *tool, args []string, o rotateOptions) 
 	ro, end := t.changing(env, o.why)
 	defer end()
 	if !o.resume {
-		r, err := s.vault.RotateKey(ctx, env, ro)
+		r, err := s.file.RotateKey(ctx, env, ro)
 		end()
 		if err != nil {
 			return cmp.Or(s.inPart(ctx, err), err)
 		}
 		return t.rotated(s, r)
 	}
-	r, err := s.vault.ResumeRotation(ctx, env, ro)
+	r, err := s.file.ResumeRotation(ctx, env, ro)
 	end()
 	if err != nil {
 		return err
@@ -308,7 +348,7 @@ func runRotateKey(ctx context.Context, t *tool, args []string, o rotateOptions) 
 		t.Notef("%s: left under a former key, since they are newer than the last seal: %s", env, cli.Join(r.Left))
 		t.Sayf("      to look at them and take them over: envrun vault adopt -e %s", env)
 	}
-	t.sayCommit(s.vault, fmt.Sprintf("%s: finish the new key", env))
+	t.sayCommit(s.file, fmt.Sprintf("%s: finish the new key", env))
 	return nil
 }
 
@@ -318,7 +358,7 @@ func (s selected) inPart(ctx context.Context, err error) error {
 	if vault.KindOf(err) != vault.KindTampered {
 		return nil
 	}
-	st, err := s.vault.Status(ctx)
+	st, err := s.file.Status(ctx)
 	if err != nil {
 		return nil // what was said first is what counts
 	}

@@ -250,9 +250,9 @@ func (t *tool) driverWriter(ctx context.Context, v *filevault.Vault, path string
 	if t.Getenv("ENVRUN_KEY") == "" {
 		return v, nil
 	}
-	s := selected{env: project.Env{Name: env, Vault: v.Dir()}, vault: v}
+	s := selectIn(nil, project.Env{Name: env, Vault: v.Dir()}, v)
 	err = t.signAs(ctx, &s)
-	return s.vault, err
+	return s.file, err
 }
 
 // runTextconv shows a secret's file. Git diff and git log fail with it, so it

@@ -20,7 +20,8 @@ func newHistory(t *tool) *cobra.Command {
 		Short: "List the versions of a secret, without values",
 		Long: `Lists the versions of one secret, newest first, with the fields that changed in
 each. They come from the git history of the vault, so only what was committed
-is kept, and outside a repository nothing is.`,
+is kept, and outside a repository nothing is. A server keeps as many as it is
+told to.`,
 		Example: `  envrun history
   envrun history -e prod shared/stripe --json`,
 		Args: cli.MaxArgs(1),
@@ -205,7 +206,7 @@ func runDiff(ctx context.Context, t *tool, a, b string, all, onlyNames bool) err
 			}
 		}
 		envs[i] = env.Name
-		v, err := t.vault(ctx, env.Vault)
+		v, err := t.store(ctx, p, env)
 		if err != nil {
 			return err
 		}
@@ -333,7 +334,6 @@ func runCopy(ctx context.Context, t *tool, from, to string, replace bool) error 
 			return cli.Usagef("envrun copy", "%q is not ENV:PATH", arg)
 		}
 		e := &ends[i]
-		e.Project = p
 		if e.env, err = named(p, name); err != nil {
 			return err
 		}
@@ -348,15 +348,17 @@ func runCopy(ctx context.Context, t *tool, from, to string, replace bool) error 
 		if err != nil {
 			return err
 		}
-		if e.vault, err = t.vault(ctx, e.env.Vault); err != nil {
+		v, err := t.store(ctx, p, e.env)
+		if err != nil {
 			return err
 		}
+		e.selected = selectIn(p, e.env, v)
 		// Reading out of a protected environment is asked about like writing into it.
 		if err := t.allow(ctx, e.env, "was copied"); err != nil {
 			return err
 		}
 	}
-	if t.Getenv("ENVRUN_KEY") != "" {
+	if ends[1].file != nil && t.Getenv("ENVRUN_KEY") != "" {
 		if err := t.signAs(ctx, &ends[1].selected); err != nil {
 			return err
 		}

@@ -292,14 +292,14 @@ func runKeyExportCI(ctx context.Context, t *tool, o ciOptions) error {
 		return cli.Usagef("envrun key export", "--ci names %s and -e %s", o.env, t.flags.env)
 	}
 	t.flags.env = o.env
-	s, err := t.openToWrite(ctx)
+	s, err := t.openFileToWrite(ctx)
 	if err != nil {
 		return err
 	}
 	if err := t.allow(ctx, s.env, "was granted"); err != nil {
 		return err
 	}
-	key, err := s.vault.NewCIKey(ctx, s.env.Name, o.member, o.replace)
+	key, err := s.file.NewCIKey(ctx, s.env.Name, o.member, o.replace)
 	if err != nil {
 		return err
 	}
@@ -307,7 +307,7 @@ func runKeyExportCI(ctx context.Context, t *tool, o ciOptions) error {
 		return fmt.Errorf("printing the key, which is kept nowhere (again with --replace): %w", err)
 	}
 	t.Notef("%s can open %s now; put the line into the pipeline's secret variable ENVRUN_KEY: it is not shown again", o.member, s.env.Name)
-	t.sayCommit(s.vault, fmt.Sprintf("%s: a key for %s", s.env.Name, o.member))
+	t.sayCommit(s.file, fmt.Sprintf("%s: a key for %s", s.env.Name, o.member))
 	return nil
 }
 

@@ -230,14 +230,14 @@ func runMemberAdd(ctx context.Context, t *tool, args []string, o addOptions) err
 			return err
 		}
 	}
-	s, err := t.openToWrite(ctx)
+	s, err := t.openFileToWrite(ctx)
 	if err != nil {
 		return err
 	}
 	if err := t.allow(ctx, s.env, "was granted"); err != nil {
 		return err
 	}
-	if err := s.vault.AddMember(ctx, s.env.Name, m); err != nil {
+	if err := s.file.AddMember(ctx, s.env.Name, m); err != nil {
 		return err
 	}
 	return t.sayLetIn(ctx, s, m.Member, until)
@@ -246,11 +246,11 @@ func runMemberAdd(ctx context.Context, t *tool, args []string, o addOptions) err
 // sayLetIn says what remains to be done for a new member.
 func (t *tool) sayLetIn(ctx context.Context, s selected, member string, until time.Time) error {
 	t.Notef("%s can open %s now", member, s.env.Name)
-	if c, err := s.vault.Fingerprint(ctx, s.env.Name); err == nil {
+	if c, err := s.file.Fingerprint(ctx, s.env.Name); err == nil {
 		t.Sayf("      tell them the fingerprint of its key, which their machine shows at first contact: %s", c)
 	}
 	t.sayUntil(until)
-	t.sayCommit(s.vault, letInMessage(s.env.Name, member))
+	t.sayCommit(s.file, letInMessage(s.env.Name, member))
 	return nil
 }
 
@@ -359,11 +359,11 @@ func runMemberRm(ctx context.Context, t *tool, members []string, why string) err
 }
 
 func (t *tool) removeFrom(ctx context.Context, e memberEnv, who []string, why string) error {
-	s := selected{env: e.env, vault: e.vault}
+	s := selectIn(nil, e.env, e.vault)
 	if err := t.signAs(ctx, &s); err != nil {
 		return err
 	}
-	if _, err := s.vault.Mine(ctx, e.env.Name); err != nil {
+	if _, err := s.file.Mine(ctx, e.env.Name); err != nil {
 		return err
 	}
 	if err := t.allow(ctx, e.env, "was removed"); err != nil {
@@ -382,7 +382,7 @@ func (t *tool) removeFrom(ctx context.Context, e memberEnv, who []string, why st
 		why = "removed " + strings.Join(who, ", ")
 	}
 	o, end := t.changing(e.env.Name, why)
-	r, err := s.vault.RemoveMembers(ctx, e.env.Name, who, o)
+	r, err := s.file.RemoveMembers(ctx, e.env.Name, who, o)
 	end()
 	if err != nil {
 		return err
@@ -457,7 +457,7 @@ func (t *tool) sayRotated(s selected, r filevault.Rotation) {
 		t.Notef("%s: the grant of %s is pending: it takes age-plugin-%s. Somebody who has it: %s", r.Env, p.Member, p.Plugin, addPendingCommand(r.Env, p.Member, p.Plugin))
 	}
 	t.sayExposed(r.Env, exposuresOf(r.Exposed))
-	t.sayCommit(s.vault, rotatedMessage(r.Env, r.Removed))
+	t.sayCommit(s.file, rotatedMessage(r.Env, r.Removed))
 	for _, p := range r.Pipelines {
 		t.Sayf("      the CI key of %s names the former key; it goes on working, and says so. A new one: %s", p, newCIKeyCommand(r.Env, p))
 	}

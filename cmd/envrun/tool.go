@@ -18,6 +18,8 @@ import (
 	"envrun/vault"
 	"envrun/vault/filevault"
 	"envrun/vault/near"
+	"envrun/vault/registry"
+	"envrun/vault/remote"
 
 	"github.com/spf13/cobra"
 )
@@ -33,6 +35,7 @@ type tool struct {
 	runFlags       runOptions // the root's own run flags
 	statusFile     *os.File   // --status-fd
 	base           string     // the project's folder, which errors name files from; empty until it is known
+	shown          tokens     // what servers were shown, or why nothing
 	releaseSignals func()
 }
 
@@ -145,11 +148,32 @@ func (t *tool) envArg(command string, args []string) error {
 	return nil
 }
 
+// store is what every vault that a command opens can do.
+type store interface {
+	vault.Vault
+	vault.Historian
+	// Restore writes a former version again, as a new one; wrote is false where
+	// the present one has what that had.
+	Restore(ctx context.Context, env vault.Env, path vault.Path, version uint64) (info vault.Info, wrote bool, err error)
+}
+
+var (
+	_ store = (*filevault.Vault)(nil)
+	_ store = (*remote.Vault)(nil)
+)
+
 // selected is a project, one environment of it, and the vault that holds it.
 type selected struct {
 	*project.Project
 	env   project.Env
-	vault *filevault.Vault
+	vault store
+	file  *filevault.Vault // the same vault; nil if it is on a server
+}
+
+// selectIn is an environment in a vault that is open.
+func selectIn(p *project.Project, env project.Env, v store) selected {
+	file, _ := v.(*filevault.Vault)
+	return selected{p, env, v, file}
 }
 
 // open finds the project, selects its environment and opens the vault.
@@ -162,18 +186,54 @@ func (t *tool) open(ctx context.Context) (selected, error) {
 	if err != nil {
 		return selected{}, err
 	}
-	v, err := t.vault(ctx, env.Vault)
+	v, err := t.store(ctx, p, env)
 	if err != nil {
 		return selected{}, err
 	}
-	return selected{p, env, v}, nil
+	return selectIn(p, env, v), nil
+}
+
+// openFile is open for what only a vault in files can do.
+func (t *tool) openFile(ctx context.Context) (selected, error) {
+	s, err := t.open(ctx)
+	if err == nil && s.file == nil {
+		err = onServer(s.env.Vault)
+	}
+	return s, err
+}
+
+// openFileToWrite is openFile for a command that writes.
+func (t *tool) openFileToWrite(ctx context.Context) (selected, error) {
+	s, err := t.openToWrite(ctx)
+	if err == nil && s.file == nil {
+		err = onServer(s.env.Vault)
+	}
+	return s, err
+}
+
+// store opens the vault of an environment, wherever it is.
+func (t *tool) store(ctx context.Context, p *project.Project, env project.Env) (store, error) {
+	server := func(context.Context, string) (vault.Vault, error) { return t.server(p, env) }
+	v, err := registry.Registry{
+		"":      func(ctx context.Context, place string) (vault.Vault, error) { return t.vault(ctx, place) },
+		"https": server,
+		"http":  server,
+	}.Open(ctx, env.Vault)
+	if err != nil {
+		return nil, err
+	}
+	s, ok := v.(store)
+	if !ok {
+		return nil, &vault.Error{Kind: vault.KindUnsupported, Env: env.Name, Detail: "the vault at " + env.Vault + " keeps no history"}
+	}
+	return s, nil
 }
 
 // openToWrite is open for a command that writes, which takes a member's name: of
 // whoever brings a bare key the grant says who they are.
 func (t *tool) openToWrite(ctx context.Context) (selected, error) {
 	s, err := t.open(ctx)
-	if err != nil || t.Getenv("ENVRUN_KEY") == "" {
+	if err != nil || s.file == nil || t.Getenv("ENVRUN_KEY") == "" {
 		return s, err
 	}
 	return s, t.signAs(ctx, &s)
@@ -184,17 +244,21 @@ func (t *tool) signAs(ctx context.Context, s *selected) error {
 	if err != nil || o.Member != "" {
 		return err
 	}
-	if o.Member, err = s.vault.Mine(ctx, s.env.Name); err != nil {
+	if o.Member, err = s.file.Mine(ctx, s.env.Name); err != nil {
 		return err
 	}
-	s.vault, err = filevault.Open(ctx, o)
-	return err
+	v, err := filevault.Open(ctx, o)
+	if err != nil {
+		return err
+	}
+	s.vault, s.file = v, v
+	return nil
 }
 
 // vault opens the file vault at a place that the project file names.
 func (t *tool) vault(ctx context.Context, place string) (*filevault.Vault, error) {
-	if strings.Contains(place, "://") {
-		return nil, &cli.HintError{Err: fmt.Errorf("the vault %s is a server, and this envrun opens file vaults only", cli.Printable(place)), Code: cli.CodeConfig, Hint: `set vault = ".envrun/vault" in envrun.toml`}
+	if registry.Scheme(place) != "" {
+		return nil, onServer(place)
 	}
 	o, err := t.vaultOptions(place)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -19,6 +20,7 @@ import (
 	"envrun/tui/screen"
 	"envrun/vault"
 	"envrun/vault/filevault"
+	"envrun/vault/remote"
 
 	"github.com/spf13/cobra"
 )
@@ -80,6 +82,13 @@ func runTUI(ctx context.Context, t *tool, o tuiOptions) error {
 		}
 		first = env.Name
 	}
+	for _, env := range p.Envs {
+		if env.Remote() {
+			// Whether a server may be shown a token is asked before there is a screen.
+			// What comes of it is remembered, and said where it matters.
+			_, _ = t.token(ctx, env)
+		}
+	}
 	bell := tui.NewBell()
 	open, who, err := t.openers(p, bell)
 	if err != nil {
@@ -91,7 +100,8 @@ func runTUI(ctx context.Context, t *tool, o tuiOptions) error {
 	}
 	c := tui.Config{
 		Project: string(p.Name), Who: who, First: first, StateFile: state,
-		FreeFacts: true, // whoever opens a vault of files writes that down nowhere
+		// Whoever opens a vault of files writes that down nowhere; a server does.
+		FreeFacts: !slices.ContainsFunc(p.Envs, project.Env.Remote),
 		Open:      open.vault,
 		Bell:      bell,
 		Explain:   t.sentence,
@@ -103,13 +113,15 @@ func runTUI(ctx context.Context, t *tool, o tuiOptions) error {
 		c.Hello = recorder + " records this terminal: share mode is on, and no value is shown. P changes that."
 	}
 	c.Where = func(ctx context.Context, env vault.Env, path vault.Path) ([]screen.Injection, error) {
-		v, err := open.file(ctx, env)
+		v, err := open.vault(ctx, env)
 		if err != nil {
 			return nil, err
 		}
 		return t.where(ctx, p, env, v, path)
 	}
-	c.Gate = newGate(t, open)
+	if slices.ContainsFunc(p.Envs, func(e project.Env) bool { return !e.Remote() }) {
+		c.Gate = newGate(t, open)
+	} // else who can open what is the server's to say
 	c.Runner = lineRunner{t, open.selected}
 	line := editor.Choose(t.Getenv)
 	c.EditorLine = line
@@ -167,8 +179,9 @@ type openers struct {
 	bell    *tui.Bell
 	id      func(context.Context) (*agekey.Identity, error)
 
-	mu   sync.Mutex
-	open map[string]*filevault.Vault
+	mu      sync.Mutex
+	open    map[string]*filevault.Vault
+	servers map[vault.Env]*remote.Vault
 }
 
 // openers prepares the vaults for the interface, in which nothing else can ask
@@ -178,7 +191,7 @@ func (t *tool) openers(p *project.Project, bell *tui.Bell) (*openers, string, er
 	if err != nil {
 		return nil, "", err
 	}
-	o := &openers{t: t, project: p, bell: bell, open: map[string]*filevault.Vault{}, id: who.identity}
+	o := &openers{t: t, project: p, bell: bell, open: map[string]*filevault.Vault{}, servers: map[vault.Env]*remote.Vault{}, id: who.identity}
 	ui := t.bellUI(bell)
 	if t.Getenv("ENVRUN_KEY") != "" {
 		o.id = func(ctx context.Context) (*agekey.Identity, error) {
@@ -242,23 +255,44 @@ func once(load func(context.Context) (*agekey.Identity, error)) func(context.Con
 
 // vault opens the vault of an environment.
 func (o *openers) vault(ctx context.Context, name vault.Env) (vault.Vault, error) {
-	return o.file(ctx, name)
+	return o.store(ctx, name)
+}
+
+func (o *openers) store(ctx context.Context, name vault.Env) (store, error) {
+	env, ok := o.project.Env(name)
+	if !ok || !env.Remote() {
+		return o.file(ctx, name)
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if v, ok := o.servers[name]; ok {
+		return v, nil
+	}
+	v, err := o.t.server(o.project, env)
+	if err != nil {
+		return nil, err
+	}
+	o.servers[name] = v
+	return v, nil
 }
 
 // selected is an environment and its vault, as a command has it.
 func (o *openers) selected(ctx context.Context, name vault.Env) (selected, error) {
-	v, err := o.file(ctx, name)
+	v, err := o.store(ctx, name)
 	if err != nil {
 		return selected{}, err
 	}
 	env, _ := o.project.Env(name)
-	return selected{o.project, env, v}, nil
+	return selectIn(o.project, env, v), nil
 }
 
 func (o *openers) file(ctx context.Context, name vault.Env) (*filevault.Vault, error) {
 	env, ok := o.project.Env(name)
 	if !ok {
 		return nil, &vault.Error{Kind: vault.KindNoEnv, Env: name}
+	}
+	if env.Remote() {
+		return nil, onServer(env.Vault)
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()

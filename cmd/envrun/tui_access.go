@@ -176,6 +176,9 @@ func (g *gate) identity(ctx context.Context) screen.Session {
 
 // Standing implements screen.Access.
 func (g *gate) Standing(ctx context.Context, env vault.Env) (screen.Standing, error) {
+	if e, ok := g.open.project.Env(env); ok && e.Remote() {
+		return g.onServer(ctx, env)
+	}
 	v, err := g.open.file(ctx, env)
 	if err != nil {
 		return screen.Standing{}, err
@@ -217,6 +220,20 @@ func (g *gate) Standing(ctx context.Context, env vault.Env) (screen.Standing, er
 	}
 	s.Asked = g.own(ctx, v, env)
 	return s, nil
+}
+
+// onServer is how one stands with an environment on a server: it is there for
+// the token, or it is not.
+func (g *gate) onServer(ctx context.Context, env vault.Env) (screen.Standing, error) {
+	v, err := g.open.store(ctx, env)
+	if err != nil {
+		return screen.Standing{}, err
+	}
+	envs, err := v.Envs(ctx)
+	if err == nil && !slices.Contains(envs, env) {
+		err = &vault.Error{Kind: vault.KindNoEnv, Env: env, Detail: "is not on its server, or not for this token"}
+	}
+	return screen.Standing{Env: env}, err
 }
 
 // explainShut says what kept an environment from being opened. The fingerprint
@@ -314,6 +331,9 @@ func rev(r filevault.Request) string {
 // each calls f with every request of the project.
 func (g *gate) each(ctx context.Context, f func(v *filevault.Vault, env vault.Env, r filevault.Request) error) error {
 	for _, env := range g.open.project.Envs {
+		if env.Remote() {
+			continue // a server keeps requests of its own
+		}
 		v, err := g.open.file(ctx, env.Name)
 		if err != nil {
 			return err

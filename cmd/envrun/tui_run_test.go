@@ -74,7 +74,7 @@ func TestLineRunner(t *testing.T) {
 			return selected{}, err
 		}
 		v, err := tl.vault(ctx, e.Vault)
-		return selected{p, e, v}, err
+		return selectIn(p, e, v), err
 	}}
 
 	ran, err := r.Run(t.Context(), "dev", `echo "token $TOKEN in $ENVRUN_ENV, outer $OUTER"; exit 7`, false)

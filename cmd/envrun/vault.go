@@ -91,6 +91,9 @@ func (t *tool) vaults(ctx context.Context) ([]placed, error) {
 	var all []placed
 	at := map[string]int{}
 	for _, env := range envs {
+		if env.Remote() && t.flags.env == "" {
+			continue // of all environments these have nothing to do with it
+		}
 		i, ok := at[env.Vault]
 		if !ok {
 			v, err := t.vault(ctx, env.Vault)
@@ -102,6 +105,9 @@ func (t *tool) vaults(ctx context.Context) ([]placed, error) {
 			all = append(all, placed{Vault: v})
 		}
 		all[i].envs = append(all[i].envs, env)
+	}
+	if len(all) == 0 && len(envs) > 0 {
+		return nil, onServer(envs[0].Vault)
 	}
 	return all, nil
 }
@@ -189,10 +195,10 @@ func runSeal(ctx context.Context, t *tool) error {
 			if err := t.allow(ctx, env, "was sealed"); err != nil {
 				return err
 			}
-			s := selected{env: env, vault: v.Vault}
+			s := selectIn(nil, env, v.Vault)
 			err := t.signAs(ctx, &s)
 			if err == nil {
-				err = s.vault.Seal(ctx, env.Name)
+				err = s.file.Seal(ctx, env.Name)
 			}
 			if vault.KindOf(err) == vault.KindDenied && t.flags.env == "" {
 				t.Notef("%s: left alone, you hold no key of it", env.Name)
@@ -216,11 +222,11 @@ func runTrust(ctx context.Context, t *tool, fingerprint string) error {
 	if t.flags.env == "" {
 		return cli.Usagef("envrun vault trust", "-e ENV is needed: which environment's key")
 	}
-	s, err := t.open(ctx)
+	s, err := t.openFile(ctx)
 	if err != nil {
 		return err
 	}
-	if err := s.vault.Trust(ctx, s.env.Name, strings.ToUpper(fingerprint)); err != nil {
+	if err := s.file.Trust(ctx, s.env.Name, strings.ToUpper(fingerprint)); err != nil {
 		return err
 	}
 	t.Notef("this machine trusts the key %s of %s from now on", fingerprint, s.env.Name)

@@ -117,11 +117,11 @@ func paths(old []filevault.Retired) string {
 }
 
 func runAdopt(ctx context.Context, t *tool, args []string) error {
-	s, err := t.openToWrite(ctx)
+	s, err := t.openFileToWrite(ctx)
 	if err != nil {
 		return err
 	}
-	old, err := s.vault.NeedAdoption(ctx, s.env.Name)
+	old, err := s.file.NeedAdoption(ctx, s.env.Name)
 	if err != nil {
 		return err
 	}
@@ -145,7 +145,7 @@ func runAdopt(ctx context.Context, t *tool, args []string) error {
 	}
 	taken := []retiredFacts{}
 	for _, r := range old {
-		if err := s.vault.Adopt(ctx, s.env.Name, r.Path); err != nil {
+		if err := s.file.Adopt(ctx, s.env.Name, r.Path); err != nil {
 			return err
 		}
 		taken = append(taken, retiredFacts{s.env.Name, r.Path, r.Gen, r.Version, r.By, r.At})
@@ -173,7 +173,7 @@ func chosen(ctx context.Context, t *tool, s selected, old []filevault.Retired, a
 			continue
 		}
 		there := false
-		for info, err := range s.vault.List(ctx, s.env.Name, path) {
+		for info, err := range s.file.List(ctx, s.env.Name, path) {
 			there = there || info.Path == path
 			if err != nil && info.Path == path {
 				return nil, err

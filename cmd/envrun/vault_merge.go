@@ -179,9 +179,9 @@ func (t *tool) signer(ctx context.Context, v placed) (*filevault.Vault, error) {
 		return v.Vault, nil
 	}
 	for _, env := range v.envs {
-		s := selected{env: env, vault: v.Vault}
+		s := selectIn(nil, env, v.Vault)
 		if t.signAs(ctx, &s) == nil {
-			return s.vault, nil
+			return s.file, nil
 		}
 	}
 	return v.Vault, nil

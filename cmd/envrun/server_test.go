@@ -1,0 +1,69 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"envrun/vault/vaulttest/hashivault"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// The scripts of testdata/server are typed against a real Vault, which a real
+// vault command looks at beside envrun. Each has a project whose environments are
+// mounts of its own: $MOUNT/dev and $MOUNT/prod.
+func TestServerScripts(t *testing.T) {
+	s := hashivault.Start(t)
+	program := os.Getenv(hashivault.Variable)
+	var n atomic.Int64
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/server",
+		RequireExplicitExec: true,
+		Setup: func(e *testscript.Env) error {
+			home := filepath.Join(e.WorkDir, ".home")
+			if err := os.MkdirAll(home, 0o700); err != nil {
+				return err
+			}
+			mount := "t" + strconv.FormatInt(n.Add(1), 10)
+			for name, value := range map[string]string{
+				"HOME": home, "XDG_RUNTIME_DIR": "", "CANARY": "canary-9f31c07be2",
+				"SERVER": s.Addr, "VAULT_ADDR": s.Addr, "VAULT_TOKEN": s.Token, "MOUNT": mount, "VAULT": program,
+			} {
+				e.Setenv(name, value)
+			}
+			text := fmt.Sprintf("vault = %q\nproject = \"app\"\ndefault = \"dev\"\n\n[env.dev]\nmount = \"%s/dev\"\n\n[env.prod]\nmount = \"%s/prod\"\nprotected = true\n", s.Addr, mount, mount)
+			return os.WriteFile(filepath.Join(e.WorkDir, "envrun.toml"), []byte(text), 0o644)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"nowhere": nowhere,
+			"sub":     sub,
+			"under":   under(t, s),
+		},
+	})
+}
+
+// under POLICY COMMAND…: runs a command with a token that has the policy in a file.
+func under(t *testing.T, s *hashivault.Server) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, neg bool, args []string) {
+		policy := strings.ReplaceAll(ts.ReadFile(args[0]), "MOUNT", ts.Getenv("MOUNT"))
+		name := ts.Getenv("MOUNT") + "-" + strings.TrimSuffix(filepath.Base(args[0]), ".hcl")
+		if status, answer := s.Do(t, "PUT", "sys/policies/acl/"+name, map[string]any{"policy": policy}); status != 204 {
+			ts.Fatalf("%d %v", status, answer)
+		}
+		before := ts.Getenv("VAULT_TOKEN")
+		ts.Setenv("VAULT_TOKEN", s.TokenFor(t, name))
+		err := ts.Exec(args[1], args[2:]...)
+		ts.Setenv("VAULT_TOKEN", before)
+		if neg && err == nil {
+			ts.Fatalf("it succeeded")
+		}
+		if !neg {
+			ts.Check(err)
+		}
+	}
+}
