@@ -154,6 +154,7 @@ var commands = []struct {
 
 	{"key", "care", newKey},
 	{"vault", "care", newVault},
+	{"audit", "care", newAudit},
 	{"git", "care", newGit},
 	{"doctor", "care", newDoctor},
 	{"completion", "care", newCompletion},

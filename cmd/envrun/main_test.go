@@ -105,6 +105,7 @@ func TestScript(t *testing.T) {
 			"fact":     fact,
 			"keyed":    keyed,
 			"toykey":   toykey,
+			"auditlog": auditlog,
 		}),
 	})
 }

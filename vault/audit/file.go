@@ -98,6 +98,7 @@ type Report struct {
 	From        int64     // the number of the first entry; Checkpoint.Size is that behind the last
 	First, Last time.Time // of the entries; zero if there are none
 	Seen        Standing  // how it stands to a checkpoint that was known before
+	SeenSize    int64     // of how many entries that checkpoint was
 }
 
 // A Standing is how a verified file stands to what was known of the log.
@@ -110,27 +111,31 @@ const (
 	Elsewhere                 // it begins behind the known checkpoint, and cannot say whether that is its beginning
 )
 
-// Origin reads the name of the log from the first line of an export, so that its
-// key can be looked up. Nothing is checked.
-func Origin(r io.Reader) (string, error) {
-	t, err := (&lines{r: bufio.NewReader(r)}).top()
-	return t.Log, err
-}
-
 // Verify checks an export with the public key of its log: every entry is of
 // its form, and they are those that were signed, in their order, none of them
 // left out, added or changed. seen is a checkpoint that is known of the same log, or
 // nil. KindMalformed with the line that is at fault if the file is not of its form,
 // KindTampered if it is not what was signed or denies what was seen.
 func Verify(r io.Reader, key string, seen *Checkpoint) (Report, error) {
+	in, t, err := begin(r)
+	if err != nil {
+		return Report{}, err
+	}
+	return in.verify(t, key, seen)
+}
+
+// begin reads the first line of an export. Nothing of it is checked.
+func begin(r io.Reader) (*lines, top, error) {
+	in := &lines{r: bufio.NewReader(r)}
+	t, err := in.top()
+	return in, t, err
+}
+
+// verify reads what follows the first line.
+func (in *lines) verify(t top, key string, seen *Checkpoint) (Report, error) {
 	v, err := note.NewVerifier(key)
 	if err != nil {
 		return Report{}, &vault.Error{Kind: vault.KindInvalid, Op: "verifying", Detail: "the public key is not of its form"}
-	}
-	in := &lines{r: bufio.NewReader(r)}
-	t, err := in.top()
-	if err != nil {
-		return Report{}, err
 	}
 	if t.Log != v.Name() {
 		return Report{}, in.fail(vault.KindTampered, fmt.Sprintf("it is of the log %q, and the key is that of %q", t.Log, v.Name()))
@@ -188,6 +193,9 @@ func Verify(r io.Reader, key string, seen *Checkpoint) (Report, error) {
 		return Report{}, in.fail(vault.KindTampered, fmt.Sprintf("%d entries were signed, and there are %d: some were added", rep.Size-t.From, tree.Size-t.From))
 	case tree.root() != rep.Root:
 		return Report{}, in.fail(vault.KindTampered, "the entries are not those that were signed: at least one was changed, moved or replaced")
+	}
+	if seen != nil {
+		rep.SeenSize = seen.Size
 	}
 	switch {
 	case seen == nil:

@@ -159,19 +159,17 @@ func denied(name, why string) error {
 	return &vault.Error{Kind: vault.KindTampered, Op: "audit log of " + name, Detail: why}
 }
 
-// Verify is the package's Verify of a file, with what this machine knows of its
+// Verify is the package's Verify of an export, with what this machine knows of its
 // log: key may be empty if the log was seen before, and must be the same as
 // then if it is not. A file that is genuine is remembered, unless what is
 // remembered already is later or not part of it. KindNoIdentity if the key is
 // neither given nor remembered.
-func (m Memory) Verify(file io.ReadSeeker, key string, now time.Time) (Report, error) {
-	origin, err := Origin(file)
+func (m Memory) Verify(r io.Reader, key string, now time.Time) (Report, error) {
+	in, t, err := begin(r)
 	if err != nil {
 		return Report{}, err
 	}
-	if _, err := file.Seek(0, io.SeekStart); err != nil {
-		return Report{}, fmt.Errorf("reading: %w", err)
-	}
+	origin := t.Log
 	last, known, err := m.log(origin)
 	switch {
 	case err != nil:
@@ -179,7 +177,7 @@ func (m Memory) Verify(file io.ReadSeeker, key string, now time.Time) (Report, e
 	case !known && key == "":
 		return Report{}, &vault.Error{Kind: vault.KindNoIdentity, Detail: fmt.Sprintf("the public key of the log %q is not known here", origin)}
 	case !known:
-		rep, err := Verify(file, key, nil)
+		rep, err := in.verify(t, key, nil)
 		if err != nil {
 			return Report{}, err
 		}
@@ -187,7 +185,7 @@ func (m Memory) Verify(file io.ReadSeeker, key string, now time.Time) (Report, e
 	case key != "" && key != last.Key:
 		return Report{}, denied(origin, "this machine knows it by another public key")
 	}
-	rep, err := Verify(file, last.Key, &last.Checkpoint)
+	rep, err := in.verify(t, last.Key, &last.Checkpoint)
 	if err == nil && rep.Seen == Contains && rep.Size > last.Size {
 		err = m.keep(last.name, Seen{Checkpoint: rep.Checkpoint, Key: last.Key, Signed: rep.Signed, At: now.UTC()})
 	}
@@ -266,7 +264,7 @@ func (m Memory) file(name string) string {
 func (m Memory) fail(op, file string, err error) error {
 	kind := vault.KindOther
 	if errors.Is(err, fs.ErrPermission) {
-		kind = vault.KindDenied
+		kind = vault.KindReadOnly
 	}
 	var pe *fs.PathError
 	if errors.As(err, &pe) {
