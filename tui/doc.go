@@ -10,8 +10,8 @@
 //	tui          Model: routing (model.go), jobs in lanes (lanes.go), the slot (slot.go),
 //	             what jobs may read and write (power.go, drafts.go), who can open what
 //	             (access.go), the person's own editor (editor.go), who is watching
-//	             (share.go), what rings from beside the interface (bell.go), drawing
-//	             (draw.go), the ways out (run.go)
+//	             (share.go), what rings from beside the interface (bell.go), the mouse
+//	             (mouse.go), drawing (draw.go), the ways out (run.go)
 //	tui/kit      frame, list, fields, dialogs, keys, themes; knows nothing of secrets
 //	tui/draft    what was changed and not sent: the values that somebody typed
 //	tui/screen   the screens: plain structs that return effects and draw in a rectangle
@@ -44,7 +44,8 @@
 //     (share.go), and no screen does anything for it.
 //   - Whatever ends or stops the program passes Model.Filter or Model.suspend, which
 //     empty the picture before it is left.
-//   - Keys, footer, help and palette are read from one table, screen.Actions.
+//   - Keys, footer, help and palette are read from one table, screen.Actions. The
+//     mouse presses keys: what can be clicked says so while it is drawn (kit.Zone).
 //
 // # A new screen
 //

@@ -2,6 +2,7 @@ package tui
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -101,6 +102,7 @@ func (m *Model) drawAll(a kit.Area) {
 	m.drawStatus(foot.Sub(0, 0, foot.W, 1))
 	last := foot.Sub(0, 1, foot.W, 1)
 	if d := m.dialogs.Top(); d != nil {
+		m.frame.NoZones()
 		m.dialogs.Draw(body)
 		kit.DrawHints(last, 0, d.Hints())
 		return
@@ -109,7 +111,19 @@ func (m *Model) drawAll(a kit.Area) {
 		kit.DrawHints(last, 0, m.typingHints())
 		return
 	}
-	kit.DrawHints(last, 0, m.hints(), kit.Hint{Key: ":", Name: "commands"}, kit.Hint{Key: "?", Name: "keys"})
+	kit.DrawHints(last, 0, m.hints(), m.lastHints()...)
+}
+
+// lastHints are always there: the way back, and where the other keys are.
+func (m *Model) lastHints() []kit.Hint {
+	var last []kit.Hint
+	if slices.ContainsFunc(m.offers(), func(o kit.Offer) bool { return o.ID == screen.Back }) {
+		last = append(last, kit.Hint{Key: m.keyOf(screen.Back), Name: "back"})
+	}
+	if len(last) == 0 || m.size() != kit.Small {
+		last = append(last, kit.Hint{Key: m.keyOf(screen.Palette), Name: "commands"})
+	}
+	return append(last, kit.Hint{Key: m.keyOf(screen.Help), Name: "keys"})
 }
 
 // hints are the most useful keys, without those that everybody knows.
@@ -118,7 +132,7 @@ func (m *Model) hints() []kit.Hint {
 	for _, o := range m.offers() {
 		switch o.ID {
 		case screen.Up, screen.Down, screen.First, screen.Last, screen.PageUp, screen.PageDown, screen.HalfUp, screen.HalfDown,
-			screen.Palette, screen.Help, screen.Peek:
+			screen.Palette, screen.Help, screen.Peek, screen.Back:
 		default:
 			offers = append(offers, o)
 		}

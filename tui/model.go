@@ -324,19 +324,10 @@ func (m *Model) update(msg tea.Msg) {
 		m.paste(msg.Content)
 	case tea.MouseClickMsg:
 		m.touch(now)
-		if p, ok := m.top().(screen.Pointed); ok && m.pointing() && msg.Button == tea.MouseLeft {
-			m.apply(m.top(), p.Click(msg.X, msg.Y-bodyTop))
-		}
+		m.mouseMsg(msg)
 	case tea.MouseWheelMsg:
 		m.touch(now)
-		if p, ok := m.top().(screen.Pointed); ok && m.pointing() {
-			switch msg.Button {
-			case tea.MouseWheelUp:
-				m.apply(m.top(), p.Wheel(-3))
-			case tea.MouseWheelDown:
-				m.apply(m.top(), p.Wheel(3))
-			}
-		}
+		m.mouseMsg(msg)
 	case tea.BlurMsg:
 		m.hide()
 		m.blurred = true
@@ -524,12 +515,6 @@ func (m *Model) paste(text string) {
 	}
 	m.say(kit.Notice{Text: "Pasted text is ignored here."})
 }
-
-// pointing: the mouse is used, and nothing is over the screen.
-func (m *Model) pointing() bool { return m.mouseOn() && m.dialogs.Len() == 0 && !m.locked }
-
-// mouseOn: with a value on the screen the mouse is the terminal's, to select with.
-func (m *Model) mouseOn() bool { return m.mouse && !m.slot.on }
 
 // lockOffers are what a locked screen offers.
 func lockOffers() []kit.Offer { return []kit.Offer{{ID: screen.Unlock}, {ID: screen.Quit}} }

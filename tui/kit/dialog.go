@@ -373,6 +373,9 @@ func (p *Pick) Paste(text string) {
 	}
 }
 
+// Wheel moves by so many lines.
+func (p *Pick) Wheel(lines int) { p.List.Move(lines) }
+
 // Hints implements Dialog.
 func (p *Pick) Hints() []Hint {
 	return []Hint{{"enter", "take"}, {"up/down", "move"}, {"esc", "close"}}
@@ -444,6 +447,9 @@ func (s *Sheet) Key(k Key) (done bool) {
 
 // Paste implements Dialog.
 func (s *Sheet) Paste(string) {}
+
+// Wheel scrolls by so many lines.
+func (s *Sheet) Wheel(lines int) { s.top = max(min(s.top+lines, s.length-s.height), 0) }
 
 // Hints implements Dialog.
 func (s *Sheet) Hints() []Hint { return []Hint{{"up/down", "scroll"}, {"esc", "close"}} }

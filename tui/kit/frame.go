@@ -65,6 +65,8 @@ type Frame struct {
 	cursorX, cursorY int
 	cursorOn         bool
 
+	zones []zone // that the mouse can be used on, the last on top
+
 	buf []byte
 }
 
@@ -88,6 +90,7 @@ func (f *Frame) Reset(w, h int) {
 		f.cells[i] = blank
 	}
 	f.w, f.h, f.cursorOn = w, h, false
+	f.NoZones()
 }
 
 // Size is the number of columns and rows.

@@ -136,6 +136,21 @@ func KeyLabel(key string) string {
 // A Hint is a key and what it does, as the footer shows it.
 type Hint struct{ Key, Name string }
 
+// press is the key that a click on the hint is; empty if it is none.
+func (h Hint) press() string {
+	switch {
+	case h.Key == Yes: // consent is given with the key
+		return ""
+	case h.Key == "page up":
+		return "pgup"
+	case h.Key == "page down":
+		return "pgdown"
+	case len(h.Key) > 1 && strings.Contains(h.Key, "/"): // several
+		return ""
+	}
+	return h.Key
+}
+
 // Hints are what the footer says of the offers that can be used, in their order.
 func (t *Actions) Hints(offers []Offer) []Hint {
 	var hints []Hint
@@ -167,8 +182,13 @@ func DrawHints(a Area, y int, hints []Hint, last ...Hint) {
 	}
 	x := 0
 	for _, h := range append(slices.Clip(hints[:n]), last...) {
+		from := x
 		x = a.Text(x, y, Style{Normal, Bold}, h.Key)
-		x = a.Text(x+1, y, In(Dim), h.Name) + 2
+		x = a.Text(x+1, y, In(Dim), h.Name)
+		if key := h.press(); key != "" {
+			a.Sub(from, y, x-from, 1).Press(key)
+		}
+		x += 2
 	}
 }
 

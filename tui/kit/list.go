@@ -376,15 +376,8 @@ func (l *List) First() { l.Move(-l.count()) }
 // Last moves the cursor to the end.
 func (l *List) Last() { l.Move(l.count()) }
 
-// Click puts the cursor on what is drawn in row y of the list's area.
-func (l *List) Click(y int) bool {
-	if y < 0 || y >= l.height || l.top+y >= l.count() {
-		return false
-	}
-	l.cursor = l.top + y
-	l.note()
-	return true
-}
+// Away is how far below the cursor a line is, as a Zone names it.
+func (l *List) Away(line int) int { return max(min(line, l.count()-1), 0) - l.cursor }
 
 // Select puts the cursor on the row of a name, if it is shown. In a tree its
 // folders are not opened.
@@ -450,6 +443,7 @@ func (l *List) Draw(a Area, draw func(a Area, ln Line)) {
 	for y := range min(a.H, n-l.top) {
 		i := l.top + y
 		row := a.Sub(0, y, a.W, 1)
+		a.zone(y, Zone{List: l, Line: i})
 		ln := l.line(i)
 		ln.Selected = i == l.cursor
 		if ln.Selected {

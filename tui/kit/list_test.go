@@ -231,6 +231,35 @@ func TestRowsComeIn(t *testing.T) {
 	}
 }
 
+// What is under the mouse is what was drawn last there.
+func TestZones(t *testing.T) {
+	f := kit.NewFrame(40, 10, kit.ASCIIMarks())
+	a := f.Area()
+	var l kit.List
+	l.Set(many(100))
+	l.Move(50)
+	l.Draw(a.Sub(10, 2, 20, 4), func(a kit.Area, ln kit.Line) { a.Fit(0, 0, a.W, kit.Style{}, ln.Name) })
+	a.Sub(0, 0, 5, 1).Press("1")
+	kit.DrawHints(a, 9, []kit.Hint{{Key: "enter", Name: "open"}, {Key: kit.Yes, Name: "delete"}, {Key: "page down", Name: "on"}, {Key: "a/b", Name: "x"}, {Key: "/", Name: "x"}})
+	for at, want := range map[[2]int]kit.Zone{
+		{10, 2}: {List: &l, Line: 47}, {29, 5}: {List: &l, Line: 50}, {9, 3}: {}, {30, 3}: {}, {15, 6}: {}, {15, 1}: {},
+		{4, 0}: {Key: "1"}, {5, 0}: {}, {0, 9}: {Key: "enter"}, {9, 9}: {Key: "enter"}, {12, 9}: {}, {23, 9}: {Key: "pgdown"}, {36, 9}: {}, {-1, 9}: {}, {0, 10}: {},
+	} {
+		if got, ok := f.ZoneAt(at[0], at[1]); got != want || ok != (want != kit.Zone{}) {
+			t.Errorf("at %v there is %v, want %v", at, got, want)
+		}
+	}
+	f.NoZones()
+	a.Sub(0, 5, 5, 1).Press("2")
+	if _, ok := f.ZoneAt(10, 2); ok {
+		t.Error("what was drawn before is still there")
+	}
+	f.Reset(40, 10)
+	if _, ok := f.ZoneAt(1, 5); ok {
+		t.Error("what was drawn in another picture is still there")
+	}
+}
+
 func TestScrolling(t *testing.T) {
 	var l kit.List
 	l.Set(many(1000))
@@ -239,7 +268,7 @@ func TestScrolling(t *testing.T) {
 		want int
 	}{
 		{func() { l.Move(1) }, 1}, {func() { l.Page(1) }, 10}, {l.Last, 999}, {func() { l.Page(-1) }, 990},
-		{func() { l.Half(-1) }, 985}, {func() { l.Move(-2000) }, 0}, {func() { l.Move(2000) }, 999}, {l.First, 0}, {func() { l.Click(3) }, 3},
+		{func() { l.Half(-1) }, 985}, {func() { l.Move(-2000) }, 0}, {func() { l.Move(2000) }, 999}, {l.First, 0}, {func() { l.Move(l.Away(3)) }, 3},
 	} {
 		c.do()
 		lines := shown(&l, 60, 10)
@@ -255,8 +284,8 @@ func TestScrolling(t *testing.T) {
 			t.Errorf("row %d is not drawn as selected:\n%s", row, strings.Join(lines, "\n"))
 		}
 	}
-	if l.Click(500) {
-		t.Error("a click below the last line selects something")
+	if l.Away(5000) != 996 || l.Away(-1) != -3 {
+		t.Error("a line is farther away than the ends")
 	}
 }
 

@@ -356,7 +356,7 @@ func TestFlowRemove(t *testing.T) {
 	d.Press("enter")
 	d.Has("6 values to replace in dev", "billing/stripe/STRIPE_SECRET_KEY")
 	d.Press("j", "enter")
-	d.Has("[STRIPE_SECRET_KEY]")
+	d.Has("> STRIPE_SECRET_KEY", "enter type")
 	d.Press("esc")
 	d.Has("> billing/stripe/STRIPE_SECRET_KEY")
 	d.Press("esc")
@@ -768,4 +768,26 @@ func TestTooSmallDecidesNothing(t *testing.T) {
 	calls{g}.want(t) // there is more to read
 	d.Press("pgdown", "pgdown", "pgdown", "Y")
 	calls{g}.want(t, "Remove dev bob@desktop")
+}
+
+// What is to be replaced is a key away from being typed, and leaves the list when
+// it is sent.
+func TestExposedIsReplaced(t *testing.T) {
+	const typed = "FAKE-replaced-5d1c0a77e2"
+	d, g := drive(t)
+	d.World.Canary(typed)
+	g.Expose(tuitest.Dev, "billing/stripe", "STRIPE_SECRET_KEY", "gina@old")
+	g.Expose(tuitest.Dev, "billing/stripe", "STRIPE_WEBHOOK_KEY", "gina@old")
+	d.Press("O", "j")
+	d.Has("2 values to replace", "> billing/stripe/STRIPE_WEBHOOK_KEY", "enter replace")
+	d.Press("enter")
+	d.Has("> STRIPE_WEBHOOK_KEY", "enter type")
+	d.Press("enter")
+	d.Type(typed)
+	d.Press("enter", "ctrl+s", "ctrl+s", "Y")
+	if s, err := d.World.Vault.Get(t.Context(), "dev", "billing/stripe"); err != nil || s.Version != 2 {
+		t.Errorf("version %d, %v", s.Version, err)
+	} else if f, _ := s.Field("STRIPE_WEBHOOK_KEY"); string(f.Value.Reveal()) != typed {
+		t.Errorf("it is %q", f.Value.Reveal())
+	}
 }

@@ -29,8 +29,6 @@ type Browse struct {
 	broken  int       // records that could not be read
 	trouble *trouble
 	now     time.Time // of the last picture, for facets
-	listTop int       // where the rows were drawn last, and how wide the rail was
-	rail    int
 }
 
 // An entry is one row: one field of a secret.
@@ -336,24 +334,6 @@ func (b *Browse) Target() (Target, bool) {
 	return Target{Env: b.env.Name, Path: e.info.Path, Field: e.info.Fields[e.field].Name, Version: e.info.Version}, true
 }
 
-// Click implements Pointed.
-func (b *Browse) Click(x, y int) Effect {
-	if x < b.rail {
-		if y -= 1; y >= 0 && y < len(b.project.Envs) {
-			return Switch{b.project.Envs[y].Name}
-		}
-		return nil
-	}
-	b.list.Click(y - b.listTop)
-	return nil
-}
-
-// Wheel implements Pointed.
-func (b *Browse) Wheel(lines int) Effect {
-	b.list.Move(lines)
-	return nil
-}
-
 const (
 	railWidth  = 16
 	factsWidth = 33
@@ -361,14 +341,13 @@ const (
 
 // Draw implements Screen.
 func (b *Browse) Draw(a kit.Area, s Scene) {
-	b.now, b.rail = s.Now, 0
+	b.now = s.Now
 	if b.fresh {
 		b.at, b.fresh = s.Now, false
 	}
 	switch s.Size {
 	case kit.Large:
 		rail, rest := a.Left(railWidth)
-		b.rail = railWidth
 		b.drawRail(rail)
 		mid, facts := rest.Left(rest.W - factsWidth)
 		b.drawList(mid, s)
@@ -397,6 +376,7 @@ func (b *Browse) drawRail(a kit.Area) {
 		key := " "
 		if i < 9 {
 			key = string(rune('1' + i))
+			a.Sub(0, 1+i, a.W, 1).Press(key)
 		}
 		x := a.Text(0, 1+i, kit.In(kit.Dim), key+" ")
 		x = a.Text(x, 1+i, st, mark)
@@ -440,7 +420,6 @@ func (b *Browse) drawList(a kit.Area, s Scene) {
 		return
 	}
 	head, rows := rest.Top(1)
-	b.listTop = a.H - rows.H
 	t := kit.NewTable(rows.W-2, kit.Column{Title: "NAME", Width: 16, Grow: 1}, kit.Column{Title: "VER", Width: 4, Right: true, Drop: 1},
 		kit.Column{Title: "CHG", Width: 4, Right: true, Drop: 2}, kit.Column{Title: "FLAG", Width: 5, Drop: 3})
 	t.Head(head.Sub(2, 0, head.W-2, 1), 0)

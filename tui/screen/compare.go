@@ -33,7 +33,6 @@ type Comparison struct {
 	valued  bool // values are compared too, not names alone
 	wanted  string
 	doing   string // how far it is
-	listTop int    // where the rows were drawn last
 }
 
 // A column is one environment in a comparison.
@@ -510,18 +509,6 @@ func (c *Comparison) Do(action string) Effect {
 // one name stand beside each other.
 func (c *Comparison) Target() (Target, bool) { return Target{}, false }
 
-// Click implements Pointed.
-func (c *Comparison) Click(_, y int) Effect {
-	c.list.Click(y - c.listTop)
-	return nil
-}
-
-// Wheel implements Pointed.
-func (c *Comparison) Wheel(lines int) Effect {
-	c.list.Move(lines)
-	return nil
-}
-
 // Draw implements Screen.
 func (c *Comparison) Draw(a kit.Area, s Scene) {
 	m := a.Marks()
@@ -589,7 +576,6 @@ func (c *Comparison) Draw(a kit.Area, s Scene) {
 	if s.Size == kit.Large {
 		foot = 2
 	}
-	c.listTop = a.H - in.H + 1
 	in, below := in.Bottom(foot)
 	c.drawRows(in, s)
 	notes := []string{"Nothing was revealed to draw this table.", "Numbers are lengths in bytes; = marks values that are equal."}

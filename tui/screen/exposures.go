@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"envrun/tui/draft"
 	"envrun/tui/kit"
 	"envrun/vault"
 )
@@ -80,7 +81,7 @@ func (x *Exposures) Offers() []kit.Offer {
 	if _, ok := x.selected(); !ok {
 		none = "there is nothing under the cursor"
 	}
-	return append([]kit.Offer{{ID: Open, Off: none}, {ID: CopyPath, Off: none}, {ID: Reload}}, moves()...)
+	return append([]kit.Offer{{ID: Open, Off: none, Name: "replace"}, {ID: EditIt, Off: none}, {ID: CopyPath, Off: none}, {ID: Reload}}, moves()...)
 }
 
 // Do implements Screen.
@@ -89,7 +90,7 @@ func (x *Exposures) Do(action string) Effect {
 		return nil
 	}
 	switch action {
-	case Open:
+	case Open, EditIt:
 		if row, ok := x.selected(); ok {
 			return x.open(row)
 		}
@@ -101,7 +102,7 @@ func (x *Exposures) Do(action string) Effect {
 	return nil
 }
 
-// open goes to where the value is changed.
+// open goes to where the value gets another.
 func (x *Exposures) open(row Exposed) Effect {
 	var info vault.Info
 	env := x.env.Name
@@ -118,32 +119,13 @@ func (x *Exposures) open(row Exposed) Effect {
 			if now, ok := x.selected(); !ok || now.Path != row.Path || now.Field != row.Field {
 				return nil // the cursor has moved on
 			}
-			return Present{Screen: NewSecret(x.project, x.env, info, row.Field)}
+			return Present{Screen: NewEdit(x.project, x.env, info, draft.Ref{Name: row.Field})}
 		},
 	}
 }
 
 // Target implements Screen.
 func (x *Exposures) Target() (Target, bool) { return Target{}, false }
-
-// Click implements Pointed.
-func (x *Exposures) Click(_, y int) Effect {
-	x.list.Click(y - x.listTop())
-	return nil
-}
-
-// Wheel implements Pointed.
-func (x *Exposures) Wheel(lines int) Effect {
-	x.list.Move(lines)
-	return nil
-}
-
-func (x *Exposures) listTop() int {
-	if x.scene.Size == kit.Small {
-		return 1
-	}
-	return 2
-}
 
 // Draw implements Screen.
 func (x *Exposures) Draw(a kit.Area, s Scene) {
@@ -195,7 +177,7 @@ func (x *Exposures) drawFoot(a kit.Area, s Scene) {
 		a.Fit(0, 1, a.W, kit.Style{}, "Replace it at its source, then here.")
 		return
 	}
-	text := "Make a new one at its source, then change it here (enter): it leaves this list."
+	text := "Make a new one at its source, then type it here (enter): it leaves this list when it is sent."
 	if a.H > 2 {
 		text += " A value that is written again as it was is taken for a new one."
 	}

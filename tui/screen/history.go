@@ -30,7 +30,6 @@ type Versions struct {
 	at      time.Time
 	now     time.Time
 	trouble *trouble
-	listTop int // where the rows were drawn last
 }
 
 // versions are those of one secret, newest first.
@@ -352,21 +351,6 @@ func (v *Versions) Target() (Target, bool) {
 	return Target{Env: v.env.Name, Path: v.path, Field: v.field, Version: v.rows[row].Version}, true
 }
 
-// Click implements Pointed.
-func (v *Versions) Click(_, y int) Effect {
-	if v.list.Click(y - v.listTop) {
-		v.aim()
-	}
-	return nil
-}
-
-// Wheel implements Pointed.
-func (v *Versions) Wheel(lines int) Effect {
-	v.list.Move(lines)
-	v.aim()
-	return nil
-}
-
 const againstWidth = 34
 
 // Draw implements Screen.
@@ -403,7 +387,6 @@ func (v *Versions) Draw(a kit.Area, s Scene) {
 		in.Inset(2, 1).Paragraph(0, kit.Style{}, "No versions of "+string(v.path)+" are kept in "+label(v.env)+".")
 		return
 	}
-	v.listTop = a.H - in.H + 1
 	switch s.Size {
 	case kit.Large:
 		rows, side := in.Left(in.W - againstWidth)

@@ -375,25 +375,6 @@ func (b *Inbox) refuse(q Request, e Env, why string) Effect {
 // Target implements Screen.
 func (b *Inbox) Target() (Target, bool) { return Target{}, false }
 
-// Click implements Pointed.
-func (b *Inbox) Click(_, y int) Effect {
-	b.list.Click(y - b.listTop())
-	return nil
-}
-
-// Wheel implements Pointed.
-func (b *Inbox) Wheel(lines int) Effect {
-	b.list.Move(lines)
-	return nil
-}
-
-func (b *Inbox) listTop() int {
-	if b.scene.Size == kit.Small {
-		return 1
-	}
-	return 2
-}
-
 // Draw implements Screen.
 func (b *Inbox) Draw(a kit.Area, s Scene) {
 	b.scene = s

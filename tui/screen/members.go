@@ -473,18 +473,6 @@ func short(recipient string) string {
 // Target implements Screen.
 func (c *Crew) Target() (Target, bool) { return Target{}, false }
 
-// Click implements Pointed.
-func (c *Crew) Click(_, y int) Effect {
-	c.list.Click(y - c.listTop())
-	return nil
-}
-
-// Wheel implements Pointed.
-func (c *Crew) Wheel(lines int) Effect {
-	c.list.Move(lines)
-	return nil
-}
-
 // head is how many rows stand above the list and its titles.
 func (c *Crew) head() int {
 	n := 1
@@ -492,13 +480,6 @@ func (c *Crew) head() int {
 		n++
 	}
 	return n
-}
-
-func (c *Crew) listTop() int {
-	if c.scene.Size == kit.Small {
-		return c.head()
-	}
-	return c.head() + 1
 }
 
 // Draw implements Screen.

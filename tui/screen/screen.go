@@ -58,13 +58,6 @@ type Input interface {
 	Paste(text string) bool
 }
 
-// A Pointed is a screen that can be used with a mouse. Rows are counted in the
-// area that it was drawn in last.
-type Pointed interface {
-	Click(x, y int) Effect
-	Wheel(lines int) Effect
-}
-
 // A Drafter is a screen that holds changes that have not been sent, other than
 // those in Project.Drafts.
 type Drafter interface {
