@@ -231,12 +231,16 @@ func (p *power) Verify(ctx context.Context, env vault.Env) iter.Seq[vault.Findin
 			yield(vault.Finding{Env: env, Err: err})
 			return
 		}
-		if c, ok := v.(vault.Verifier); ok {
-			for f := range c.Verify(ctx, env) {
-				p.veil.Learn(string(f.Path))
-				if !yield(f) {
-					return
-				}
+		c, ok := v.(vault.Verifier)
+		if !ok {
+			// Not nothing: that would look as if all were right.
+			yield(vault.Finding{Env: env, Err: &vault.Error{Kind: vault.KindUnsupported, Env: env, Detail: "a server checks what it stores by itself, and shows none of it"}})
+			return
+		}
+		for f := range c.Verify(ctx, env) {
+			p.veil.Learn(string(f.Path))
+			if !yield(f) {
+				return
 			}
 		}
 	}
