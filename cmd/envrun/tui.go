@@ -86,7 +86,9 @@ func runTUI(ctx context.Context, t *tool, o tuiOptions) error {
 		if env.Remote() {
 			// Whether a server may be shown a token is asked before there is a screen.
 			// What comes of it is remembered, and said where it matters.
-			_, _ = t.token(ctx, env)
+			if _, err := t.token(ctx, env); errors.Is(err, cli.ErrInterrupted) || ctx.Err() != nil {
+				return err
+			}
 		}
 	}
 	bell := tui.NewBell()
