@@ -264,7 +264,9 @@ func explainServer(err error, r *cli.Report) bool {
 	case remote.Forbidden:
 		r.Code = cli.CodeAuth
 		r.AddHint("which policies the token has: VAULT_ADDR=%s vault token lookup", at)
-		r.AddHint("what to ask for: read on %s/data/*, list on %s/metadata/*, read on %s/subkeys/*", env, env, env)
+		if e.Mount != "" {
+			r.AddHint("what reading takes: read on %[1]s/data/*, list on %[1]s/metadata/*; writing also create and update on both", e.Mount)
+		}
 	case remote.NoMount:
 		r.Code = cli.CodeMissing
 		r.AddHint("to make it: envrun env add %s", env)

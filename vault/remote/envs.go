@@ -79,16 +79,16 @@ func (v *Vault) mount(ctx context.Context, env vault.Env) (wire.Mount, error) {
 		if e, ok := errors.AsType[*statusError](err); ok && wire.KindOf(e.status, e.texts) == vault.KindNoEnv {
 			return wire.Mount{}, v.place(err, env, "")
 		}
-		return wire.Mount{}, &vault.Error{Kind: vault.KindDenied, Env: env, Err: &ServerError{Trouble: Forbidden, Address: v.Address(), Status: e.status, Text: "the token sees nothing of the mount " + path + "/, or there is none"}}
+		return wire.Mount{}, &vault.Error{Kind: vault.KindDenied, Env: env, Err: &ServerError{Trouble: Forbidden, Address: v.Address(), Mount: path, Status: e.status, Text: "the token sees nothing of the mount " + path + "/, or there is none"}}
 	}
 	if err != nil {
 		return wire.Mount{}, v.place(err, env, "")
 	}
 	switch {
 	case trimSlash(m.Path) != path:
-		return wire.Mount{}, &vault.Error{Kind: vault.KindNoEnv, Env: env, Err: &ServerError{Trouble: NoMount, Address: v.Address(), Text: path + "/; there is the mount " + m.Path}}
+		return wire.Mount{}, &vault.Error{Kind: vault.KindNoEnv, Env: env, Err: &ServerError{Trouble: NoMount, Address: v.Address(), Mount: path, Text: path + "/; there is the mount " + m.Path}}
 	case !isKV2(m):
-		return wire.Mount{}, &vault.Error{Kind: vault.KindUnsupported, Env: env, Err: &ServerError{Trouble: NoMount, Address: v.Address(), Text: path + "/ is a mount, and not one of KV version 2"}}
+		return wire.Mount{}, &vault.Error{Kind: vault.KindUnsupported, Env: env, Err: &ServerError{Trouble: NoMount, Address: v.Address(), Mount: path, Text: path + "/ is a mount, and not one of KV version 2"}}
 	}
 	v.mu.Lock()
 	v.mounts[env] = m

@@ -38,6 +38,7 @@ const (
 type ServerError struct {
 	Trouble Trouble
 	Address string
+	Mount   string // that it is about, "teams/dev"; empty if about none
 	Status  int    // of the answer; 0 if there was none
 	Active  string // the address that a standby refers to; may be empty
 	Text    string // what the server says; may be empty
@@ -206,6 +207,9 @@ func (v *Vault) place(err error, env vault.Env, path vault.Path) error {
 		}
 		return &c
 	case *ServerError:
+		if env != "" {
+			e.Mount = v.mountPath(env)
+		}
 		return &vault.Error{Kind: e.kind(), Env: env, Path: path, Err: e}
 	case *statusError:
 		kind := wire.KindOf(e.status, e.texts)
@@ -215,24 +219,27 @@ func (v *Vault) place(err error, env vault.Env, path vault.Path) error {
 			return out
 		case kind == vault.KindNoEnv:
 			out.Path = ""
-			out.Err = &ServerError{Trouble: NoMount, Address: v.Address(), Text: v.mountPath(env) + "/"}
+			out.Err = &ServerError{Trouble: NoMount, Address: v.Address(), Mount: v.mountPath(env), Text: v.mountPath(env) + "/"}
 			return out
 		case kind == vault.KindConflict:
 			out.Detail = "somebody else wrote in between"
 			return out
 		}
-		out.Err = v.cause(err)
+		out.Err = v.cause(err, env)
 		return out
 	}
 	return err
 }
 
 // cause is err as the cause of another error: what the server said.
-func (v *Vault) cause(err error) error {
+func (v *Vault) cause(err error, env vault.Env) error {
 	if e, ok := err.(*statusError); ok {
 		out := &ServerError{Trouble: Refused, Address: v.Address(), Status: e.status, Text: strings.Join(e.texts, "; ")}
 		if e.status == http.StatusForbidden {
 			out.Trouble, out.Text = Forbidden, strings.TrimPrefix(strings.TrimPrefix(out.Text, wire.Denied), "; ")
+		}
+		if env != "" {
+			out.Mount = v.mountPath(env)
 		}
 		return out
 	}

@@ -13,7 +13,8 @@ import (
 	"envrun/vault/wire"
 )
 
-// Versions implements vault.Historian, as far back as the server keeps versions.
+// Versions implements vault.Historian, as far back as the server keeps versions,
+// the newest thousand of them.
 // Which fields changed in which is found by comparing values, so it takes the
 // right to read them; without it the versions have no fields. What a version that
 // was deleted or destroyed held is not known.
@@ -51,6 +52,7 @@ func (v *Vault) versions(ctx context.Context, env vault.Env, path vault.Path) ([
 	if len(numbers) == 0 {
 		return nil, &vault.Error{Kind: vault.KindNotFound, Env: env, Path: path}
 	}
+	numbers = numbers[max(0, len(numbers)-maxHistory):]
 	all := make([]present, len(numbers))
 	err = inParallel(ctx, len(numbers), func(i int) error {
 		n := numbers[i]

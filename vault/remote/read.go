@@ -226,7 +226,7 @@ func (v *Vault) walk(ctx context.Context, env vault.Env, prefix vault.Path) (pat
 					paths = append(paths, path)
 				}
 			}
-			if len(paths)+len(deeper) > maxSecrets {
+			if len(paths)+len(deeper)+len(bad) > maxSecrets {
 				return nil, nil, &vault.Error{Kind: vault.KindUnsupported, Env: env, Detail: fmt.Sprintf("has more than %d secrets: list a part of it", maxSecrets)}
 			}
 		}

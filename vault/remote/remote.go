@@ -49,6 +49,7 @@ type Options struct {
 const (
 	maxAnswer  = 64 << 20 // bytes of an answer
 	maxSecrets = 100_000  // of one listing
+	maxHistory = 1_000    // versions of a secret, the newest
 	parallel   = 8        // requests at a time
 	attempts   = 3        // of a request that may be repeated
 	redirects  = 3        // on the same host

@@ -180,7 +180,7 @@ func (v *Vault) mayDelete(ctx context.Context, env vault.Env, steps []*step) err
 		if e, ok := err.(*statusError); err == nil || ok && e.status == http.StatusBadRequest {
 			return nil
 		} else if ok && e.status == http.StatusForbidden {
-			return &vault.Error{Kind: vault.KindDenied, Env: env, Path: s.next.Path, Err: &ServerError{Trouble: Forbidden, Address: v.Address(), Status: e.status, Text: fmt.Sprintf("to delete takes the right to update %s/delete/%s", v.mountPath(env), path)}}
+			return &vault.Error{Kind: vault.KindDenied, Env: env, Path: s.next.Path, Err: &ServerError{Trouble: Forbidden, Address: v.Address(), Mount: v.mountPath(env), Status: e.status, Text: fmt.Sprintf("to delete takes the right to update %s/delete/%s", v.mountPath(env), path)}}
 		}
 		return v.place(err, env, s.next.Path)
 	})
@@ -199,11 +199,11 @@ func (v *Vault) write(ctx context.Context, env vault.Env, s *step) (did bool, er
 		body := wire.Versions{Versions: wire.Ints{int64(s.next.Version)}}
 		_, err := v.send(ctx, call{method: http.MethodPost, path: []string{v.mountPath(env), "delete", path}, body: body, repeat: true})
 		if err != nil {
-			return false, &vault.Error{Kind: vault.KindOf(v.place(err, env, "")), Detail: fmt.Sprintf("is emptied in version %d, and is not marked as deleted", s.next.Version), Err: v.cause(err)}
+			return false, &vault.Error{Kind: vault.KindOf(v.place(err, env, "")), Detail: fmt.Sprintf("is emptied in version %d, and is not marked as deleted", s.next.Version), Err: v.cause(err, env)}
 		}
 	}
 	if err := v.annotate(ctx, env, s); err != nil && s.meta && !(s.next.Deleted && s.next.Note == "") {
-		return true, &vault.Error{Kind: vault.KindOf(v.place(err, env, "")), Detail: fmt.Sprintf("its values are written as version %d; note, rotation and tags are not", s.next.Version), Err: v.cause(err)}
+		return true, &vault.Error{Kind: vault.KindOf(v.place(err, env, "")), Detail: fmt.Sprintf("its values are written as version %d; note, rotation and tags are not", s.next.Version), Err: v.cause(err, env)}
 	}
 	return true, nil
 }
