@@ -144,12 +144,16 @@ func runMemberList(ctx context.Context, t *tool) error {
 	}
 	all := []memberListFacts{}
 	for _, v := range vaults {
-		s, err := v.Status(ctx)
-		if err != nil {
-			return err
-		}
-		for _, e := range statusOf(s, v.envs).Envs {
-			all = append(all, memberListFacts{e.Env, e.Closed, e.Members})
+		for _, env := range v.envs {
+			e, err := v.KeyStatus(ctx, env.Name)
+			if vault.KindOf(err) == vault.KindNoEnv {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			x := envStatusOf(e)
+			all = append(all, memberListFacts{x.Env, x.Closed, x.Members})
 		}
 	}
 	if t.flags.json {

@@ -56,7 +56,7 @@ func (g *gate) status(ctx context.Context, env vault.Env) (*filevault.Vault, fil
 	if err != nil {
 		return nil, filevault.Status{}, filevault.EnvStatus{}, err
 	}
-	s, err := v.Status(ctx)
+	s, err := v.Status(ctx, env)
 	if err != nil {
 		return nil, s, filevault.EnvStatus{}, err
 	}
@@ -109,7 +109,6 @@ func (g *gate) Session(ctx context.Context) (screen.Session, error) {
 	if me, err := g.t.me(); err == nil && me.ci != nil {
 		s.State = "" // a CI key says itself which key is right
 	}
-	stats := map[*filevault.Vault]filevault.Status{}
 	for _, env := range g.open.project.Envs {
 		is, err := g.Standing(ctx, env.Name)
 		if err != nil {
@@ -120,14 +119,11 @@ func (g *gate) Session(ctx context.Context) (screen.Session, error) {
 		}
 		e := screen.SessionEnv{Standing: is}
 		if v, err := g.open.file(ctx, env.Name); err == nil {
-			st, ok := stats[v]
-			if !ok {
-				if st, err = v.Status(ctx); err != nil {
-					return s, err
-				}
-				stats[v] = st
+			x, err := v.KeyStatus(ctx, env.Name)
+			if err != nil && vault.KindOf(err) != vault.KindNoEnv {
+				return s, err
 			}
-			if x, ok := statusIn(st, env.Name); ok {
+			if err == nil {
 				e.Key, e.Pinned = keyFactsOf(x), x.Pinned
 				for _, m := range x.Members {
 					if m.Member == x.Mine {
@@ -371,29 +367,27 @@ func (g *gate) Asking(ctx context.Context) ([]screen.Request, error) {
 func (g *gate) Requests(ctx context.Context) ([]screen.Request, error) {
 	var all []screen.Request
 	self, _ := g.self(ctx)
-	stats := map[*filevault.Vault]filevault.Status{}
+	stats := map[vault.Env]filevault.EnvStatus{}
 	err := g.each(ctx, func(v *filevault.Vault, env vault.Env, r filevault.Request) error {
 		q := g.request(env, r, self)
-		st, ok := stats[v]
+		e, ok := stats[env]
 		if !ok {
 			var err error
-			if st, err = v.Status(ctx); err != nil {
+			if e, err = v.KeyStatus(ctx, env); err != nil {
 				return err
 			}
-			stats[v] = st
+			stats[env] = e
 		}
-		if e, ok := statusIn(st, env); ok {
-			q.Replaces = slices.ContainsFunc(e.Members, func(m filevault.Member) bool {
-				return m.Err == nil && m.Member == r.Member && m.Recipient != r.Recipient
-			})
-			g.found(env, e.Err)
-			switch {
-			case q.Mine:
-			case e.Err != nil:
-				q.Others, q.Off = true, "you hold no key of "+string(env)
-			case r.Plugin != "":
-				q.Off = fmt.Sprintf("it takes age-plugin-%s: %s --plugin %s", r.Plugin, g.t.sending(env, r).approve, r.Plugin)
-			}
+		q.Replaces = slices.ContainsFunc(e.Members, func(m filevault.Member) bool {
+			return m.Err == nil && m.Member == r.Member && m.Recipient != r.Recipient
+		})
+		g.found(env, e.Err)
+		switch {
+		case q.Mine:
+		case e.Err != nil:
+			q.Others, q.Off = true, "you hold no key of "+string(env)
+		case r.Plugin != "":
+			q.Off = fmt.Sprintf("it takes age-plugin-%s: %s --plugin %s", r.Plugin, g.t.sending(env, r).approve, r.Plugin)
 		}
 		q.Author = g.broughtBy(ctx, v, q)
 		all = append(all, q)
@@ -424,12 +418,16 @@ func (g *gate) broughtBy(ctx context.Context, v *filevault.Vault, q screen.Reque
 
 // Members implements screen.Access.
 func (g *gate) Members(ctx context.Context, env vault.Env) (screen.Members, error) {
-	_, _, e, err := g.status(ctx, env)
+	v, err := g.open.file(ctx, env)
+	if err != nil {
+		return screen.Members{}, err
+	}
+	e, err := v.KeyStatus(ctx, env)
 	if err != nil {
 		return screen.Members{}, err
 	}
 	g.found(env, e.Err)
-	m := screen.Members{Key: keyFactsOf(e), Closed: e.Err, Secrets: e.Secrets, Exposed: len(exposedOf(e.Exposures)), InPart: inPart(e)}
+	m := screen.Members{Key: keyFactsOf(e), Closed: e.Err}
 	for _, x := range e.Members {
 		one := screen.Member{Name: x.Member, You: x.Member == e.Mine && e.Mine != "", Key: kindOf(x), By: x.By, Since: x.Since, Until: x.Until, Pipeline: x.Pipeline, Pending: x.Pending}
 		if x.Err != nil {
@@ -701,7 +699,7 @@ func (w granting) Rotate(ctx context.Context, step func(done, total int)) (scree
 	if err != nil {
 		return screen.Outcome{}, err
 	}
-	st, err := v.Status(ctx)
+	st, err := v.Status(ctx, w.env)
 	if err != nil {
 		return screen.Outcome{}, err
 	}

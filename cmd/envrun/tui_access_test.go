@@ -338,8 +338,11 @@ func TestGateMembers(t *testing.T) {
 	_, alice, bob := joined(t)
 	ctx := t.Context()
 	m := must1[screen.Members](t)(alice.Members(ctx, gateDev))
-	if m.Closed != nil || len(m.List) != 2 || !m.List[0].You || m.List[1].You || m.List[1].Name != "bob@desktop" || m.List[1].By != "alice@laptop" || m.List[1].Key.Name != "post-quantum" || m.Secrets != 1 || m.Key.Gen != 1 {
+	if m.Closed != nil || len(m.List) != 2 || !m.List[0].You || m.List[1].You || m.List[1].Name != "bob@desktop" || m.List[1].By != "alice@laptop" || m.List[1].Key.Name != "post-quantum" || m.Key.Gen != 1 {
 		t.Errorf("%+v", m)
+	}
+	if c := must1[screen.Care](t)(alice.Care(ctx, gateDev)); c.Secrets != 1 || c.Members != 2 {
+		t.Errorf("%+v", c)
 	}
 	if m := must1[screen.Members](t)(bob.Members(ctx, gateProd)); m.Closed == nil || len(m.List) != 1 || m.List[0].You {
 		t.Errorf("%+v", m)

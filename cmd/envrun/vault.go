@@ -289,42 +289,47 @@ func statusOf(s filevault.Status, envs []project.Env) statusFacts {
 		if !slices.ContainsFunc(envs, func(p project.Env) bool { return p.Name == e.Env }) {
 			continue
 		}
-		x := envStatusFacts{
-			Env: e.Env, Generation: e.Gen, Fingerprint: e.Fingerprint, By: e.By, At: e.At, Why: e.Why, Mine: e.Mine,
-			Members: []memberFacts{}, PostQuantum: true, Secrets: e.Secrets, Deleted: e.Deleted, Damaged: e.Damaged, OldKey: e.OldKey,
-			SealSeq: e.SealSeq, SealGen: e.SealGen, SealBy: e.SealBy, SealAt: e.SealAt, Unsealed: e.Unsealed, Requests: []string{},
-		}
-		for _, r := range e.Requests {
-			x.Requests = append(x.Requests, r.Member)
-		}
-		for _, f := range exposuresOf(e.Exposures) {
-			if len(f.Fields) > 0 {
-				x.Exposed = append(x.Exposed, f)
-			}
-		}
-		if e.Err != nil {
-			x.Closed = e.Err.Error()
-		}
-		for _, m := range e.Members {
-			mf := memberFacts{
-				Member: m.Member, You: m.Member == e.Mine, Recipient: m.Recipient, Kind: kindOfKey(m), PostQuantum: m.PostQuantum,
-				By: m.By, Since: m.Since, Plugin: m.Plugin, Pending: m.Pending,
-			}
-			if !m.Until.IsZero() {
-				mf.Until = &m.Until
-			}
-			if m.Recipient == "" {
-				mf.Recipient = m.Sealer
-			}
-			if m.Err != nil {
-				mf.Problem = m.Err.Error()
-			}
-			x.PostQuantum = x.PostQuantum && m.PostQuantum
-			x.Members = append(x.Members, mf)
-		}
-		f.Envs = append(f.Envs, x)
+		f.Envs = append(f.Envs, envStatusOf(e))
 	}
 	return f
+}
+
+// envStatusOf is the state of one environment, as it is printed.
+func envStatusOf(e filevault.EnvStatus) envStatusFacts {
+	x := envStatusFacts{
+		Env: e.Env, Generation: e.Gen, Fingerprint: e.Fingerprint, By: e.By, At: e.At, Why: e.Why, Mine: e.Mine,
+		Members: []memberFacts{}, PostQuantum: true, Secrets: e.Secrets, Deleted: e.Deleted, Damaged: e.Damaged, OldKey: e.OldKey,
+		SealSeq: e.SealSeq, SealGen: e.SealGen, SealBy: e.SealBy, SealAt: e.SealAt, Unsealed: e.Unsealed, Requests: []string{},
+	}
+	for _, r := range e.Requests {
+		x.Requests = append(x.Requests, r.Member)
+	}
+	for _, f := range exposuresOf(e.Exposures) {
+		if len(f.Fields) > 0 {
+			x.Exposed = append(x.Exposed, f)
+		}
+	}
+	if e.Err != nil {
+		x.Closed = e.Err.Error()
+	}
+	for _, m := range e.Members {
+		mf := memberFacts{
+			Member: m.Member, You: m.Member == e.Mine, Recipient: m.Recipient, Kind: kindOfKey(m), PostQuantum: m.PostQuantum,
+			By: m.By, Since: m.Since, Plugin: m.Plugin, Pending: m.Pending,
+		}
+		if !m.Until.IsZero() {
+			mf.Until = &m.Until
+		}
+		if m.Recipient == "" {
+			mf.Recipient = m.Sealer
+		}
+		if m.Err != nil {
+			mf.Problem = m.Err.Error()
+		}
+		x.PostQuantum = x.PostQuantum && m.PostQuantum
+		x.Members = append(x.Members, mf)
+	}
+	return x
 }
 
 func runVaultStatus(ctx context.Context, t *tool) error {
@@ -334,7 +339,11 @@ func runVaultStatus(ctx context.Context, t *tool) error {
 	}
 	all := []statusFacts{}
 	for _, v := range vaults {
-		s, err := v.Status(ctx)
+		var names []vault.Env
+		for _, env := range v.envs {
+			names = append(names, env.Name)
+		}
+		s, err := v.Status(ctx, names...)
 		if err != nil {
 			return err
 		}

@@ -30,7 +30,7 @@ type Access interface {
 	// nobody for anything and opens nothing. Only ID, Env, Who, Mine and Others are
 	// set, Others as far as is known.
 	Asking(ctx context.Context) ([]Request, error)
-	// Members are who can open an environment, by name.
+	// Members are who can open an environment, by name. No secret is looked at.
 	Members(ctx context.Context, env vault.Env) (Members, error)
 	// Exposed is what former members could read and has not been replaced since, by
 	// path and field.
@@ -237,12 +237,9 @@ type Member struct {
 
 // Members are who can open an environment.
 type Members struct {
-	Key     Key
-	Closed  error // why one cannot open it: then all of this is what its files say of themselves
-	List    []Member
-	Secrets int
-	Exposed int    // fields that former members could read and that are to be replaced
-	InPart  string // a rotation came here in part, and what of it is missing
+	Key    Key
+	Closed error // why one cannot open it: then all of this is what its files say of themselves
+	List   []Member
 }
 
 // Exposed is a field that somebody could read who may not any more, and that has

@@ -18,6 +18,8 @@ type Crew struct {
 	env     Env
 	list    kit.List
 	is      Members
+	stored  Care // what is stored, if it has been counted
+	counted bool
 	marked  map[string]bool
 	read    bool
 	at      time.Time
@@ -86,11 +88,18 @@ func (c *Crew) Enter() Effect { return c.load() }
 
 func (c *Crew) load() Effect {
 	env := c.env.Name
-	var is Members
 	return Read{
 		Lane: "members", What: "reading who can open " + string(env), For: 30 * time.Second,
-		Do: func(ctx context.Context, r Reading, _ func(func()) bool) (err error) {
-			is, err = r.Access().Members(ctx, env)
+		Do: func(ctx context.Context, r Reading, show func(func()) bool) error {
+			is, err := r.Access().Members(ctx, env)
+			if err != nil || !show(func() { c.take(is) }) {
+				return err
+			}
+			// The rest is known from the secrets, of which there may be many.
+			stored, err := r.Access().Care(ctx, env)
+			if err == nil {
+				show(func() { c.stored, c.counted = stored, true })
+			}
 			return err
 		},
 		Done: func(err error) Effect {
@@ -102,16 +111,21 @@ func (c *Crew) load() Effect {
 				c.trouble = t
 				return nil
 			}
-			c.trouble, c.is, c.read, c.at = nil, is, true, c.scene.Now
-			for name := range c.marked {
-				if !slices.ContainsFunc(is.List, func(m Member) bool { return m.Name == name }) {
-					delete(c.marked, name)
-				}
-			}
-			c.list.Set(crew(is.List))
+			c.trouble = nil
 			return nil
 		},
 	}
+}
+
+// take shows who is there now.
+func (c *Crew) take(is Members) {
+	c.is, c.read, c.at = is, true, c.scene.Now
+	for name := range c.marked {
+		if !slices.ContainsFunc(is.List, func(m Member) bool { return m.Name == name }) {
+			delete(c.marked, name)
+		}
+	}
+	c.list.Set(crew(is.List))
 }
 
 func (c *Crew) selected() (Member, bool) {
@@ -163,20 +177,24 @@ func (c *Crew) Offers() []kit.Offer {
 	if _, ok := c.selected(); !ok {
 		none = "there is nobody under the cursor"
 	}
-	part := off
-	if off == "" && c.is.InPart != "" {
+	key := off
+	if off == "" && !c.counted {
+		key = "the secrets are still looked at"
+	}
+	part := key
+	if key == "" && c.stored.InPart != "" {
 		part = "a rotation came here in part: finish it first (T)"
 	}
 	remove, sweep, exposed := or(part, none), part, ""
 	if sweep == "" && len(c.ended()) == 0 {
 		sweep = "nobody's time is over"
 	}
-	if c.is.Exposed == 0 {
+	if c.counted && c.stored.Exposed == 0 {
 		exposed = "there is nothing to replace"
 	}
 	offers := []kit.Offer{
 		{ID: Open, Off: none}, {ID: AddMember, Off: off}, {ID: RemoveMember, Off: remove}, {ID: MarkMember, Off: none},
-		{ID: NewEnvKey, Off: off}, {ID: Sweep, Off: sweep}, {ID: GoExposed, Off: exposed}, {ID: Reload},
+		{ID: NewEnvKey, Off: key}, {ID: Sweep, Off: sweep}, {ID: GoExposed, Off: exposed}, {ID: Reload},
 	}
 	return append(offers, moves()...)
 }
@@ -231,7 +249,7 @@ func (c *Crew) newKey(box *kit.Confirm, what, failed string, title func(Outcome)
 		if !box.Consent().OK() {
 			return nil
 		}
-		begun := work{what: "changing the key of " + label(c.env), total: c.is.Secrets}
+		begun := work{what: "changing the key of " + label(c.env), total: c.stored.Secrets}
 		var out Outcome
 		return Grant{
 			Consent: box.Consent(), Harm: kit.Destroys, Env: c.env.Name, What: what, For: rotationFor,
@@ -271,7 +289,7 @@ func (c *Crew) remove(names []string) Effect {
 		held = join(stay, 5)
 	}
 	facts := append(you,
-		label(c.env)+" gets a new key, held by "+held+". "+count(c.is.Secrets, "secret")+" wrapped anew, or nothing is done.",
+		label(c.env)+" gets a new key, held by "+held+". "+count(c.stored.Secrets, "secret")+" wrapped anew, or nothing is done.",
 		"What they could read they know: a list of it follows, to be replaced at its source.",
 		"First take away their write access to the repository: with the old key they could fool a fresh clone.")
 	box := Confirmation(c.env, kit.Destroys, "Remove "+join(names, 3)+" from "+label(c.env)+"?", "remove", facts...)
@@ -287,7 +305,7 @@ func (c *Crew) remove(names []string) Effect {
 func (c *Crew) sweep(names []string) Effect {
 	box := Confirmation(c.env, kit.Destroys, "Sweep "+label(c.env)+"?", "sweep",
 		"The time of "+strings.Join(names, ", ")+" is over, and they hold the key until it changes.",
-		label(c.env)+" gets a new key without them. "+count(c.is.Secrets, "secret")+" wrapped anew, or nothing is done.",
+		label(c.env)+" gets a new key without them. "+count(c.stored.Secrets, "secret")+" wrapped anew, or nothing is done.",
 		"What they could read they know: a list of it follows, to be replaced at its source.")
 	return c.newKey(box, "sweeping "+string(c.env.Name), "Not swept",
 		func(out Outcome) string {
@@ -300,11 +318,11 @@ func (c *Crew) sweep(names []string) Effect {
 
 func (c *Crew) rotate() Effect {
 	box := Confirmation(c.env, kit.Destroys, "Give "+label(c.env)+" a new key?", "make it",
-		"The same members hold it: "+join(c.stay(nil), 5)+". "+count(c.is.Secrets, "secret")+" wrapped anew, or nothing is done.",
+		"The same members hold it: "+join(c.stay(nil), 5)+". "+count(c.stored.Secrets, "secret")+" wrapped anew, or nothing is done.",
 		"The values stay as they are: whoever knew them still does. To take access away, remove a member (d).")
-	if c.is.InPart != "" {
+	if c.stored.InPart != "" {
 		box = Confirmation(c.env, kit.Destroys, "Finish the new key of "+label(c.env)+"?", "finish it",
-			"A rotation came here in part: "+c.is.InPart+".",
+			"A rotation came here in part: "+c.stored.InPart+".",
 			"If its commit can still be pulled, do that instead. Else what is missing is put under the present key now.")
 	}
 	return c.newKey(box, "making a new key for "+string(c.env.Name), "No new key",
@@ -552,12 +570,12 @@ func (c *Crew) drawHead(a kit.Area, s Scene) {
 	switch ended := c.ended(); {
 	case c.is.Closed != nil:
 		st, text = kit.In(kit.Locked), "L closed to you: this is what its files say of themselves, and nobody has checked it"
-	case c.is.InPart != "":
-		st, text = kit.In(kit.Danger), "! a rotation came here in part: "+c.is.InPart+". T finishes it."
+	case c.stored.InPart != "":
+		st, text = kit.In(kit.Danger), "! a rotation came here in part: "+c.stored.InPart+". T finishes it."
 	case len(ended) > 0:
 		st, text = kit.In(kit.Warn), "! ended and not swept: "+join(ended, 2)+". They hold the key: W"
-	case c.is.Exposed > 0:
-		st, text = kit.In(kit.Warn), count(c.is.Exposed, "value")+" that former members could read: O lists them"
+	case c.stored.Exposed > 0:
+		st, text = kit.In(kit.Warn), count(c.stored.Exposed, "value")+" that former members could read: O lists them"
 	case classic > 0:
 		text = "not post-quantum: " + kit.Number(classic) + " of " + count(len(c.is.List), "key") + " are classic"
 	}

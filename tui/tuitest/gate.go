@@ -353,7 +353,7 @@ func (g *Gate) Members(_ context.Context, env vault.Env) (screen.Members, error)
 	if err != nil {
 		return screen.Members{}, err
 	}
-	m := screen.Members{Key: x.key, List: slices.Clone(x.members), Secrets: g.secrets(env), Exposed: len(x.exposed), InPart: x.inPart}
+	m := screen.Members{Key: x.key, List: slices.Clone(x.members)}
 	for i := range m.List {
 		m.List[i].You = m.List[i].Name == g.You
 	}

@@ -102,9 +102,10 @@ func (s EnvStatus) PostQuantum() string {
 	return fmt.Sprintf("no, %d of %d grants are classic", classic, len(s.Members))
 }
 
-// Status reads the state of every environment. What is wrong with one of them
-// is in its Err or in Strays and does not keep it from the others.
-func (v *Vault) Status(ctx context.Context) (Status, error) {
+// Status reads the state of the environments that are named, of every one if none
+// is. What is wrong with one of them is in its Err or in Strays and does not keep
+// it from the others; one that is not there is left out.
+func (v *Vault) Status(ctx context.Context, only ...vault.Env) (Status, error) {
 	s := Status{Vault: v.id, Dir: v.store.d.file("")}
 	envs, err := v.Envs(ctx)
 	if err != nil {
@@ -119,6 +120,9 @@ func (v *Vault) Status(ctx context.Context) (Status, error) {
 		return s, err
 	}
 	for _, env := range envs {
+		if len(only) > 0 && !slices.Contains(only, env) {
+			continue
+		}
 		e, err := v.envStatus(ctx, view, env)
 		if err != nil {
 			return s, err
@@ -150,13 +154,19 @@ func (v *view) journal() (Journal, error) {
 // Members are those who hold the present key of env and those whose grant
 // waits, as Status tells of them, without a look at any secret.
 func (v *Vault) Members(ctx context.Context, env vault.Env) ([]Member, error) {
+	s, err := v.KeyStatus(ctx, env)
+	return s.Members, err
+}
+
+// KeyStatus is the part of an environment's status that is about its key and who
+// holds it. No secret is looked at.
+func (v *Vault) KeyStatus(ctx context.Context, env vault.Env) (EnvStatus, error) {
 	view, err := v.store.d.view()
 	if err != nil {
-		return nil, err
+		return EnvStatus{Env: env}, err
 	}
 	defer view.Close()
-	s, err := v.keyStatus(ctx, view, env)
-	return s.Members, err
+	return v.keyStatus(ctx, view, env)
 }
 
 func (v *Vault) envStatus(ctx context.Context, view *view, env vault.Env) (EnvStatus, error) {

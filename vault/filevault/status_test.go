@@ -224,3 +224,33 @@ func openPaths(e filevault.Exposure) []vault.Path {
 	}
 	return paths
 }
+
+// What is asked of one environment is read of no other, and who holds its key
+// without a look at a secret.
+func TestStatusOfOne(t *testing.T) {
+	m := newTeam(t)
+	v := m.aliceVault
+	set(t, v, "dev", "b", "A=1")
+	all, err := v.Status(t.Context())
+	if err != nil || len(all.Envs) != 2 {
+		t.Fatalf("%+v, %v", all, err)
+	}
+	one, err := v.Status(t.Context(), "dev", "nowhere")
+	if err != nil || len(one.Envs) != 1 || !reflect.DeepEqual(one.Envs[0], all.Envs[0]) || one.Vault != all.Vault || one.Dir != all.Dir {
+		t.Errorf("%+v, %v", one, err)
+	}
+	if err := os.RemoveAll(file(m.alice, "envs/dev/secrets")); err != nil {
+		t.Fatal(err)
+	}
+	key, err := v.KeyStatus(t.Context(), "dev")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := all.Envs[0]
+	if key.Secrets != 0 || want.Secrets == 0 || !reflect.DeepEqual(key.Members, want.Members) || key.Mine != want.Mine || key.Fingerprint != want.Fingerprint || key.Gen != want.Gen || key.Pinned != want.Pinned || key.Err != nil {
+		t.Errorf("%+v\nwant %+v", key, want)
+	}
+	if _, err := v.KeyStatus(t.Context(), "nowhere"); vault.KindOf(err) != vault.KindNoEnv {
+		t.Errorf("%v", err)
+	}
+}
