@@ -15,6 +15,12 @@
 // written, together with those of others, before its answer goes out. If the log
 // refuses an entry, nothing was done and the answer is ErrUnrecorded.
 //
+// Devices, which are copies of the log elsewhere, are not written to in a
+// transaction: they may be slow, and there is one writer at a time. They have the
+// intent of a change before it is begun, and its outcome before the answer goes
+// out; of anything else both before the answer. If a required one does not take an
+// entry, the answer is a DeviceError.
+//
 // It refuses to know HTTP, paths or formats: a Route names the Action of a request,
 // and the server makes answers of what comes back.
 package guard
@@ -55,6 +61,28 @@ type DB[T any] interface {
 type Log[T any] interface {
 	Append(ctx context.Context, tx T, entries ...audit.Entry) error
 }
+
+// Devices take entries to where a team reads them, besides the log: vault/audit/device.
+type Devices interface {
+	// Write returns when each device that is required has the lines. Its error names
+	// the one that has not, and why.
+	Write(ctx context.Context, lines ...audit.Line) error
+}
+
+// A DeviceError says that a required device did not take an entry.
+type DeviceError struct {
+	Err  error // names the device, and why
+	Done bool  // of a change: it was made, and is in the log; the device had its intent and not its outcome
+}
+
+func (e *DeviceError) Error() string {
+	if e.Done {
+		return e.Err.Error() + "; the change was made"
+	}
+	return e.Err.Error()
+}
+
+func (e *DeviceError) Unwrap() error { return e.Err }
 
 // Policies are where the texts of policies lie.
 type Policies[T any] interface {
@@ -192,12 +220,13 @@ func (c *Call[T]) ACL() *policy.ACL { return c.acl }
 // ACLOf is what another token may do.
 func (c *Call[T]) ACLOf(t *token.Token) (*policy.ACL, error) { return c.aclOf(c.tx, t) }
 
-// A Config is what a Guard is made of. All of it is required.
+// A Config is what a Guard is made of. All of it but Devices is required.
 type Config[T token.Store] struct {
 	DB       DB[T]
 	Tokens   *token.Tokens
 	Policies Policies[T]
 	Log      Log[T]
+	Devices  Devices       // nil: the log is all there is
 	Hasher   *audit.Hasher // of tokens and accessors in entries
 
 	// Route finds the action of a request. It is called before the decision, with
@@ -264,29 +293,54 @@ func (g *Guard[T]) Serve(ctx context.Context, req *Request) (*Answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !done {
+	changes := !done
+	if changes {
+		if err := g.send(ctx, g.intent(req, &t, began)); err != nil {
+			return nil, errors.Join(ErrUnrecorded, &DeviceError{Err: err})
+		}
 		answer, failed, err = g.change(ctx, req, &t, began)
 		if failed == nil || err != nil {
 			return answer, err
 		}
 	}
 	// What was only read or was undone is recorded by itself, with the use that a token counts.
+	var entries []audit.Entry
 	err = g.DB.Write(ctx, func(tx T) error {
 		if err := g.count(tx, req, &t); err != nil {
 			return err
 		}
-		return g.Log.Append(ctx, tx, g.intent(req, &t, began), g.outcome(req, &t, answer, failed))
+		entries = []audit.Entry{g.intent(req, &t, began), g.outcome(req, &t, answer, failed)}
+		return g.Log.Append(ctx, tx, entries...)
 	})
 	if err != nil {
 		return nil, errors.Join(ErrUnrecorded, err)
 	}
+	if changes {
+		entries = entries[1:] // the devices have the intent
+	}
+	if err := g.send(context.WithoutCancel(ctx), entries...); err != nil {
+		return nil, errors.Join(ErrUnrecorded, &DeviceError{Err: err})
+	}
 	return answer, failed
+}
+
+// send writes entries to the devices.
+func (g *Guard[T]) send(ctx context.Context, entries ...audit.Entry) error {
+	if g.Devices == nil {
+		return nil
+	}
+	lines := make([]audit.Line, len(entries))
+	for i, e := range entries {
+		lines[i] = e.Line()
+	}
+	return g.Devices.Write(ctx, lines...)
 }
 
 // change serves a request in one write transaction. The decision is made again in
 // it: what was revoked since does not pass. failed is the handler's error or the
 // refusal, of which nothing is recorded yet; err is all that is final.
 func (g *Guard[T]) change(ctx context.Context, req *Request, t *turn[T], began time.Time) (answer *Answer, failed, err error) {
+	var outcome audit.Entry
 	err = g.DB.Write(ctx, func(tx T) error {
 		// A database may run a transaction more than once.
 		answer, failed = nil, nil
@@ -307,7 +361,8 @@ func (g *Guard[T]) change(ctx context.Context, req *Request, t *turn[T], began t
 			return err
 		}
 		// Last, and both at once: whoever appends holds up the others who do.
-		if err := g.Log.Append(ctx, tx, g.intent(req, t, began), g.outcome(req, t, answer, nil)); err != nil {
+		outcome = g.outcome(req, t, answer, nil)
+		if err := g.Log.Append(ctx, tx, g.intent(req, t, began), outcome); err != nil {
 			return errors.Join(ErrUnrecorded, err)
 		}
 		return nil
@@ -315,6 +370,10 @@ func (g *Guard[T]) change(ctx context.Context, req *Request, t *turn[T], began t
 	if err == nil {
 		if answer.After != nil {
 			answer.After()
+		}
+		// The log has it: the devices must, whether or not the client still waits.
+		if err := g.send(context.WithoutCancel(ctx), outcome); err != nil {
+			return nil, nil, &DeviceError{Err: err, Done: true}
 		}
 		return answer, nil, nil
 	}

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -102,6 +103,27 @@ func (l *log) Append(_ context.Context, t *tx, entries ...audit.Entry) error {
 		return errReadOnly
 	}
 	t.log = append(t.log, entries...)
+	return nil
+}
+
+// devices keep what they are sent, and refuse the entry of a type when told to.
+type devices struct {
+	lines []string
+	fail  audit.Type
+}
+
+var errFull = errors.New("audit device main: no space left")
+
+func (d *devices) Write(ctx context.Context, lines ...audit.Line) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	for _, l := range lines {
+		if l.Entry().Type == d.fail {
+			return errFull
+		}
+		d.lines = append(d.lines, l.String())
+	}
 	return nil
 }
 
@@ -345,6 +367,63 @@ func TestWrap(t *testing.T) {
 	a, err := w.Serve(t.Context(), &guard.Request{Op: policy.OpRead, Path: "a", Token: root, Wrap: time.Minute})
 	if err != nil || a.Body != "wrapped" || w.db.now.values["wrapped"] != "secret" {
 		t.Errorf("%v, %v", a, err)
+	}
+}
+
+// The devices get the lines of the log, in its order.
+func TestDevices(t *testing.T) {
+	w := newWorld(t)
+	d := &devices{}
+	w.Devices = d
+	root := w.token(token.Spec{Policies: []string{"root"}})
+	for _, op := range []policy.Op{policy.OpRead, policy.OpUpdate, policy.OpDelete} {
+		for _, text := range []string{root, "x", ""} {
+			for _, path := range []string{"a", "bad", "panic", "open", "nowhere"} {
+				_, _ = w.ask(text, op, path)
+			}
+		}
+	}
+	var want []string
+	for _, e := range w.db.now.log {
+		want = append(want, e.Line().String())
+	}
+	if len(want) != 2*3*3*5 || !slices.Equal(d.lines, want) {
+		t.Errorf("the devices have %d lines, the log has %d, and they differ", len(d.lines), len(want))
+	}
+}
+
+// A device that does not take the intent refuses the request before anything is
+// done; one that does not take the outcome refuses the answer, and says of a change that it was made.
+func TestDeviceThatRefuses(t *testing.T) {
+	for _, c := range []struct {
+		fail    audit.Type
+		op      policy.Op
+		path    string
+		changed bool
+		called  bool
+	}{
+		{audit.Intent, policy.OpUpdate, "a", false, false},
+		{audit.Outcome, policy.OpUpdate, "a", true, true},
+		{audit.Intent, policy.OpRead, "a", false, true},
+		{audit.Outcome, policy.OpRead, "a", false, true},
+		{audit.Outcome, policy.OpUpdate, "bad", false, true},
+		{audit.Intent, policy.OpRead, "nowhere", false, false},
+	} {
+		w := newWorld(t)
+		w.Devices = &devices{fail: c.fail}
+		root := w.token(token.Spec{Policies: []string{"root"}})
+		before := maps.Clone(w.db.now.values)
+		a, err := w.ask(root, c.op, c.path)
+		var de *guard.DeviceError
+		if a != nil || !errors.As(err, &de) || !errors.Is(err, errFull) || de.Done != c.changed {
+			t.Errorf("%v: answered %v, %v", c, a, err)
+		}
+		if changed := !maps.Equal(before, w.db.now.values); changed != c.changed || errors.Is(err, guard.ErrUnrecorded) == c.changed {
+			t.Errorf("%v: changed %v, %v", c, changed, err)
+		}
+		if called := w.calls > 0; called != c.called {
+			t.Errorf("%v: called %v", c, called)
+		}
 	}
 }
 

@@ -56,9 +56,12 @@ func noHandler(path string) error {
 func explain(err error) (status int, texts []string) {
 	var r *refusal
 	var ve *vault.Error
+	var device *guard.DeviceError
 	switch {
 	case errors.As(err, &r):
 		return r.status, r.texts
+	case errors.As(err, &device):
+		return http.StatusInternalServerError, []string{device.Error()} // it names the device, and holds nothing of the request
 	case errors.Is(err, guard.ErrUnrecorded):
 		return http.StatusInternalServerError, []string{"internal error"}
 	case errors.Is(err, guard.ErrDenied):

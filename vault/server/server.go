@@ -40,9 +40,12 @@ import (
 type Config struct {
 	DB guard.DB[Tx] // required
 
-	// Devices take every entry before the log in the database does, in the same
-	// transaction: if one refuses, nothing was done. nil: there are none.
-	Devices guard.Log[Tx]
+	// Devices take every entry besides the log in the database; see guard.Devices.
+	// nil: there are none.
+	Devices guard.Devices
+	// AuditProblems are what devices have not taken, each naming the device and why:
+	// sys/health tells it. nil: there are no devices.
+	AuditProblems func() []string
 
 	// Sealers are the age recipients for which the root key of a new server is
 	// sealed beside the shares that PUT sys/init asks for. None: it is refused there,
@@ -158,30 +161,22 @@ func (s *Server) ready(o *opened, keys ownKeys) error {
 		"auth/token/": tokenArea{o.store, o.tokens, hasher}.area(),
 	}
 	o.guard = guard.New(guard.Config[Tx]{
-		DB: s.DB, Tokens: o.tokens, Policies: o.store, Log: logs{s.Devices, o.log}, Hasher: hasher,
+		DB: s.DB, Tokens: o.tokens, Policies: o.store, Log: logs{o.log}, Devices: s.Devices, Hasher: hasher,
 		Route: o.route, Wrap: wrap.put, Status: statusOf, Words: words, Now: s.Now,
 	})
 	s.open.Store(o)
 	return nil
 }
 
-// logs writes entries to the devices and to the log in the database.
-type logs struct {
-	devices guard.Log[Tx]
-	log     *audit.Log
-}
+// logs writes entries to the log in the database.
+type logs struct{ *audit.Log }
 
-func (l logs) Append(ctx context.Context, tx Tx, entries ...audit.Entry) error {
-	if l.devices != nil {
-		if err := l.devices.Append(ctx, tx, entries...); err != nil {
-			return err
-		}
-	}
+func (l logs) Append(_ context.Context, tx Tx, entries ...audit.Entry) error {
 	lines := make([]audit.Line, len(entries))
 	for i, e := range entries {
 		lines[i] = e.Line()
 	}
-	_, err := l.log.Append(tx, lines...)
+	_, err := l.Log.Append(tx, lines...)
 	return err
 }
 

@@ -37,11 +37,20 @@ type record struct {
 	fail    error
 }
 
-func (r *record) Append(_ context.Context, _ server.Tx, entries ...audit.Entry) error {
+func (r *record) Write(_ context.Context, lines ...audit.Line) error {
 	if r.fail != nil {
 		return r.fail
 	}
-	r.entries = append(r.entries, entries...)
+	for _, l := range lines {
+		r.entries = append(r.entries, l.Entry())
+	}
+	return nil
+}
+
+func (r *record) problems() []string {
+	if r.fail != nil {
+		return []string{r.fail.Error()}
+	}
 	return nil
 }
 
@@ -74,7 +83,7 @@ func sealedWorld(t testing.TB) *world {
 	t.Cleanup(func() { db.Close() })
 	w := &world{TB: t, db: database{db}, log: &record{}, now: time.Date(2026, 11, 23, 12, 0, 0, 123456789, time.UTC)}
 	w.Server = server.New(server.Config{
-		DB: w.db, Devices: w.log, Version: "1.18.0", StorageType: "inmem", Sealers: sealers(t)[:1],
+		DB: w.db, Devices: w.log, AuditProblems: w.log.problems, Version: "1.18.0", StorageType: "inmem", Sealers: sealers(t)[:1],
 		Now: func() time.Time { return w.now },
 	})
 	w.http = httptest.NewServer(w.Server)

@@ -85,6 +85,9 @@ func (s *Server) health(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	default:
 		h.ClusterID, h.ClusterName = o.facts.ID, o.facts.Name
 	}
+	if s.AuditProblems != nil {
+		h.AuditProblems = s.AuditProblems()
+	}
 	if o == nil {
 		h.ReplicationPerformanceMode, h.ReplicationDRMode = "unknown", "unknown"
 	}

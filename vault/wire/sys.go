@@ -20,6 +20,9 @@ type Health struct {
 	EchoDurationMS                int64 `json:"echo_duration_ms"`
 	ClockSkewMS                   int64 `json:"clock_skew_ms"`
 	ReplicationPrimaryCanaryAgeMS int64 `json:"replication_primary_canary_age_ms"`
+
+	// Of envrund alone: the audit devices that do not take entries, and why.
+	AuditProblems []string `json:"audit_problems,omitempty"`
 }
 
 // SealStatus is the answer of sys/seal-status and of unsealing.
