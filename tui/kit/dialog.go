@@ -17,6 +17,8 @@ type Dialog interface {
 	Draw(a Area)
 	// Hints are its keys, for the footer.
 	Hints() []Hint
+	// Talk is all of the dialog in lines, where nothing is drawn.
+	Talk(t Talk)
 }
 
 // quiet is for how long no key must have come before a dialog that opened by
@@ -106,7 +108,7 @@ func (s *Stack) Draw(a Area) {
 }
 
 // A Consent says that a person was asked and said yes. It comes out of a Confirm
-// box only, and is good for one use.
+// box only, drawn or talked through, and is good for one use.
 type Consent struct{ given *given }
 
 type given struct {

@@ -250,7 +250,12 @@ func (f *Field) Draw(a Area, focused bool) {
 const MaskWidth = 16
 
 // Mask is what stands for a value.
-func (m Marks) MaskText() string { return strings.Repeat(m.Mask, MaskWidth) }
+func (m Marks) MaskText() string {
+	if m.Spoken {
+		return hiddenText
+	}
+	return strings.Repeat(m.Mask, MaskWidth)
+}
 
 // A Choice is one of several; the one taken stands in brackets.
 type Choice struct {

@@ -8,8 +8,9 @@ import (
 // Marks are the characters that we draw ourselves. With ASCII, nothing but
 // printable ASCII leaves a frame, whatever is written into it.
 type Marks struct {
-	ASCII bool
-	Veil  *Veil // what hides names; nil: nothing does
+	ASCII  bool
+	Veil   *Veil // what hides names; nil: nothing does
+	Spoken bool  // the frame is printed, and not shown: InLines
 
 	Ellipsis            string
 	Mask                string // one of the sixteen of a hidden value
@@ -67,6 +68,10 @@ type Frame struct {
 
 	zones []zone // that the mouse can be used on, the last on top
 
+	// Of a frame that is printed: the rows of the list in it, by the line.
+	list *List
+	rows map[int]drawn
+
 	buf []byte
 }
 
@@ -91,6 +96,7 @@ func (f *Frame) Reset(w, h int) {
 	}
 	f.w, f.h, f.cursorOn = w, h, false
 	f.NoZones()
+	f.list, f.rows = nil, nil
 }
 
 // Size is the number of columns and rows.
@@ -413,6 +419,9 @@ func (a Area) Paint(y int, st Style) {
 
 // Rule draws a line across row y.
 func (a Area) Rule(y int, st Style) {
+	if a.f.Spoken {
+		return
+	}
 	a.Sub(0, y, a.W, 1).Fill(st, a.f.Horizontal)
 }
 
@@ -423,6 +432,10 @@ func (a Area) Box(st Style, title string) Area {
 	}
 	m := a.f.Marks
 	a.Clear()
+	if m.Spoken {
+		a.Text(0, 0, st, title)
+		return a.Inset(2, 1)
+	}
 	a.Rule(0, st)
 	a.Rule(a.H-1, st)
 	for y := 1; y < a.H-1; y++ {

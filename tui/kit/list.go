@@ -64,6 +64,7 @@ type List struct {
 	cursor int
 	top    int
 	height int    // of the last picture, for pages
+	spoken bool   // that was printed: a page is then what was not in it
 	name   string // of the row or folder under the cursor
 }
 
@@ -365,7 +366,14 @@ func (l *List) Move(by int) {
 }
 
 // Page moves the cursor by so many screens.
-func (l *List) Page(by int) { l.Move(by * max(l.height-1, 1)) }
+func (l *List) Page(by int) {
+	if !l.spoken {
+		l.Move(by * max(l.height-1, 1))
+		return
+	}
+	l.top = max(min(l.top+by*l.height, l.count()-1), 0)
+	l.Move(l.top - l.cursor)
+}
 
 // Half moves the cursor by so many half screens.
 func (l *List) Half(by int) { l.Move(by * max(l.height/2, 1)) }
@@ -432,8 +440,15 @@ type Line struct {
 // here.
 func (l *List) Draw(a Area, draw func(a Area, ln Line)) {
 	n := l.count()
+	if l.spoken = a.f.Spoken; l.spoken {
+		a.H = min(a.H, PrintedRows)
+		a.f.list, a.f.rows = l, map[int]drawn{}
+	}
 	l.height = a.H
-	l.top = max(min(l.top, n-a.H), 0)
+	if !l.spoken {
+		l.top = min(l.top, n-a.H)
+	}
+	l.top = max(min(l.top, n-1), 0)
 	switch {
 	case l.cursor < l.top:
 		l.top = l.cursor
@@ -446,7 +461,9 @@ func (l *List) Draw(a Area, draw func(a Area, ln Line)) {
 		a.zone(y, Zone{List: l, Line: i})
 		ln := l.line(i)
 		ln.Selected = i == l.cursor
-		if ln.Selected {
+		if l.spoken {
+			a.f.rows[row.y] = drawn{i, ln.Selected}
+		} else if ln.Selected {
 			mark := a.Marks().Cursor
 			if l.Alert {
 				mark = "!"
