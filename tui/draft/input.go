@@ -77,6 +77,14 @@ func (in *Input) SetSeveralLines(on bool) {
 	in.e.lines()
 }
 
+// Clear overwrites what was typed, for whoever types all of it anew.
+func (in *Input) Clear() {
+	if !in.d.sending {
+		in.e.value.Wipe()
+		in.e.facts = nil
+	}
+}
+
 // Place is where the cursor stands when the value is drawn in lines of a width.
 func (in *Input) Place(m kit.Marks, width int) (x, y int) { return in.e.value.Place(m, width) }
 

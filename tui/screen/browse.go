@@ -188,6 +188,9 @@ func (b *Browse) Input() Input {
 // Typed implements Typist.
 func (b *Browse) Typed() Effect { return b.look() }
 
+// Asks implements Typist.
+func (b *Browse) Asks() string { return filterAsks }
+
 // look filters by what is typed.
 func (b *Browse) look() Effect {
 	s := b.list.Filter(b.filter.Text())

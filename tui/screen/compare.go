@@ -409,6 +409,9 @@ func (c *Comparison) Input() Input {
 // Typed implements Typist.
 func (c *Comparison) Typed() Effect { return c.look() }
 
+// Asks implements Typist.
+func (c *Comparison) Asks() string { return filterAsks }
+
 // Offers implements Screen.
 func (c *Comparison) Offers() []kit.Offer {
 	if c.typing {

@@ -145,6 +145,15 @@ func (e *Edit) Typed() Effect {
 	return nil
 }
 
+// Asks implements Typist.
+func (e *Edit) Asks() string {
+	row := e.row()
+	if row.Kind != draft.Field {
+		return metaHelp(row.Kind)
+	}
+	return "New value of " + string(row.Name)
+}
+
 // askPaste asks what pasted text of several lines is meant as.
 func (e *Edit) askPaste() Effect {
 	in, p := e.input, e.input.Asked()

@@ -97,6 +97,9 @@ func (in importInput) Key(k kit.Key) bool {
 // Paste implements Input.
 func (in importInput) Paste(text string) bool { return in.im.form.Paste(text) }
 
+// Form is the form, for whoever goes through it in lines.
+func (in importInput) Form() *kit.Form { return &in.im.form }
+
 func (im *Import) atFile() bool { return im.from.Pasted == nil && im.form.Focus() == 0 }
 
 // Input implements Typist.
@@ -112,6 +115,9 @@ func (im *Import) Typed() Effect {
 	im.trouble = nil
 	return im.complete()
 }
+
+// Asks implements Typist.
+func (im *Import) Asks() string { return "" }
 
 // complete looks which files begin as typed.
 func (im *Import) complete() Effect {

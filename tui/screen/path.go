@@ -75,6 +75,9 @@ func (p *PathPrompt) Typed() Effect {
 	return All{Stop{"info"}, p.look()} // what was gone on with is not what is typed now
 }
 
+// Asks implements Typist.
+func (p *PathPrompt) Asks() string { return "Path" }
+
 const mostShown = 40
 
 // look finds what is below what is typed, or near to it.

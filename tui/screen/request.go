@@ -85,6 +85,9 @@ func (f *Asking) Typed() Effect {
 	return nil
 }
 
+// Asks implements Typist.
+func (f *Asking) Asks() string { return "" }
+
 // Offers implements Screen.
 func (f *Asking) Offers() []kit.Offer {
 	return []kit.Offer{{ID: SendRequest, Off: f.cannot()}, {ID: PageDown}, {ID: PageUp}}

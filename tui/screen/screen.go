@@ -50,6 +50,9 @@ type Typist interface {
 	Input() Input
 	// Typed is called after the input has taken a key or pasted text.
 	Typed() Effect
+	// Asks says what is to be typed, for whoever cannot see where the cursor is.
+	// An input that is a form says it itself.
+	Asks() string
 }
 
 // Input is what takes keys: a kit.Field, a kit.Form.

@@ -210,6 +210,9 @@ func said(p *Project, what string, err error) Say {
 	return Say{kit.Notice{Role: kit.Danger, Sticky: true, Text: what + ": " + text, Details: full}}
 }
 
+// filterAsks is what a filter asks for.
+const filterAsks = "Filter by"
+
 // drawFilter draws what a list is filtered by: what is being typed, what was
 // kept, or that there can be something.
 func drawFilter(a kit.Area, filter *kit.Field, typing bool, kept string) {
