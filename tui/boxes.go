@@ -53,7 +53,7 @@ func (m *Model) palette() {
 	}
 	for i, e := range m.config.Envs {
 		c := command{name: "go to environment " + string(e.Name), do: func() { m.goTo(e.Name) }}
-		if i < 9 {
+		if i < 9 && !m.lines {
 			c.key = string(rune('1' + i))
 		}
 		found.all = append(found.all, c)
@@ -122,13 +122,16 @@ func (m *Model) help() {
 				continue
 			}
 			var keys []string
+			if m.lines { // where its name can be typed too
+				keys = append(keys, strings.TrimSuffix(a.Name, "..."), "or")
+			}
 			for _, k := range a.Keys[:min(len(a.Keys), 2)] {
 				keys = append(keys, kit.KeyLabel(k))
 			}
 			sheet.Lines = append(sheet.Lines, kit.SheetLine{Head: head, Key: strings.Join(keys, " "), Text: a.Help})
 			head = ""
 		}
-		if group == "Go" && len(m.config.Envs) > 1 {
+		if group == "Go" && len(m.config.Envs) > 1 && !m.lines {
 			sheet.Lines = append(sheet.Lines, kit.SheetLine{Head: head, Key: "1-9", Text: "to the environment of that number"})
 		}
 	}
@@ -213,7 +216,7 @@ func (m *Model) remember() {
 		return
 	}
 	s := state{Env: string(m.env), Theme: m.themeName, Tree: m.project.Tree, Share: m.shareKept != shareOff, HideNames: m.shareKept == shareNames}
-	m.start(&job{lane: lane{name: "state"}, limit: 5 * time.Second,
+	m.start(&job{lane: lane{name: laneState}, limit: 5 * time.Second,
 		do:   func(context.Context, func(func()) bool) error { return s.save(m.config.StateFile) },
 		done: func(error) {},
 	})

@@ -11,10 +11,12 @@
 //	             what jobs may read and write (power.go, drafts.go), who can open what
 //	             (access.go), the person's own editor (editor.go), who is watching
 //	             (share.go), what rings from beside the interface (bell.go), the mouse
-//	             (mouse.go), drawing (draw.go), the ways out (run.go)
+//	             (mouse.go), drawing (draw.go), the ways out (run.go); all of it without a
+//	             picture (lines.go)
 //	tui/kit      frame, list, fields, dialogs, keys, themes; knows nothing of secrets
 //	tui/draft    what was changed and not sent: the values that somebody typed
 //	tui/screen   the screens: plain structs that return effects and draw in a rectangle
+//	tui/plain    the same screens, actions and boxes in lines, for screen readers
 //	tui/clip     the clipboard, and the helper process that clears it
 //	tui/tuitest  drives all of it in tests
 //
@@ -34,7 +36,7 @@
 //     is still the one of its lane. A slow answer that comes after the cursor has
 //     moved, the filter has grown or the screen is gone changes nothing.
 //   - Something is written only with a kit.Consent, which comes out of a kit.Confirm
-//     box for one capital letter, and out of nothing else. In a protected
+//     box for one capital letter, in lines for the word yes, and out of nothing else. In a protected
 //     environment, what destroys needs its name typed too, and so does what gives or
 //     takes access (screen.NeedsName). Who can open what is changed by a
 //     screen.Grant, whose job alone is given the power to (screen.Granting).
@@ -44,8 +46,9 @@
 //     (share.go), and no screen does anything for it.
 //   - Whatever ends or stops the program passes Model.Filter or Model.suspend, which
 //     empty the picture before it is left.
-//   - Keys, footer, help and palette are read from one table, screen.Actions. The
-//     mouse presses keys: what can be clicked says so while it is drawn (kit.Zone).
+//   - Keys, footer, help and palette are read from one table, screen.Actions, and so
+//     is what can be done in lines (tui/plain). The mouse presses keys: what can be
+//     clicked says so while it is drawn (kit.Zone).
 //
 // # A new screen
 //
@@ -83,6 +86,10 @@
 //     counted in Drafts; a screen that has to forget something when it is gone
 //     implements Leaver.
 //  9. Open it from another screen with Push, and offer it there.
+//  10. In lines it is there without a line of its own: what it draws for Medium is
+//     printed, the rows of its list with numbers, and its boxes are talked through.
+//     A Typist says in Asks what is to be typed; an Input of a new kind needs a case
+//     in plain. A script in tui/plain does each new action.
 //
 // # Its tests
 //

@@ -53,6 +53,9 @@ var (
 	laneWrite  = lane{name: "write"}
 )
 
+// laneState is the name of the lane that the state file is written in.
+const laneState = "state"
+
 // A report is what a job has to say: a change, or that it is done.
 type report struct {
 	change func()

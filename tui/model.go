@@ -79,6 +79,10 @@ type Model struct {
 	unwanted  bool // the copy that is under way: it was locked meanwhile
 	releases  bool // the terminal reports that keys are let go
 
+	// Where nothing is drawn (Lines): which actions make no sense there, and why.
+	lines   bool
+	without map[string]string
+
 	// lent says that a command has the terminal: Ctrl-C and Ctrl-Z are meant for it.
 	lent atomic.Bool
 
@@ -241,10 +245,15 @@ func (m *Model) Update(msg tea.Msg) (_ tea.Model, cmd tea.Cmd) {
 		}
 	}()
 	m.update(msg)
+	m.keep()
+	return m, m.flush()
+}
+
+// keep is what holds after all that happens.
+func (m *Model) keep() {
 	m.forgetEdited()
 	m.keepHidden()
 	m.keepAsking()
-	return m, m.flush()
 }
 
 // Filter is what the program asks before anything else: whatever is about to end
@@ -291,7 +300,7 @@ func (m *Model) update(msg tea.Msg) {
 	m.last = now
 	idle := now.Sub(m.seen)
 	switch {
-	case m.locked || !m.left.IsZero():
+	case m.locked || m.lines || !m.left.IsZero():
 	case idle >= m.config.idleFor(m.env), gap > time.Minute, gap < -5*time.Second:
 		m.lock(idle)
 		switch msg.(type) {
@@ -558,6 +567,11 @@ func (m *Model) offers() []kit.Offer {
 			offers = append(offers, kit.Offer{ID: id})
 		}
 	}
+	for i, o := range offers {
+		if why, ok := m.without[o.ID]; ok {
+			offers[i].Off = why
+		}
+	}
 	return offers
 }
 
@@ -762,7 +776,7 @@ func (m *Model) say(n kit.Notice) {
 // lock hides everything. idle is for how long nobody had pressed a key; 0 if
 // somebody asked for it.
 func (m *Model) lock(idle time.Duration) {
-	if m.locked {
+	if m.locked || m.lines { // what was printed cannot be hidden any more
 		return
 	}
 	m.hide()

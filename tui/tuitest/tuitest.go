@@ -105,6 +105,9 @@ func (w *World) apply(t testing.TB, env vault.Env, c vault.Change) {
 	}
 }
 
+// Values are all values of the World, which nothing may show unasked.
+func (w *World) Values() []string { return w.values }
+
 // Set puts one value into the vault, as somebody else would.
 func (w *World) Set(t testing.TB, env vault.Env, path vault.Path, field vault.FieldName, value string) {
 	t.Helper()
