@@ -202,6 +202,7 @@ and for every other command of envrun: 0 done, 1 failed, 2 wrong usage.`,
 	})
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return t.begin(cmd) }
 	addRunFlags(root, t)
+	root.Flags().BoolVar(&t.plain, "plain", false, "the interface in lines, for screen readers and simple terminals (or ENVRUN_PLAIN=1)")
 	_ = root.RegisterFlagCompletionFunc("env", t.completeEnvs)
 
 	only := commandOf(args)

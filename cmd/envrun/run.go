@@ -71,8 +71,8 @@ func addRunFlags(cmd *cobra.Command, t *tool) {
 			if len(args) == 0 && o.explain {
 				return runExplain(cmd.Context(), t, *o, args)
 			}
-			if len(args) == 0 && t.Interactive() {
-				err := runTUI(cmd.Context(), t, tuiOptions{})
+			if len(args) == 0 && (t.Interactive() || t.plain) {
+				err := runTUI(cmd.Context(), t, tuiOptions{plain: t.plain})
 				if none := (*project.NoProjectError)(nil); !errors.As(err, &none) {
 					return err
 				} // where there is nothing to show, how to begin is shown
@@ -81,6 +81,9 @@ func addRunFlags(cmd *cobra.Command, t *tool) {
 				return t.short(cmd)
 			}
 			return t.unknownCommand(cmd, args)
+		}
+		if t.plain {
+			return t.runStatus(cli.Usagef("envrun", "--plain is for the interface, and takes no command"))
 		}
 		if o.explain {
 			return runExplain(cmd.Context(), t, *o, args)

@@ -33,6 +33,7 @@ type tool struct {
 	goos           string
 	flags          globals
 	runFlags       runOptions // the root's own run flags
+	plain          bool       // --plain of the root
 	statusFile     *os.File   // --status-fd
 	base           string     // the project's folder, which errors name files from; empty until it is known
 	shown          tokens     // what servers were shown, or why nothing

@@ -17,6 +17,7 @@ import (
 	"envrun/envrun/project"
 	"envrun/tui"
 	"envrun/tui/clip"
+	"envrun/tui/plain"
 	"envrun/tui/screen"
 	"envrun/vault"
 	"envrun/vault/filevault"
@@ -37,8 +38,12 @@ While somebody watches, share mode (P, --share or ENVRUN_SHARE=1) shows no value
 and with P again or ENVRUN_SHARE=names no name of a secret either. It is on by
 itself where asciinema or script records the terminal.
 
-? shows the keys that work where you are, and : finds any action by name.`,
-		Example: "  envrun\n  envrun tui -e prod --share",
+? shows the keys that work where you are, and : finds any action by name.
+
+With --plain, with ENVRUN_PLAIN=1 and on a terminal of type "dumb" it is the same
+in lines: numbered rows and menus and questions, and nothing but printable text,
+for whoever uses a screen reader.`,
+		Example: "  envrun\n  envrun tui -e prod --share\n  envrun --plain",
 		Args:    cli.ExactArgs(0),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return runTUI(cmd.Context(), t, o) },
 	}
@@ -48,19 +53,21 @@ itself where asciinema or script records the terminal.
 
 // tuiOptions are the flags of the interface.
 type tuiOptions struct {
-	share, ascii bool
-	theme        string
+	share, ascii, plain bool
+	theme               string
 }
 
 func (o *tuiOptions) flags(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&o.share, "share", false, "begin in share mode: somebody is watching, no value is shown")
 	cmd.Flags().BoolVar(&o.ascii, "ascii", false, "draw with ASCII characters alone")
+	cmd.Flags().BoolVar(&o.plain, "plain", false, "in lines, without drawing: for screen readers and simple terminals (or ENVRUN_PLAIN=1)")
 	cmd.Flags().StringVar(&o.theme, "theme", "", "auto, dark, light, contrast or mono")
 }
 
 func runTUI(ctx context.Context, t *tool, o tuiOptions) error {
-	if !t.Interactive() {
-		return &cli.HintError{Err: errors.New("the interface needs a terminal and somebody at it"), Code: cli.CodePolicy, Hint: "envrun list, envrun get, envrun set …"}
+	o.plain = o.plain || t.inLines()
+	if !t.Interactive() || o.plain && !cli.IsTerminal(t.Out) {
+		return &cli.HintError{Err: errors.New("the interface needs a terminal and somebody at it"), Code: cli.CodeUsage, Hint: "envrun list, envrun get, envrun set …"}
 	}
 	switch o.theme {
 	case "", "auto", "dark", "light", "contrast", "mono":
@@ -133,13 +140,18 @@ func runTUI(ctx context.Context, t *tool, o tuiOptions) error {
 		c.Home = home
 	}
 	if program, err := os.Executable(); err == nil {
-		c.Clipboard = clip.New(clip.Options{Program: program, Environ: t.environ(), Terminal: t.Out})
+		c.Clipboard = clip.New(clip.Options{Program: program, Environ: t.environ(), Terminal: t.drawn(o.plain)})
 	}
 	for _, e := range p.Envs {
 		c.Envs = append(c.Envs, screen.Env{Name: e.Name, Protected: e.Protected})
 	}
 	t.releaseSignals() // the interface takes them: it blanks the screen first
-	end, err := tui.Run(ctx, c, tui.Terminal{In: t.In, Out: t.Out, Environ: t.environ()})
+	var end tui.End
+	if o.plain {
+		end, err = plain.Run(ctx, c, t.talk())
+	} else {
+		end, err = tui.Run(ctx, c, tui.Terminal{In: t.In, Out: t.Out, Environ: t.environ()})
+	}
 	if err != nil {
 		return err
 	}

@@ -112,6 +112,16 @@ func (e *signalled) Unwrap() error { return ErrInterrupted }
 // AskHidden reads a line that is not shown as it is typed, of any length a
 // value may have. need is what to type instead when nobody can be asked.
 func (s Streams) AskHidden(ctx context.Context, question, need string) ([]byte, error) {
+	return s.askHidden(ctx, question, need, readHidden)
+}
+
+// AskHiddenLines is AskHidden for several lines, each of which ends with a
+// newline: up to one with nothing but a dot, which is not among them.
+func (s Streams) AskHiddenLines(ctx context.Context, question, need string) ([]byte, error) {
+	return s.askHidden(ctx, question, need, readHiddenLines)
+}
+
+func (s Streams) askHidden(ctx context.Context, question, need string, read func(*os.File) ([]byte, error)) ([]byte, error) {
 	if !s.Interactive() {
 		return nil, &NeedsAnswer{Question: question, Need: need}
 	}
@@ -136,7 +146,7 @@ func (s Streams) AskHidden(ctx context.Context, question, need string) ([]byte, 
 	}
 	got := make(chan answer, 1)
 	go func() {
-		line, err := readHidden(s.In)
+		line, err := read(s.In)
 		got <- answer{line, err}
 	}()
 	select {
@@ -191,6 +201,49 @@ func readHidden(in *os.File) ([]byte, error) {
 				}
 			}
 		}
+	}
+}
+
+// readHiddenLines reads lines from a raw terminal up to a dot alone, or to a
+// Ctrl-D where a line would begin. A terminal sends a newline that is pasted as it
+// sends the Enter key.
+func readHiddenLines(in *os.File) ([]byte, error) {
+	var text []byte
+	begin, was := 0, byte(0) // where the line begins, and the byte before
+	buf := make([]byte, 4096)
+	for {
+		n, err := in.Read(buf)
+		if err != nil || n == 0 {
+			clear(text)
+			return nil, ErrInterrupted
+		}
+		for _, c := range buf[:n] {
+			switch {
+			case c == '\n' && was == '\r': // one end of a line in two bytes
+			case c == '\r' || c == '\n':
+				if string(text[begin:]) == "." {
+					return text[:begin], nil
+				}
+				text = append(text, '\n')
+				begin = len(text)
+			case c == 3:
+				clear(text)
+				return nil, ErrInterrupted
+			case c == 4:
+				if begin == len(text) {
+					return text, nil
+				}
+			case c == 8 || c == 127:
+				_, size := utf8.DecodeLastRune(text[begin:])
+				text = text[:len(text)-size]
+			case c == 21:
+				text = text[:begin]
+			case len(text) < maxHidden:
+				text = append(text, c)
+			}
+			was = c
+		}
+		clear(buf[:n])
 	}
 }
 

@@ -105,6 +105,8 @@ var rules = []rule{
 		"the interface draws with tui/kit; bubbles/list is there to be compared with, in tests"},
 	{[]string{"tui/draft"}, []string{"envrun/tui", "envrun/tui/screen", "envrun/tui/clip", "charm.land/...", "os", "os/exec", "net", "io/fs"}, nil,
 		"what was typed is held, and neither drawn, read nor written here"},
+	{[]string{"tui/plain"}, []string{"envrun/vault/...", "envrun/envrun/...", "envrun/tui/clip", "charm.land/...", "os/exec", "net"}, nil,
+		"in lines nothing is done that the drawn interface does not do: it drives that, and opens nothing"},
 	{[]string{"auth/keychain/guard"}, []string{"fmt", "strings", "net", "log", "envrun/..."}, nil,
 		"it must be initialised before everything else, and is only while it imports next to nothing"},
 }
