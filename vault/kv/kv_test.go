@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,8 +17,10 @@ import (
 	"envrun/vault"
 	"envrun/vault/keyring"
 	"envrun/vault/kv"
+	"envrun/vault/postgres"
 	"envrun/vault/sqlite"
 	"envrun/vault/sqlstore"
+	"envrun/vault/vaulttest/pgtest"
 )
 
 // clock is a time that a test moves.
@@ -34,11 +37,31 @@ type bench struct {
 	ids   []age.Identity
 	clock *clock
 	m     *kv.Mount
+
+	driver, address string // for those who go past the store
 }
 
-// newBench has an empty mount on a new database.
-func newBench(t testing.TB) *bench {
-	db, err := sqlite.Open(context.Background(), filepath.Join(t.TempDir(), "data.db"))
+func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
+
+// both runs a test on each database; newBench has an empty mount on a new one.
+func both(t *testing.T, test func(t *testing.T, newBench func(testing.TB) *bench)) {
+	t.Run("sqlite", func(t *testing.T) { test(t, onSQLite) })
+	t.Run("postgres", func(t *testing.T) { test(t, onPostgres) })
+}
+
+func onSQLite(t testing.TB) *bench {
+	file := filepath.Join(t.TempDir(), "data.db")
+	db, err := sqlite.Open(context.Background(), file)
+	return benchOn(t, db, err, "sqlite", file)
+}
+
+func onPostgres(t testing.TB) *bench {
+	address := pgtest.Database(t)
+	db, err := postgres.Open(context.Background(), address)
+	return benchOn(t, db, err, "pgx", address)
+}
+
+func benchOn(t testing.TB, db *sqlstore.DB, err error, driver, address string) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,11 +70,7 @@ func newBench(t testing.TB) *bench {
 			t.Error(err)
 		}
 	})
-	return benchOn(t, db)
-}
-
-func benchOn(t testing.TB, db *sqlstore.DB) *bench {
-	b := &bench{t: t, db: db, clock: &clock{time.Date(2026, 11, 23, 3, 0, 0, 123456789, time.UTC)}}
+	b := &bench{t: t, db: db, driver: driver, address: address, clock: &clock{time.Date(2026, 11, 23, 3, 0, 0, 123456789, time.UTC)}}
 	o := keyring.Options{Server: server, Now: b.clock.t}
 	for _, name := range []string{"one", "two"} {
 		id, err := age.GenerateX25519Identity()
@@ -189,7 +208,9 @@ func same(t *testing.T, what string, have, want any) {
 	}
 }
 
-func TestVersions(t *testing.T) {
+func TestVersions(t *testing.T) { both(t, testVersions) }
+
+func testVersions(t *testing.T, newBench func(testing.TB) *bench) {
 	b := newBench(t)
 	same(t, "nothing", b.shows("app/db", 0), "not found")
 	info := b.mustPut("app/db", ` { "password" : "s3cr3t", "n": 9007199254740993, "f": 1.50 } `)
@@ -208,7 +229,9 @@ func TestVersions(t *testing.T) {
 	b.clean()
 }
 
-func TestCheckAndSet(t *testing.T) {
+func TestCheckAndSet(t *testing.T) { both(t, testCheckAndSet) }
+
+func testCheckAndSet(t *testing.T, newBench func(testing.TB) *bench) {
 	b := newBench(t)
 	steps := []struct {
 		cas  int64
@@ -236,7 +259,9 @@ func TestCheckAndSet(t *testing.T) {
 	b.clean()
 }
 
-func TestOneOfManyWins(t *testing.T) {
+func TestOneOfManyWins(t *testing.T) { both(t, testOneOfManyWins) }
+
+func testOneOfManyWins(t *testing.T, newBench func(testing.TB) *bench) {
 	b := newBench(t)
 	b.mustPut("a", `{"n":0}`)
 	var wg sync.WaitGroup
@@ -259,7 +284,9 @@ func TestOneOfManyWins(t *testing.T) {
 	same(t, "the winner's", b.shows("a", 0), fmt.Sprintf(`{"n":%d}`, <-won))
 }
 
-func TestDeletion(t *testing.T) {
+func TestDeletion(t *testing.T) { both(t, testDeletion) }
+
+func testDeletion(t *testing.T, newBench func(testing.TB) *bench) {
 	b := newBench(t)
 	for i := range 4 {
 		b.mustPut("a", fmt.Sprintf(`{"n":%d}`, i+1))
@@ -301,7 +328,9 @@ func TestDeletion(t *testing.T) {
 	b.clean()
 }
 
-func TestPatch(t *testing.T) {
+func TestPatch(t *testing.T) { both(t, testPatch) }
+
+func testPatch(t *testing.T, newBench func(testing.TB) *bench) {
 	b := newBench(t)
 	patch := func(path, p string, cas ...int64) (info kv.Info, err error) {
 		w := kv.Write{}
@@ -339,7 +368,9 @@ func TestPatch(t *testing.T) {
 	b.clean()
 }
 
-func TestMaxVersions(t *testing.T) {
+func TestMaxVersions(t *testing.T) { both(t, testMaxVersions) }
+
+func testMaxVersions(t *testing.T, newBench func(testing.TB) *bench) {
 	b := newBench(t)
 	for i := range 12 {
 		b.mustPut("a", fmt.Sprintf(`{"n":%d}`, i+1))
@@ -366,7 +397,9 @@ func TestMaxVersions(t *testing.T) {
 	b.clean()
 }
 
-func TestDeleteVersionAfter(t *testing.T) {
+func TestDeleteVersionAfter(t *testing.T) { both(t, testDeleteVersionAfter) }
+
+func testDeleteVersionAfter(t *testing.T, newBench func(testing.TB) *bench) {
 	day, hour, never := 24*time.Hour, time.Hour, -time.Second
 	for _, c := range []struct {
 		mount, path *time.Duration
@@ -396,7 +429,9 @@ func TestDeleteVersionAfter(t *testing.T) {
 	}
 }
 
-func TestMetadata(t *testing.T) {
+func TestMetadata(t *testing.T) { both(t, testMetadata) }
+
+func testMetadata(t *testing.T, newBench func(testing.TB) *bench) {
 	b := newBench(t)
 	s := func(s string) *string { return &s }
 	change := func(f func(kv.Tx, string, kv.MetaChange) (bool, error), path string, c kv.MetaChange) (overruled bool, err error) {
@@ -454,7 +489,9 @@ func TestMetadata(t *testing.T) {
 	b.clean()
 }
 
-func TestList(t *testing.T) {
+func TestList(t *testing.T) { both(t, testList) }
+
+func testList(t *testing.T, newBench func(testing.TB) *bench) {
 	b := newBench(t)
 	paths := []string{"app", "app/db", "app-x", "app/web/one", "app/web/two", "App", "été", "a b", "z/deep/er/est"}
 	for i := range 600 { // more than a page, in a folder and beside it
@@ -512,7 +549,9 @@ func TestList(t *testing.T) {
 	b.clean()
 }
 
-func TestBadInput(t *testing.T) {
+func TestBadInput(t *testing.T) { both(t, testBadInput) }
+
+func testBadInput(t *testing.T, newBench func(testing.TB) *bench) {
 	b := newBench(t)
 	for _, path := range []string{"", "/a", "a/", "a//b", ".", "a/../b", "a/.", "a\x00b", "a\nb", "\xff", strings.Repeat("a", kv.MaxPath+1)} {
 		if _, err := b.put(path, `{}`); vault.KindOf(err) != vault.KindInvalid {
@@ -536,7 +575,9 @@ func TestBadInput(t *testing.T) {
 	b.clean()
 }
 
-func TestRewrap(t *testing.T) {
+func TestRewrap(t *testing.T) { both(t, testRewrap) }
+
+func testRewrap(t *testing.T, newBench func(testing.TB) *bench) {
 	b := newBench(t)
 	b.write(func(tx *sqlstore.Tx) error {
 		for i := range 500 {

@@ -107,7 +107,8 @@ func (db *DB) Close() error {
 var errClosed = &vault.Error{Kind: vault.KindUnavailable, Detail: "the database is being closed"}
 
 // Read runs f on a snapshot: all that f reads was there at one moment. What f
-// returns is returned. ctx is for waiting until a connection is free.
+// returns is returned. ctx is for waiting until a connection is free. f is run a
+// second time if the connection to the database turns out to be broken.
 func (db *DB) Read(ctx context.Context, f func(*Tx) error) error {
 	return db.read(ctx, true, f)
 }
@@ -118,13 +119,13 @@ func (db *DB) ReadOne(ctx context.Context, f func(*Tx) error) error {
 	return db.read(ctx, false, f)
 }
 
-func (db *DB) read(ctx context.Context, snapshot bool, f func(*Tx) error) (err error) {
-	var c *conn
+func (db *DB) read(ctx context.Context, snapshot bool, f func(*Tx) error) error {
 	select {
 	case <-db.closing:
 		return errClosed
 	default:
 	}
+	var c *conn
 	select {
 	case c = <-db.readers:
 	case <-ctx.Done():
@@ -135,48 +136,57 @@ func (db *DB) read(ctx context.Context, snapshot bool, f func(*Tx) error) (err e
 	defer func() { db.readers <- c }()
 	txctx, cancel := db.patience()
 	defer cancel()
-	// A connection that was good when it was put back may have died since: one
-	// more try on a new one, before anything of f has run.
-	for fresh := false; ; {
-		if c == nil {
-			fresh = true
-			if c, err = db.open(txctx); err != nil {
-				return db.d.Explain("reading", err)
-			}
+	use := c
+	c = nil // until f has ended well
+	if use != nil {
+		// It was good when it was put back, and may have died since: then a new
+		// one does the same.
+		broken, err := db.readOn(txctx, use, snapshot, f)
+		if !broken {
+			c = use
+			return err
 		}
-		if !snapshot {
-			break
-		}
-		err = c.control(txctx, db.d.BeginRead)
-		if err == nil {
-			break
-		}
-		c.close()
-		c = nil
-		if fresh {
-			return db.d.Explain("reading", err)
+		if vault.KindOf(err) != vault.KindUnavailable {
+			return err
 		}
 	}
-	tx := &Tx{db: db, c: c, ctx: txctx}
-	ended := false
-	defer func() { // also when f panics
-		tx.done = true
-		if snapshot {
-			if e := c.control(txctx, "ROLLBACK"); e != nil && tx.err == nil {
-				tx.err = e
-			}
-		}
-		if tx.err != nil || !ended {
-			c.close()
-			c = nil
-		}
-	}()
-	err = f(tx)
-	ended = true
-	if tx.err != nil {
-		return tx.err
+	use, err := db.open(txctx)
+	if err != nil {
+		return db.d.Explain("reading", err)
+	}
+	broken, err := db.readOn(txctx, use, snapshot, f)
+	if !broken {
+		c = use
 	}
 	return err
+}
+
+// readOn runs f on a connection, and closes it if it may not be used again.
+func (db *DB) readOn(ctx context.Context, c *conn, snapshot bool, f func(*Tx) error) (broken bool, err error) {
+	broken = true // until f has ended well
+	defer func() {
+		if broken {
+			c.close()
+		}
+	}()
+	if snapshot {
+		if err := c.control(ctx, db.d.BeginRead); err != nil {
+			return true, db.d.Explain("reading", err)
+		}
+	}
+	tx := &Tx{db: db, c: c, ctx: ctx}
+	defer func() { tx.done = true }()
+	err = f(tx)
+	if tx.err != nil {
+		return true, tx.err
+	}
+	if snapshot {
+		if err := c.control(ctx, "ROLLBACK"); err != nil {
+			return true, db.d.Explain("reading", err)
+		}
+	}
+	broken = false
+	return false, err
 }
 
 func (db *DB) patience() (context.Context, context.CancelFunc) {

@@ -77,7 +77,7 @@ var rules = []rule{
 		"what is linked into the program prints through cmd/internal/cli and carries no test code"},
 	{[]string{"cmd/...", "tui/...", "envrun/...", "vault/...", "auth/..."},
 		[]string{"github.com/aws/...", "cloud.google.com/...", "github.com/Azure/...", "database/sql", "modernc.org/...", "github.com/jackc/..."},
-		[]string{"vault/sqlstore", "vault/sqlite"},
+		[]string{"vault/sqlstore", "vault/sqlite", "vault/postgres"},
 		"the start of envrun is a promise: no cloud SDK and no SQL driver in it"},
 	{[]string{"cmd/envrun", "tui/...", "envrun/...", "auth/..."}, []string{"envrun/vault/sqlstore", "envrun/vault/sqlite", "envrun/vault/postgres", "envrun/vault/kv", "envrun/vault/keyring", "envrun/vault/server", "envrun/vault/guard", "envrun/auth/token"}, []string{"auth/token"},
 		"the server's data is the server's"},
