@@ -17,12 +17,12 @@ import (
 
 // Limits.
 const (
-	MaxPath            = 1024           // bytes of a path
-	MaxData            = vault.MaxValue // bytes of a secret's JSON
-	DefaultMaxVersions = 10             // versions kept where nothing else is said
-	MaxCustom          = 64             // names in custom metadata
-	MaxCustomName      = 128            // bytes of such a name
-	MaxCustomValue     = 512            // bytes of what it says
+	MaxPath            = 1024    // bytes of a path
+	MaxData            = 8 << 20 // bytes of a secret's JSON: of vault.MaxValue bytes each could be an escape of six
+	DefaultMaxVersions = 10      // versions kept where nothing else is said
+	MaxCustom          = 64      // names in custom metadata
+	MaxCustomName      = 128     // bytes of such a name
+	MaxCustomValue     = 512     // bytes of what it says
 )
 
 // What a caller answers in words of its own. They come inside a *vault.Error.

@@ -572,6 +572,13 @@ func testBadInput(t *testing.T, newBench func(testing.TB) *bench) {
 	long := strings.Repeat("p", kv.MaxPath)
 	b.mustPut(long, `{"a":"`+strings.Repeat("x", kv.MaxData-8)+`"}`)
 	same(t, "the greatest", len(b.shows(long, 0)), kv.MaxData)
+	for _, n := range []int{-1, 0, 1, vault.MaxValue - 1, vault.MaxValue, vault.MaxValue + 1} { // where a piece ends
+		data := `{"a":"` + strings.Repeat("y", vault.MaxValue+n-9) + `z"}`
+		b.mustPut("pieces", data)
+		if got := b.shows("pieces", 0); got != data {
+			t.Errorf("%d bytes come back as %d others", len(data), len(got))
+		}
+	}
 	b.clean()
 }
 

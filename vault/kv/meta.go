@@ -233,8 +233,64 @@ func (m *Mount) sealVersion(tx Tx, path string, n int64, gen uint32, data vault.
 	if err != nil {
 		return VersionRow{}, err
 	}
-	sealed, err := dek.SealField(b, fieldData, data)
+	sealed, err := sealData(dek, b, data.Reveal())
 	return VersionRow{path, n, gen, wrapped, sealed}, err
+}
+
+// sealData seals data in pieces of vault.MaxValue, which is what a field holds.
+// Each is a field of its own name, so that none opens in another's place; that
+// none is missing says the sum that the path's record keeps.
+func sealData(dek seal.DEK, b seal.Binding, data []byte) ([]byte, error) {
+	var sealed []byte
+	for n := 0; ; n++ {
+		piece := data[:min(len(data), vault.MaxValue)]
+		data = data[len(piece):]
+		s, err := dek.SealField(b, pieceName(n), vault.NewValue(piece))
+		if err != nil {
+			return nil, err
+		}
+		if n == 0 {
+			sealed = s
+		} else {
+			sealed = append(sealed, s...)
+		}
+		if len(data) == 0 {
+			return sealed, nil
+		}
+	}
+}
+
+// openData undoes sealData.
+func openData(dek seal.DEK, b seal.Binding, sealed []byte) (vault.Value, error) {
+	var data []byte
+	for n := 0; ; n++ {
+		piece := sealed[:min(len(sealed), seal.SealedLen(vault.MaxValue))]
+		sealed = sealed[len(piece):]
+		v, err := dek.OpenField(b, pieceName(n), piece)
+		if err != nil {
+			clear(data)
+			return vault.Value{}, err
+		}
+		if n == 0 && len(sealed) == 0 {
+			return v, nil
+		}
+		longer := append(data, v.Reveal()...)
+		if n > 0 && &longer[0] != &data[0] {
+			clear(data)
+		}
+		data = longer
+		v.Wipe()
+		if len(sealed) == 0 {
+			return vault.NewValue(data), nil
+		}
+	}
+}
+
+func pieceName(n int) vault.FieldName {
+	if n == 0 {
+		return fieldData
+	}
+	return fieldData + vault.FieldName(fmt.Sprintf("-%d", n))
 }
 
 // openVersion opens the row of a version that its path's record says is s.
@@ -256,7 +312,7 @@ func (m *Mount) openVersion(tx Tx, s *state, r VersionRow) (vault.Value, error) 
 	if err != nil {
 		return vault.Value{}, inMount(err)
 	}
-	v, err := dek.OpenField(b, fieldData, r.Data)
+	v, err := openData(dek, b, r.Data)
 	return v, inMount(err)
 }
 

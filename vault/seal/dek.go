@@ -98,6 +98,9 @@ func (d DEK) SealField(b Binding, name vault.FieldName, v vault.Value) ([]byte, 
 	return sealed, nil
 }
 
+// SealedLen is how many bytes SealField makes of a value of n bytes.
+func SealedLen(n int) int { return bucket(n) + overhead }
+
 // OpenField opens what SealField made for the same binding and name.
 // KindTampered if it was made for another, under another key, or was changed.
 func (d DEK) OpenField(b Binding, name vault.FieldName, sealed []byte) (vault.Value, error) {
