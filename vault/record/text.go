@@ -385,7 +385,7 @@ func (p *parser) decode(what string, off, size, least, most int) []byte {
 	from := len(p.room)
 	n, err := b64.Decode(p.room[from:cap(p.room)], p.raw[off:off+size])
 	switch {
-	case err != nil:
+	case err != nil, b64.EncodedLen(n) != size: // the decoder passes over a CR
 		p.bad("%q is not base64 without padding", what)
 	case least == most && n != most:
 		p.bad("%q has %d bytes, not %d", what, n, most)
