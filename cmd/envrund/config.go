@@ -41,6 +41,8 @@ type config struct {
 		Timeout    string `toml:"timeout"`    // of one request
 	} `toml:"limits"`
 
+	Audit []auditDevice `toml:"audit"`
+
 	timeout time.Duration
 }
 
@@ -78,6 +80,13 @@ func (f *configFlags) load(getenv func(string) string) (*config, error) {
 			if *p != "" && !filepath.IsAbs(*p) {
 				*p = filepath.Join(filepath.Dir(file), *p)
 			}
+		}
+		dir, err := filepath.Abs(filepath.Dir(file))
+		if err != nil {
+			return nil, fmt.Errorf("reading the configuration: %w", err)
+		}
+		for i := range c.Audit {
+			c.Audit[i].from(dir)
 		}
 	}
 	c.Listen = first(f.listen, getenv("ENVRUND_LISTEN"), c.Listen)

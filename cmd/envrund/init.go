@@ -79,7 +79,7 @@ func setup(cmd *cobra.Command, t *tool, c *config, set server.Setup, newIdentity
 		return &cli.HintError{Code: cli.CodeUsage, Err: errors.New("the root key needs two sealers: if the only one is lost, everything is"),
 			Hint: "envrund init --new-identity FILE, or --recipient NAME=age1…"}
 	}
-	s, db, err := c.open(ctx, nil)
+	s, db, err := c.open(ctx, nil, nil)
 	if err != nil {
 		return err
 	}

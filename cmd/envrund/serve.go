@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"envrun/cmd/internal/cli"
+	"envrun/vault/audit/device"
 	"envrun/vault/keyring"
 	"envrun/vault/server"
 	"envrun/vault/sqlite"
@@ -52,8 +53,9 @@ func logger(t *tool) *slog.Logger {
 	}}))
 }
 
-// open opens the database of a configuration and the server on it, sealed.
-func (c *config) open(ctx context.Context, log *slog.Logger) (*server.Server, *sqlstore.DB, error) {
+// open opens the database of a configuration and the server on it, sealed, with the
+// audit devices in set, nil for none.
+func (c *config) open(ctx context.Context, log *slog.Logger, set *device.Set) (*server.Server, *sqlstore.DB, error) {
 	if err := os.MkdirAll(c.Data, 0o700); err != nil {
 		return nil, nil, fmt.Errorf("making the folder of the data: %w", err)
 	}
@@ -61,10 +63,14 @@ func (c *config) open(ctx context.Context, log *slog.Logger) (*server.Server, *s
 	if err != nil {
 		return nil, nil, err
 	}
-	return server.New(server.Config{
+	conf := server.Config{
 		DB: database{db}, Sealers: c.sealers(), Version: apiVersion, StorageType: "sqlite", Address: c.url(),
 		Concurrent: c.Limits.Concurrent, Timeout: c.timeout, Logger: log,
-	}), db, nil
+	}
+	if set != nil {
+		conf.Devices, conf.AuditProblems = set, func() []string { return problems(set) }
+	}
+	return server.New(conf), db, nil
 }
 
 func newServe(t *tool) *cobra.Command {
@@ -94,11 +100,17 @@ pin, which clients compare: vault_pin in envrun.toml.`,
 
 func serve(ctx context.Context, t *tool, c *config) error {
 	log := logger(t)
-	s, db, err := c.open(ctx, log)
+	set, err := c.devices()
+	if err != nil {
+		return &cli.HintError{Err: err, Code: cli.CodeConfig}
+	}
+	defer closeDevices(set, log)
+	s, db, err := c.open(ctx, log, set)
 	if err != nil {
 		return err
 	}
 	defer db.Close()
+	go watchDevices(ctx, set, log)
 	conf, pin, err := c.tls(log)
 	if err != nil {
 		return err
