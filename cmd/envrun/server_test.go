@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bufio"
+	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -14,11 +17,53 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// The scripts of testdata/server are typed against a real Vault, which a real
-// vault command looks at beside envrun. Each has a project whose environments are
-// mounts of its own: $MOUNT/dev and $MOUNT/prod.
+// The scripts of testdata/server are typed against a real Vault, and against our
+// own server. A real vault command looks at either beside envrun. Each has a
+// project whose environments are mounts of its own: $MOUNT/dev and $MOUNT/prod.
 func TestServerScripts(t *testing.T) {
-	s := hashivault.Start(t)
+	t.Run("Vault", func(t *testing.T) { serverScripts(t, hashivault.Start(t)) })
+	t.Run("envrund", func(t *testing.T) { serverScripts(t, envrund(t)) })
+}
+
+// envrund is our server, started for a test as a user starts it to try it out. The
+// vault command that looks at it is Vault's: without one the test is skipped.
+func envrund(t *testing.T) *hashivault.Server {
+	t.Helper()
+	if testing.Short() || os.Getenv(hashivault.Variable) == "" {
+		t.Skipf("a real vault command looks at it: not in short mode, and not without %s", hashivault.Variable)
+	}
+	program := filepath.Join(t.TempDir(), "envrund")
+	if out, err := exec.Command("go", "build", "-o", program, "../envrund").CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v: %s", err, out)
+	}
+	cmd := exec.Command(program, "dev", "--listen", "127.0.0.1:0", "--json")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(os.Interrupt)
+		_ = cmd.Wait()
+	})
+	line, err := bufio.NewReader(out).ReadBytes('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	var facts struct {
+		Address   string
+		RootToken string `json:"root_token"`
+	}
+	if err := json.Unmarshal(line, &facts); err != nil {
+		t.Fatal(err)
+	}
+	return &hashivault.Server{Addr: facts.Address, Token: facts.RootToken}
+}
+
+func serverScripts(t *testing.T, s *hashivault.Server) {
 	program := os.Getenv(hashivault.Variable)
 	var n atomic.Int64
 	testscript.Run(t, testscript.Params{
