@@ -199,6 +199,11 @@ func accessPictures() map[string]func(t *testing.T, w *tuitest.World) *tuitest.D
 		"session-loading": slow(nil, "S"),
 		"session-error":   calm(fails("Session", damaged), "S"),
 		"share":           calm(nil, "P", "I"),
+		"exposed-odd":     calm(oddAccess, "O", "j"),
+		"vault-odd":       calm(oddAccess, "K"),
+		"session-odd":     calm(oddAccess, "S"),
+		"locked-odd":      calm(oddAccess, "3"),
+		"request-odd":     calm(oddAccess, keys("3", "R", letters("日本語の理由 한국어"))...),
 		"idle": func(t *testing.T, w *tuitest.World) *tuitest.Driver {
 			d := calm(nil, "I", "j", "a")(t, w)
 			d.Advance(6 * time.Minute)
