@@ -91,6 +91,7 @@ type Token struct {
 	Renewed     time.Time     `json:"renewed,omitzero"`
 	Expires     time.Time     `json:"expires,omitzero"` // zero: never
 	TTL         time.Duration `json:"ttl"`              // as made
+	Lease       time.Duration `json:"lease,omitempty"`  // as last renewed; 0: as made
 	ExplicitMax time.Duration `json:"explicit_max,omitempty"`
 	Period      time.Duration `json:"period,omitempty"`
 	Renewable   bool          `json:"renewable,omitempty"`
@@ -441,13 +442,16 @@ func (ts *Tokens) Use(s Store, t *Token) error {
 }
 
 // Renew gives a token new time: its period, or what is asked for, or else as much
-// as it was made with, counted from now and never past its maximum.
+// as it got the last time, counted from now and never past its maximum.
 func (ts *Tokens) Renew(s Store, t *Token, increment time.Duration) (warnings []string, err error) {
 	if !t.Renewable || t.Expires.IsZero() {
 		return nil, ErrNotRenewable
 	}
 	now := ts.Now().UTC()
 	ttl := t.TTL
+	if t.Lease > 0 {
+		ttl = t.Lease
+	}
 	var end time.Time // of all renewing
 	if t.ExplicitMax > 0 {
 		end = t.Created.Add(t.ExplicitMax)
@@ -472,7 +476,7 @@ func (ts *Tokens) Renew(s Store, t *Token, increment time.Duration) (warnings []
 			ttl = left
 		}
 	}
-	t.Renewed, t.Expires = now, now.Add(ttl)
+	t.Lease, t.Renewed, t.Expires = ttl, now, now.Add(ttl)
 	return warnings, ts.put(s, t)
 }
 
