@@ -79,6 +79,8 @@ func explain(err error) (status int, texts []string) {
 			return status, nil
 		case kvText(err) != "":
 			return status, []string{kvText(err)}
+		case strings.HasPrefix(ve.Detail, "custom_metadata "):
+			return status, []string{listed(ve.Detail)}
 		case status < 500 && ve.Detail != "":
 			return status, []string{ve.Detail}
 		case status == http.StatusServiceUnavailable:
@@ -119,7 +121,7 @@ type reply struct {
 	warnings []string
 	auth     *wire.Auth
 	wrap     *wire.WrapInfo
-	mount    string
+	lease    int64  // seconds, of KV version 1: a hint
 	raw      any    // instead of all of it
 	text     []byte // instead of JSON, of the type
 	kind     string
@@ -165,7 +167,7 @@ func (b *reply) marshal(id string) ([]byte, error) {
 	if b.raw != nil {
 		return encode(b.raw)
 	}
-	a := wire.Answer[any]{RequestID: id, Warnings: b.warnings, Auth: b.auth, WrapInfo: b.wrap, MountType: b.mount}
+	a := wire.Answer[any]{RequestID: id, Warnings: b.warnings, Auth: b.auth, WrapInfo: b.wrap, LeaseDuration: b.lease}
 	if b.wrap != nil {
 		a = wire.Answer[any]{WrapInfo: b.wrap}
 	}

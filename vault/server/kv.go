@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -28,8 +29,12 @@ type kvEngine struct {
 func (e kvEngine) of(m *mount) *kv.Mount { return kv.Open(e.server, m.UUID, e.ring, e.now) }
 
 func (e kvEngine) create(c *call, m *mount) error {
-	if v := m.Options["version"]; v != "2" {
-		return bad("KV version 1 is not supported: enable kv-v2")
+	switch m.Options["version"] {
+	case "", "1":
+		m.Options = merged(m.Options, map[string]string{"version": "1"})
+	case "2":
+	default:
+		return bad("there is no KV of that version")
 	}
 	return e.make(c.Tx(), m)
 }
@@ -38,7 +43,11 @@ func (e kvEngine) make(tx Tx, m *mount) error {
 	if err := e.ring.NewKey(tx, m.UUID, e.now()); err != nil {
 		return err
 	}
-	return e.of(m).Create(tx, kv.Config{})
+	var conf kv.Config
+	if m.Options["version"] == "1" {
+		conf.MaxVersions = 1 // a write leaves nothing of what was there
+	}
+	return e.of(m).Create(tx, conf)
 }
 
 func (e kvEngine) drop(c *call, m *mount) error {
@@ -52,12 +61,16 @@ func (e kvEngine) drop(c *call, m *mount) error {
 type kvCall struct {
 	*kv.Mount
 	path string
+	now  func() time.Time
 }
 
 // find makes the action of a request to a mount; rest is what is left of its path.
 func (e kvEngine) find(req *guard.Request, m *mount, rest string) (action, error) {
+	if m.Options["version"] == "1" {
+		return e.findOld(req, m, rest)
+	}
 	area, path, _ := strings.Cut(rest, "/")
-	k := kvCall{e.of(m), path}
+	k := kvCall{e.of(m), path, e.now}
 	var do func(*call) (*answer, error)
 	writes, creates := false, false
 	type op = policy.Op
@@ -283,9 +296,9 @@ func kindOf(v any) string {
 	case bool:
 		return "bool"
 	case []any:
-		return "slice"
+		return "array"
 	}
-	return "json.Number"
+	return "number"
 }
 
 func (k kvCall) write(c *call) (*answer, error) {
@@ -316,7 +329,7 @@ func (k kvCall) patch(c *call) (*answer, error) {
 		return nil, err
 	}
 	a := warn(answered(version(info)), warnings...)
-	if info.Destroyed || !info.Deleted.IsZero() && info.DeletedBy != nil {
+	if info.Destroyed || !info.Deleted.IsZero() && !info.Deleted.After(k.now()) {
 		a.Status = http.StatusNotFound
 	}
 	return about(a, info), nil
@@ -377,19 +390,33 @@ func who(a *kv.Actor) *wire.Actor {
 	return &wire.Actor{Actor: a.Actor, ClientID: a.ClientID, Operation: a.Operation}
 }
 
+// metadata is what is known of a secret, with who wrote and deleted each version as
+// Vault 1.21 has it: null where nobody did.
+type metadata struct {
+	wire.Metadata
+	Versions map[string]versionTimes `json:"versions"`
+}
+
+type versionTimes struct {
+	CreatedBy    *wire.Actor `json:"created_by"`
+	CreatedTime  wire.Time   `json:"created_time"`
+	DeletedBy    *wire.Actor `json:"deleted_by"`
+	DeletionTime wire.Time   `json:"deletion_time"`
+	Destroyed    bool        `json:"destroyed"`
+}
+
 func (k kvCall) readMeta(c *call) (*answer, error) {
 	m, err := k.ReadMeta(c.Tx(), k.path)
 	if err != nil {
 		return nil, err
 	}
-	out := wire.Metadata{
+	out := metadata{Metadata: wire.Metadata{
 		CASRequired: m.CASRequired, CreatedTime: wire.Time{Time: m.Created}, CurrentVersion: uint64(m.CurrentVersion),
 		CustomMetadata: m.Custom, DeleteVersionAfter: wire.Duration(m.DeleteAfter), LastUpdatedBy: who(m.UpdatedBy),
 		MaxVersions: uint64(m.MaxVersions), OldestVersion: uint64(m.OldestVersion), UpdatedTime: wire.Time{Time: m.Updated},
-		Versions: make(map[uint64]wire.VersionTimes, len(m.Versions)),
-	}
+	}, Versions: make(map[string]versionTimes, len(m.Versions))}
 	for _, v := range m.Versions {
-		out.Versions[uint64(v.Version)] = wire.VersionTimes{
+		out.Versions[strconv.FormatInt(v.Version, 10)] = versionTimes{
 			CreatedBy: who(v.CreatedBy), CreatedTime: wire.Time{Time: v.Created}, DeletedBy: who(v.DeletedBy),
 			DeletionTime: wire.Time{Time: v.Deleted}, Destroyed: v.Destroyed,
 		}

@@ -45,14 +45,23 @@ func (m *mount) show(effective bool) wire.Mount {
 		Type: m.Type, UUID: m.UUID,
 		Config: wire.MountConfig{DefaultLeaseTTL: secs(m.DefaultTTL), MaxLeaseTTL: secs(m.MaxTTL), ListingVisibility: m.Listing},
 	}
-	if m.Type == "token" {
+	switch m.Type {
+	case "token":
 		w.Config.TokenType = "default-service"
+	case "system":
+		w.Config.PassthroughRequestHeaders = []string{"Accept"}
+	case "kv":
+		w.DeprecationStatus = "supported"
 	}
+	w.RunningPluginVersion = runningVersion
 	if effective {
 		w.Config.DefaultLeaseTTL, w.Config.MaxLeaseTTL = m.effective()
 	}
 	return w
 }
+
+// runningVersion is what stands for the version of an engine: all are built in.
+const runningVersion = "v1.0.0+builtin.envrun"
 
 func (m *mount) effective() (defaultTTL, maxTTL int64) {
 	defaultTTL, maxTTL = secs(m.DefaultTTL), secs(m.MaxTTL)

@@ -158,11 +158,10 @@ func (p policies) write(c *call, at []string) (*answer, error) {
 // badPolicy says what is wrong with a policy as both servers begin such an error.
 func badPolicy(err error) error {
 	if ve, ok := err.(*vault.Error); ok {
-		text := "failed to parse policy: " + ve.Detail
 		if ve.Line > 0 {
-			return bad("%s on line %d", text, ve.Line)
+			return bad("failed to parse policy: line %d: %s", ve.Line, ve.Detail)
 		}
-		return problem(http.StatusBadRequest, text)
+		return problem(http.StatusBadRequest, "failed to parse policy: "+ve.Detail)
 	}
 	return err
 }

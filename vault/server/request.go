@@ -67,6 +67,8 @@ func parse(w http.ResponseWriter, r *http.Request) (*guard.Request, error) {
 		req.Op = policy.OpPatch
 	case r.Method == http.MethodDelete:
 		req.Op = policy.OpDelete
+	case r.Method == http.MethodOptions:
+		return nil, errUnsupported
 	default:
 		return nil, problem(http.StatusMethodNotAllowed)
 	}
@@ -225,7 +227,7 @@ func decode(body []byte) (map[string]any, error) {
 	}
 	m, ok := v.(map[string]any)
 	if !ok && v != nil {
-		return nil, problem(http.StatusBadRequest, badJSON+"it is not an object")
+		return nil, problem(http.StatusBadRequest, badJSON+"json: cannot unmarshal "+kindOf(v)+" into Go value of type map[string]interface {}")
 	}
 	return m, nil
 }
@@ -285,7 +287,7 @@ func syntax(err error) error {
 	if bad := (*json.SyntaxError)(nil); errors.As(err, &bad) {
 		if rest, ok := strings.CutPrefix(bad.Error(), "invalid character "); ok && len(rest) >= 3 {
 			text = "invalid character"
-			if what, _, ok := strings.Cut(rest, " "); ok && len(what) <= 8 {
+			if what, _, _ := strings.Cut(rest, " "); len(what) <= 8 {
 				text += " " + what
 			}
 		}

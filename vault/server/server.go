@@ -362,6 +362,10 @@ func (s *Server) begin(tx Tx, o *opened, id string, environments []string) (keys
 
 // rootToken makes a token that may do everything.
 func (o *opened) rootToken(tx Tx, text string) (string, error) {
-	text, _, _, err := o.tokens.Create(tx, token.Spec{Text: text, Policies: []string{policy.RootName}, DisplayName: "root", Path: "auth/token/root"})
+	spec := token.Spec{Policies: []string{policy.RootName}, DisplayName: "root", Path: "auth/token/root"}
+	if text != "" { // chosen, as Vault's development server has it
+		spec.Text, spec.DisplayName, spec.Path = text, "token", "auth/token/create"
+	}
+	text, _, _, err := o.tokens.Create(tx, spec)
 	return text, err
 }

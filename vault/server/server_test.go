@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -62,6 +63,8 @@ type world struct {
 	log  *record
 	now  time.Time
 	http *httptest.Server
+
+	shares []string // of the root key, where it was made over HTTP
 }
 
 func newWorld(t testing.TB) *world {
@@ -117,13 +120,23 @@ func (s said) data() map[string]any {
 	return d
 }
 
-// ask sends a request. Headers are "Name: text".
+// ask sends a request to a path below /v1/. Headers are "Name: text".
 func (w *world) ask(token, method, path, body string, headers ...string) said {
 	w.Helper()
 	path, query, _ := strings.Cut(path, "?")
-	req, err := http.NewRequest(method, w.http.URL+"/v1/"+strings.ReplaceAll(path, " ", "%20"), strings.NewReader(body))
+	return w.send(token, method, (&url.URL{Path: path}).EscapedPath(), query, body, headers...)
+}
+
+// send is ask for a path as it goes over the wire.
+func (w *world) send(token, method, path, query, body string, headers ...string) said {
+	w.Helper()
+	req, err := http.NewRequest(method, w.http.URL, strings.NewReader(body))
 	if err != nil {
 		w.Fatal(err)
+	}
+	req.URL.Opaque = "//" + req.URL.Host + "/v1/" + path
+	if top, ok := strings.CutPrefix(path, "../"); ok {
+		req.URL.Opaque = "//" + req.URL.Host + "/" + top
 	}
 	req.URL.RawQuery = query
 	if token != "" {
@@ -145,7 +158,7 @@ func (w *world) ask(token, method, path, body string, headers ...string) said {
 	s := said{status: res.StatusCode, header: res.Header, raw: string(raw)}
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.UseNumber()
-	_ = d.Decode(&s.body)
+	_ = d.Decode(&s.body) // a redirect and some errors have none
 	return s
 }
 

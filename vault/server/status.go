@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 
 	"filippo.io/age"
@@ -52,6 +53,11 @@ func (s *Server) status(ctx context.Context, w http.ResponseWriter, r *http.Requ
 		return true, s.only(w, r, policy.OpUpdate, req, func() error { return s.init(ctx, w, req) })
 	case "sys/unseal":
 		return true, s.only(w, r, policy.OpUpdate, req, func() error { return s.unseal(ctx, w, req) })
+	}
+	// A root token is made, and the root key is split anew, by an operator on the
+	// host: to whoever reaches the port these do not exist (CVE-2026-5807).
+	if strings.HasPrefix(req.Path, "sys/generate-root/") || strings.HasPrefix(req.Path, "sys/rekey/") {
+		return true, errUnsupported
 	}
 	return false, nil
 }
