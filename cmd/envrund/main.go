@@ -42,13 +42,15 @@ func runMain(args []string) int {
 	root := newRoot(t)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
-	if err == nil {
+	switch {
+	case err == nil:
 		return 0
+	case errors.Is(err, errSealed):
+		return 2
 	}
 	report := cli.Explainer{More: []func(error, *cli.Report) bool{explain}}.Explain(err)
-	if !report.Quiet {
-		report.WriteText(t.Err)
-	}
+	report.Program = "envrund"
+	report.WriteText(t.Err)
 	return report.Exit
 }
 

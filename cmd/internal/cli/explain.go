@@ -30,6 +30,7 @@ type Report struct {
 	Code    string   `json:"code"` // stable: E_AUTH, E_CONFIG, E_MISSING, …
 	Hints   []string `json:"hints,omitempty"`
 	Exit    int      `json:"exit"`
+	Program string   `json:"-"` // that says it; "" is envrun
 	Quiet   bool     `json:"-"` // the status says it all
 
 	base string
@@ -353,7 +354,11 @@ func (r Report) WriteText(w io.Writer) {
 	if r.Quiet {
 		return
 	}
-	fmt.Fprintf(w, "envrun: %s (%s)\n", r.Message, r.Code)
+	program := r.Program
+	if program == "" {
+		program = "envrun"
+	}
+	fmt.Fprintf(w, "%s: %s (%s)\n", program, r.Message, r.Code)
 	for _, h := range r.Hints {
 		fmt.Fprintf(w, "hint: %s\n", h)
 	}

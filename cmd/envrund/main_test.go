@@ -1,0 +1,121 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"envrun/vault/vaulttest/hashivault"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"envrund": main})
+}
+
+// The program as an operator types it, and the real vault command against it.
+//
+// A script has $ADDR, where nothing listens yet, and besides what testscript has:
+//
+//	listens              waits until $ADDR answers
+//	fact VAR FILE KEY…   sets VAR to what stands in a JSON file
+//	pin FILE             sets ENVRUND_PIN to the pin that a server printed
+//
+// [vault] is whether there is a vault program; then vault runs it.
+func TestScript(t *testing.T) {
+	vault := os.Getenv(hashivault.Variable)
+	if vault == "" {
+		t.Logf("without the scripts that drive a real vault command: %s=$(.ci/vault) go test …", hashivault.Variable)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		Setup: func(e *testscript.Env) error {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				return err
+			}
+			e.Setenv("ADDR", l.Addr().String())
+			if err := l.Close(); err != nil {
+				return err
+			}
+			e.Setenv("HOME", e.WorkDir)
+			e.Setenv("VAULT_FORMAT", "")
+			if vault != "" {
+				bin := filepath.Join(e.WorkDir, ".bin")
+				if err := os.Mkdir(bin, 0o700); err != nil {
+					return err
+				}
+				if err := os.Symlink(vault, filepath.Join(bin, "vault")); err != nil {
+					return err
+				}
+				e.Setenv("PATH", bin+string(os.PathListSeparator)+e.Getenv("PATH"))
+			}
+			return nil
+		},
+		Condition: func(cond string) (bool, error) {
+			if cond == "vault" {
+				return vault != "", nil
+			}
+			return false, fmt.Errorf("unknown condition %q", cond)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"listens": listens, "fact": fact, "pin": pin},
+	})
+}
+
+func listens(ts *testscript.TestScript, _ bool, _ []string) {
+	addr := ts.Getenv("ADDR")
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if c, err := net.Dial("tcp", addr); err == nil {
+			c.Close()
+			return
+		}
+	}
+	ts.Fatalf("nothing listens on %s", addr)
+}
+
+func fact(ts *testscript.TestScript, _ bool, args []string) {
+	var v any
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[1])), &v))
+	for _, key := range args[2:] {
+		switch c := v.(type) {
+		case map[string]any:
+			v = c[key]
+		case []any:
+			n, err := strconv.Atoi(key)
+			ts.Check(err)
+			v = c[n]
+		}
+	}
+	ts.Setenv(args[0], fmt.Sprint(v))
+}
+
+var pinned = regexp.MustCompile(`sha256/[A-Za-z0-9+/]{43}=`)
+
+func pin(ts *testscript.TestScript, _ bool, args []string) {
+	file := ts.MkAbs(args[0])
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		text, _ := os.ReadFile(file) // it is not there yet
+		if p := pinned.FindString(string(text)); p != "" {
+			ts.Setenv("ENVRUND_PIN", p)
+			return
+		}
+	}
+	ts.Fatalf("%s has no pin", file)
+}
+
+// Clients compare the version, and take features from it.
+func TestVersionIsSemver(t *testing.T) {
+	// Terraform's provider takes features from it, and Enterprise's from "ent".
+	if !regexp.MustCompile(`^1\.\d+\.\d+\+[a-z]+$`).MatchString(apiVersion) || strings.Contains(apiVersion, "ent") {
+		t.Errorf("%q is no version that clients can compare", apiVersion)
+	}
+}
