@@ -44,6 +44,10 @@ func Open(ctx context.Context, file string) (*sqlstore.DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the database: %w", err)
 	}
+	// One file has one lock, whatever name it is opened by.
+	if target, err := filepath.EvalSymlinks(file); err == nil {
+		file = target
+	}
 	lock := flock.New(file+".lock", flock.SetPermissions(0o600))
 	switch got, err := lock.TryLock(); {
 	case err != nil:

@@ -435,6 +435,9 @@ func (c *conn) close() {
 	if c == nil {
 		return
 	}
+	for _, s := range c.stmts { // SQLite keeps its files open as long as one is left
+		_ = s.Close()
+	}
 	_ = c.c.Raw(func(any) error { return errDrop })
 	_ = c.c.Close()
 }

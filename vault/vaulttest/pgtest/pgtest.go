@@ -178,6 +178,33 @@ func (s *Server) address(database string) string {
 	return "host=" + s.dir + " user=envrun dbname=" + database
 }
 
+// Dir is a new folder that the server may write.
+func (s *Server) Dir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp(s.dir, "dir-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Own(t, dir)
+	return dir
+}
+
+// Own makes the server the owner of a folder.
+func (s *Server) Own(t testing.TB, dir string) {
+	t.Helper()
+	if s.as == nil {
+		return
+	}
+	uid, _ := strconv.Atoi(s.as.Uid)
+	gid, _ := strconv.Atoi(s.as.Gid)
+	if err := os.Chown(dir, uid, gid); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Address is that of a database.
+func (s *Server) Address(database string) string { return s.address(database) }
+
 // Database is the address of a new, empty database.
 func (s *Server) Database(t testing.TB) string {
 	t.Helper()
@@ -209,10 +236,10 @@ func (s *Server) Kill() { s.end(os.Kill) }
 // Restart starts the server again after Kill.
 func (s *Server) Restart(t testing.TB) {
 	t.Helper()
-	// Its children, which have seen it die, may take a moment to let go of the memory.
+	// Its children have seen it die, and may take a moment to let go of the
+	// memory: until then the new one refuses to begin.
 	var err error
-	for range 100 {
-		_ = os.Remove(filepath.Join(s.dir, "data", "postmaster.pid"))
+	for range 200 {
 		if err = s.start(); err == nil {
 			return
 		}
