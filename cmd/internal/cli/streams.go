@@ -195,6 +195,7 @@ func readHidden(in *os.File) ([]byte, error) {
 				line = line[:len(line)-size]
 			case 21: // Ctrl-U
 				line = line[:0]
+			case 26: // Ctrl-Z, which stops nobody here, and is no part of what is typed
 			default:
 				if len(line) < maxHidden {
 					line = append(line, c)
@@ -238,6 +239,7 @@ func readHiddenLines(in *os.File) ([]byte, error) {
 				text = text[:len(text)-size]
 			case c == 21:
 				text = text[:begin]
+			case c == 26: // as in readHidden
 			case len(text) < maxHidden:
 				text = append(text, c)
 			}
