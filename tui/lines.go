@@ -152,33 +152,39 @@ func (l *Lines) asks() bool {
 	return len(l.m.questions) > 0 && l.m.dialogs.Top() != nil && l.m.dialogs.Top() == l.m.questions[0].dialog
 }
 
+// ErrStopped: somebody does not want to wait, and there is nothing to be stopped.
+var ErrStopped = errors.New("what is under way is not waited for")
+
 // Wait waits until nothing is under way that was asked for, or something of it has
 // a question. say is told what is waited for, after a second and then every ten, and
-// at once if somebody else says so. stop ends what is being read,
-// if it can be ended; else Wait goes on, and stopped is false.
+// at once if somebody else says so. stop ends what is being read; where nothing is,
+// Wait ends with ErrStopped, while something is being written at the second time.
 func (l *Lines) Wait(ctx context.Context, stop <-chan struct{}, say func(what string)) error {
+	take := func(msg tea.Msg) {
+		l.take(msg)
+		if w := l.m.waitsFor; w != l.waits {
+			if l.waits = w; w != "" {
+				l.heard = append(l.heard, w)
+				say(w)
+			}
+		}
+	}
 	l.step(func() { l.m.beat(l.m.now()) }) // what others do is looked at now and then
 	for more := true; more; {
 		select {
 		case msg := <-l.msgs:
-			l.take(msg)
+			take(msg)
 		default:
 			more = false
 		}
 	}
 	next := time.NewTimer(time.Second)
 	defer next.Stop()
-	others := true
+	others, told := true, false
 	for !l.over && l.busy(others) && !l.asks() {
 		select {
 		case msg := <-l.msgs:
-			l.take(msg)
-			if w := l.m.waitsFor; w != l.waits {
-				if l.waits = w; w != "" {
-					l.heard = append(l.heard, w)
-					say(w)
-				}
-			}
+			take(msg)
 		case <-next.C:
 			next.Reset(10 * time.Second)
 			others = false // that is no reason to keep anybody waiting
@@ -186,10 +192,16 @@ func (l *Lines) Wait(ctx context.Context, stop <-chan struct{}, say func(what st
 				say(b.What)
 			}
 		case <-stop:
-			if !slices.ContainsFunc(l.m.top().Offers(), func(o kit.Offer) bool { return o.ID == screen.StopIt }) {
-				return errors.ErrUnsupported
+			write := l.m.lanes[laneWrite]
+			switch {
+			case write != nil && !told:
+				told = true
+				say("still " + write.what + "; ctrl+c again leaves all the same")
+			case write == nil && slices.ContainsFunc(l.m.top().Offers(), func(o kit.Offer) bool { return o.ID == screen.StopIt }):
+				l.Do(screen.StopIt)
+			default:
+				return ErrStopped
 			}
-			l.Do(screen.StopIt)
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -298,6 +310,14 @@ func (l *Lines) Standing() []string {
 		all = append(all, "requests in the inbox: "+kit.Number(n))
 	}
 	return all
+}
+
+// Writing is what is being written; empty if nothing is.
+func (l *Lines) Writing() string {
+	if j := l.m.lanes[laneWrite]; j != nil {
+		return j.what
+	}
+	return ""
 }
 
 // Unsent is the number of changes that are lost with the end.

@@ -205,6 +205,9 @@ func (s *session) run() {
 			s.obey(line)
 		}
 	}
+	if what := s.lines.Writing(); what != "" {
+		s.out("Left while " + what + " was not done: look whether it is.")
+	}
 	if n := s.lines.Unsent(); n > 0 && s.ended {
 		s.out("Left. What was changed and not sent is gone: " + kit.Number(n) + ".")
 	}
@@ -231,6 +234,7 @@ func (s *session) settle() {
 		case s.typing():
 		default:
 			s.sayStanding()
+			s.sayHints()
 			return
 		}
 	}
@@ -306,9 +310,6 @@ func (s *session) sayScreen() {
 		s.out("rows " + kit.Number(list.Above()+1) + " to " + kit.Number(list.Lines()-list.Below()) + " of " + kit.Number(list.Lines()) + ": page down, page up")
 	}
 	s.at, s.env, s.seen, s.row, s.gone = at, env, seen, row, ""
-	if in, _ := s.lines.Input(); another && in == nil {
-		s.sayHints(at)
-	}
 }
 
 // numberOf is what stands before a line: the number of a row and the mark of the
@@ -330,8 +331,8 @@ func numberOf(l kit.Printed, numbered bool) string {
 }
 
 // sayHints says once for each kind of screen what can be done there.
-func (s *session) sayHints(at screen.Screen) {
-	kind := fmt.Sprintf("%T", at)
+func (s *session) sayHints() {
+	kind := fmt.Sprintf("%T", s.at)
 	if s.hinted[kind] {
 		return
 	}
@@ -339,6 +340,9 @@ func (s *session) sayHints(at screen.Screen) {
 	var names []string
 	for _, h := range s.lines.Hints() {
 		names = append(names, h.Name+" ("+h.Key+")")
+	}
+	if in, _ := s.lines.Input(); in != nil {
+		names = append(names, "type (fills it in again)")
 	}
 	if len(names) > 0 {
 		s.out("Here: " + strings.Join(names, ", ") + "; ? says all.")
@@ -488,6 +492,8 @@ func (s *session) obey(line string) {
 	switch in, _ := s.lines.Input(); {
 	case line == "":
 		s.at = nil
+	case line == "esc":
+		s.out("There is nothing to go back to: q leaves.")
 	case in != nil && line == "type":
 		s.filled = nil
 	case s.severalLines(line):
@@ -600,7 +606,11 @@ func (s *session) reveal() {
 		s.lines.Reveal()
 		return
 	}
-	s.out("The value of " + string(t.Path) + "/" + string(t.Field) + " is printed here, and stays: in the scrollback, and wherever what this terminal prints is kept or read out. copy (y) shows nothing.")
+	which := ", as it was typed,"
+	if !t.Typed {
+		which = ", version " + strconv.FormatUint(t.Version, 10) + ","
+	}
+	s.out("The value of " + string(t.Path) + "/" + string(t.Field) + which + " is printed here, and stays: in the scrollback, and wherever what this terminal prints is kept or read out. copy (y) shows nothing.")
 	if answer, ok := s.Line("Type yes to print it [no]: "); !ok || strings.ToLower(answer) != "yes" {
 		s.out("Not printed.")
 		return

@@ -22,6 +22,7 @@ import (
 	"envrun/tui/screen"
 	"envrun/tui/tuitest"
 	"envrun/vault"
+	"envrun/vault/vaulttest"
 )
 
 // A person gives the answers of a script, and leaves when it is at its end. All
@@ -34,12 +35,16 @@ type person struct {
 	allowed []string // values that may be printed
 	said    bytes.Buffer
 	before  func(question string) // is called before each answer; may be nil
+	hears   func(text string)     // is called with what is printed; may be nil
 	done    []string              // the actions
 }
 
 // Write is the terminal.
 func (p *person) Write(b []byte) (int, error) {
 	p.check(b)
+	if p.hears != nil {
+		p.hears(string(b))
+	}
 	return p.said.Write(b)
 }
 
@@ -253,7 +258,7 @@ var scripts = map[string]func(t *testing.T) *person{
 		}
 		p.answers = append(p.answers[:9], p.answers[10:]...) // a question is no prompt
 		p.run()
-		p.has("The value of billing/stripe/STRIPE_SECRET_KEY is printed here, and stays", "Type yes to print it [no]: \n", "Not printed.", "Not printed.", "Not printed.",
+		p.has("The value of billing/stripe/STRIPE_SECRET_KEY, version 1, is printed here, and stays", "Type yes to print it [no]: \n", "Not printed.", "Not printed.", "Not printed.",
 			"[no]: yes\n"+w.Value(tuitest.Dev, "STRIPE_SECRET_KEY")+"\n", "STRIPE_SECRET_KEY  [STRIPE_WEBHOOK_KEY]")
 		if n := strings.Count(p.said.String(), w.Value(tuitest.Dev, "STRIPE_SECRET_KEY")); yes != 1 || n != 1 {
 			t.Errorf("said yes %d times, and it is printed %d times:\n%s", yes, n, p.said.String())
@@ -290,6 +295,12 @@ var scripts = map[string]func(t *testing.T) *person{
 		write(t, w.Config.Dir, "some.env", "A="+w.Canary("FAKE-imported-one-1")+"\nB="+w.Canary("FAKE-imported-two-2")+"\n")
 		p := talk(t, w, "i", "none.env", "", "", "", "", "type", "some.env", "", "2", "", "", "1 choose", "all", "ctrl+s", "ctrl+s", "yes", "q")
 		p.has("file: ", "into [app, - for none]: ", "format:", "1  by itself", "Number [1]: ", "! Nothing was read", "some.env into dev app", "A", "changes to dev", "Sent: app is version 1.")
+		return p
+	},
+	"variables": func(t *testing.T) *person {
+		w := tuitest.NewWorld(t)
+		p := talk(t, w, "1 e", "lines", w.Canary("ONE_OF=FAKE-pasted-one-1")+"\n"+w.Canary("TWO_OF=FAKE-pasted-two-2")+"\n", "3", "", "ctrl+s", "send", "yes", "q")
+		p.has("It reads as 2 variables.", "3  Take them in as 2 fields", "what was pasted into dev billing/smtp", "ONE_OF", "TWO_OF", "changes to dev", "Sent: billing/smtp is version 2.")
 		return p
 	},
 	"history": func(t *testing.T) *person {
@@ -505,6 +516,89 @@ func TestItEnds(t *testing.T) {
 	}
 	if _, err := plain.RunDid(ctx, c, terminal, func(string) {}); err != nil {
 		t.Error(err)
+	}
+}
+
+// Whoever does not want to wait stops what is read, and stays; a write is waited
+// for, unless they say so twice. What has crashed says of which type it was.
+func TestNobodyWaits(t *testing.T) {
+	interrupt := func() {
+		t.Helper()
+		self, err := os.FindProcess(os.Getpid())
+		if err == nil {
+			err = self.Signal(os.Interrupt)
+		}
+		if err != nil {
+			t.Skip("nobody can be interrupted here:", err)
+		}
+	}
+	t.Run("a read", func(t *testing.T) {
+		w := tuitest.NewWorld(t)
+		w.Config.Open = func(ctx context.Context, env vault.Env) (vault.Vault, error) {
+			if env == tuitest.Prod {
+				interrupt()
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return w.Vault, nil
+		}
+		p := talk(t, w, "prod", "dev", "q")
+		p.has("names of prod", "Stopped. r reads again.", "PROD *protected*> dev", "names of dev")
+	})
+	for name, again := range map[string]bool{"a write": false, "a write, and not that long": true} {
+		t.Run(name, func(t *testing.T) {
+			w := tuitest.NewWorld(t)
+			told, over := make(chan struct{}), make(chan struct{})
+			p := &person{t: t, w: w, answers: []string{"1 d", "yes", "q"}}
+			p.hears = func(text string) {
+				if strings.HasPrefix(text, "Waiting: still deleting SMTP_PASSWORD; ctrl+c again") {
+					close(told)
+				}
+			}
+			w.Vault.Memory.FailWith(func(c vaulttest.Call) error {
+				if c.Op != "commit" {
+					return nil
+				}
+				interrupt()
+				<-told
+				if again {
+					interrupt()
+					<-over
+				}
+				return nil
+			})
+			if again {
+				p.answers = p.answers[:2]
+			}
+			p.run()
+			close(over)
+			if again {
+				p.has("Left while deleting SMTP_PASSWORD was not done: look whether it is.")
+				return
+			}
+			p.has("Deleted SMTP_PASSWORD from dev.", "dev> q")
+		})
+	}
+	t.Run("a crash", func(t *testing.T) {
+		w := tuitest.NewWorld(t)
+		w.Config.Open = func(context.Context, vault.Env) (vault.Vault, error) { panic("FAKE-in-a-panic") }
+		p := &person{t: t, w: w}
+		end, err := plain.RunDid(t.Context(), w.Config, p.terminal(), func(string) {})
+		if err != nil || end.Crash == nil || strings.Contains(end.Crash.Error()+end.Crash.Stack, "FAKE") || !strings.Contains(end.Crash.Stack, "plain_test.go") {
+			t.Errorf("got %v, %+v", err, end.Crash)
+		}
+		p.lacks("FAKE")
+	})
+}
+
+// With ASCII alone nothing else is printed, of our own words either.
+func TestASCII(t *testing.T) {
+	w := tuitest.NewWorld(t)
+	w.Config.Look.ASCII = true
+	w.Set(t, tuitest.Dev, "billing/stripe", "STRIPE_SECRET_KEY", "FAKE-später-日本")
+	p := talk(t, w, "?", "2 open", "v", "yes", "H", "1 D", "q", "q", "q", "C", "q", "2 e", "q", "i", "esc", "q", ":", "", "q")
+	if i := strings.IndexFunc(p.said.String(), func(r rune) bool { return r > '~' }); i >= 0 {
+		t.Errorf("%.40q is printed", p.said.String()[i:])
 	}
 }
 

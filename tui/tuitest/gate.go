@@ -310,6 +310,10 @@ func (g *Gate) Requests(context.Context) ([]screen.Request, error) {
 	if _, err := g.ask("Requests", ""); err != nil {
 		return nil, err
 	}
+	return g.requests(), nil
+}
+
+func (g *Gate) requests() []screen.Request {
 	var all []screen.Request
 	for env, x := range g.envs {
 		_, in := g.in(x)
@@ -329,22 +333,19 @@ func (g *Gate) Requests(context.Context) ([]screen.Request, error) {
 		}
 	}
 	slices.SortFunc(all, func(a, b screen.Request) int { return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.ID, b.ID)) })
-	return all, nil
+	return all
 }
 
 // Asking implements screen.Access.
-func (g *Gate) Asking(ctx context.Context) ([]screen.Request, error) {
+func (g *Gate) Asking(context.Context) ([]screen.Request, error) {
 	if _, err := g.ask("Asking", ""); err != nil {
 		return nil, err
 	}
-	fail := g.FailWith
-	g.FailWith = nil
-	all, err := g.Requests(ctx)
-	g.FailWith = fail
+	all := g.requests()
 	for i, q := range all {
 		all[i] = screen.Request{ID: q.ID, Env: q.Env, Who: q.Who, Mine: q.Mine, Others: q.Others}
 	}
-	return all, err
+	return all, nil
 }
 
 // Members implements screen.Access.
