@@ -140,6 +140,7 @@ const (
 	idleTime   = 2 * time.Minute
 	stopTime   = 15 * time.Second
 	sweepEvery = 5 * time.Second
+	signEvery  = time.Second
 )
 
 // run serves until ctx ends.
@@ -157,6 +158,9 @@ func run(ctx context.Context, s *server.Server, l net.Listener, log *slog.Logger
 	go func() { ended <- h.Serve(l) }()
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
+	sign := time.NewTicker(signEvery)
+	defer sign.Stop()
+	wrong := "" // with the audit log; said once
 	for {
 		select {
 		case err := <-ended:
@@ -164,6 +168,16 @@ func run(ctx context.Context, s *server.Server, l net.Listener, log *slog.Logger
 		case <-tick.C:
 			if err := s.Sweep(ctx); err != nil && ctx.Err() == nil {
 				log.Error("revoking what has expired", "error", err)
+			}
+		case <-sign.C:
+			was := wrong
+			if wrong = ""; ctx.Err() == nil {
+				if err := s.KeepCheckpoint(ctx); err != nil {
+					wrong = err.Error()
+				}
+			}
+			if wrong != "" && wrong != was {
+				log.Error("signing a checkpoint of the audit log", "error", wrong)
 			}
 		case <-ctx.Done():
 			log.Info("stopping: requests that are under way end first")
@@ -173,6 +187,9 @@ func run(ctx context.Context, s *server.Server, l net.Listener, log *slog.Logger
 			if errors.Is(err, context.DeadlineExceeded) {
 				log.Warn("some requests did not end in time, and were cut off")
 				err = h.Close()
+			}
+			if e := s.KeepCheckpoint(stop); e != nil {
+				log.Error("signing a checkpoint of the audit log", "error", e)
 			}
 			s.Lock()
 			return err

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"crypto/ed25519"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -262,7 +263,16 @@ func nodes(r Reader) tlog.HashReaderFunc {
 	}
 }
 
-// edge is what Head.Edge was when the log had size entries.
+// Edge is what an export that begins at size needs (see Verify): the roots of the
+// complete trees that the entries before it make, the largest first. KindInvalid
+// if the log has not so many.
+func Edge(r Reader, size int64) ([]tlog.Hash, error) {
+	if err := within(r, size, size); err != nil {
+		return nil, err
+	}
+	return edge(r, size)
+}
+
 func edge(r Reader, size int64) ([]tlog.Hash, error) {
 	var indexes []int64
 	for level, before := 62, int64(0); level >= 0; level-- {
@@ -275,4 +285,25 @@ func edge(r Reader, size int64) ([]tlog.Hash, error) {
 		return nil, nil
 	}
 	return nodes(r).ReadHashes(indexes)
+}
+
+// PublicKey is the public key (note.NewVerifier's text) of a signer's key as
+// note.GenerateKey made it. KindMalformed if it is not one.
+func PublicKey(skey string) (string, error) {
+	malformed := &vault.Error{Kind: vault.KindMalformed, Op: "audit log", Detail: "the key that signs checkpoints is not of its form"}
+	s, err := note.NewSigner(skey)
+	if err != nil {
+		return "", malformed
+	}
+	_, text, _ := strings.Cut(skey, "+"+fmt.Sprintf("%08x", s.KeyHash())+"+")
+	raw, err := base64.StdEncoding.DecodeString(text)
+	if err != nil || len(raw) != 1+ed25519.SeedSize {
+		return "", malformed
+	}
+	defer clear(raw)
+	pub, ok := ed25519.NewKeyFromSeed(raw[1:]).Public().(ed25519.PublicKey)
+	if !ok {
+		return "", malformed
+	}
+	return note.NewEd25519VerifierKey(s.Name(), pub)
 }

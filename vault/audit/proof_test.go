@@ -1,9 +1,11 @@
 package audit_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
+	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
 	"envrun/vault"
@@ -162,6 +164,47 @@ func TestOpenCheckpointRefuses(t *testing.T) {
 	for _, text := range []string{"x\n", origin + "\n03\n" + hash + "\n", origin + "\n-3\n" + hash + "\n", origin + "\n3\nAAAA\n", origin + "\n3\n" + hash + "\nmore\n", "elsewhere\n3\n" + hash + "\n", origin + "\nx\n" + hash + "\n"} {
 		if _, err := audit.OpenCheckpoint([]byte(sign(t, text, signer)), key); vault.KindOf(err) != vault.KindMalformed {
 			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+func TestPublicKey(t *testing.T) {
+	for range 50 {
+		skey, want, err := note.GenerateKey(nil, "envrun-cluster-1/audit")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := audit.PublicKey(skey); err != nil || got != want {
+			t.Errorf("%s, %v; want %s", got, err, want)
+		}
+	}
+	for _, skey := range []string{"", "PRIVATE+KEY+x+00000000+AAAA", "hvs.x"} {
+		if _, err := audit.PublicKey(skey); vault.KindOf(err) != vault.KindMalformed || strings.Contains(err.Error(), "hvs") {
+			t.Errorf("%q: %v", skey, err)
+		}
+	}
+}
+
+// An export that somebody makes of what the API gives is the one that the server would make.
+func TestEdge(t *testing.T) {
+	l, _ := newLog(t)
+	s := &store{}
+	grow(t, l, s, 20)
+	r := &tx{s: s, head: s.head}
+	for size := range int64(21) {
+		edge, err := audit.Edge(r, size)
+		if err != nil {
+			t.Fatal(err)
+		}
+		part := &store{}
+		grow(t, l2(nil), part, int(size))
+		if !slices.Equal(edge, part.head.Edge) {
+			t.Errorf("%d: %v, want %v", size, edge, part.head.Edge)
+		}
+	}
+	for _, size := range []int64{-1, 21} {
+		if _, err := audit.Edge(r, size); vault.KindOf(err) != vault.KindInvalid {
+			t.Errorf("%d: %v", size, err)
 		}
 	}
 }

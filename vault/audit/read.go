@@ -81,7 +81,10 @@ func Read(r Reader, q Query) (Page, error) {
 		page.Records, err = readBack(r, q, max(from, to-scan), to, limit)
 		return page, err
 	}
-	end := min(to, from+scan)
+	end := to
+	if to-from > scan {
+		end = from + scan
+	}
 	for at := from; at < end; {
 		rows, err := rowsOf(r, at, int(min(chunk, end-at)))
 		if err != nil {

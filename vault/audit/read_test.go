@@ -90,6 +90,7 @@ func TestRead(t *testing.T) {
 		"since and from":    {audit.Query{Since: start.Add(598 * time.Second), From: 599}, []int64{599}},
 		"in the future":     {audit.Query{Since: start.Add(time.Hour)}, nil},
 		"from behind":       {audit.Query{From: 700}, nil},
+		"from far behind":   {audit.Query{From: 1<<63 - 1}, nil},
 		"from before":       {audit.Query{From: -5, Limit: 1000}, that(func(int) bool { return true })},
 		"all of them":       {audit.Query{Env: "prod", Who: "bob", Path: "app/4", Type: audit.Outcome}, that(func(n int) bool { return n%2 == 1 && n%3 == 1 && n%5 == 4 })},
 		"newest":            {audit.Query{Newest: true, Limit: 3}, []int64{597, 598, 599}},

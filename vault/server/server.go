@@ -84,6 +84,8 @@ type opened struct {
 	tables *tables
 	kv     kvEngine
 	cubby  cubbyhole
+	public string // the key that checkpoints are checked with
+	kept   atomic.Pointer[checkpoint]
 }
 
 // New makes a server, sealed.
@@ -145,6 +147,9 @@ func (s *Server) ready(o *opened, keys ownKeys) error {
 	if err != nil {
 		return &vault.Error{Kind: vault.KindMalformed, Op: "unsealing", Detail: "the key that signs the audit log is not of its form"}
 	}
+	if o.public, err = audit.PublicKey(keys.Signer); err != nil {
+		return err
+	}
 	o.log = audit.NewLog(signer, s.Now)
 	o.tables = &tables{store: o.store}
 	o.kv = kvEngine{server: o.facts.ID, ring: o.ring, now: s.Now}
@@ -155,6 +160,7 @@ func (s *Server) ready(o *opened, keys ownKeys) error {
 	sys = append(sys, wrap.area()...)
 	sys = append(sys, leases{}.area()...)
 	sys = append(sys, audits{hasher}.area()...)
+	sys = append(sys, auditLog{&o.kept, o.public, s.Now}.area()...)
 	sys = append(sys, sealing{s}.area()...)
 	o.area = map[string]area{
 		"sys/":        sys,

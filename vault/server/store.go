@@ -22,6 +22,8 @@ type Tx interface {
 	kv.Tx
 	keyring.Tx
 	audit.Tx
+	audit.Reader
+	audit.KeepTx
 
 	// What a token keeps for itself, by name. It goes with the token.
 	TokenValue(id token.ID, name string) (raw []byte, found bool, err error)
