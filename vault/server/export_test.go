@@ -1,0 +1,46 @@
+package server
+
+import (
+	"strings"
+
+	"envrun/vault/policy"
+)
+
+// An Endpoint is one thing that can be asked of an unsealed server, for the tests
+// that ask all of them.
+type Endpoint struct {
+	Path          string // "sys/policies/acl/x"
+	Op            policy.Op
+	Open, Private bool
+	Sudo          bool
+}
+
+// Endpoints are all of them, with something in the place of what a path leaves open.
+func (s *Server) Endpoints() []Endpoint {
+	var all []Endpoint
+	for prefix, a := range s.open.Load().area {
+		for _, e := range a {
+			parts := strings.Split(e.path, "/")
+			for i, p := range parts {
+				switch {
+				case strings.HasSuffix(p, "...}"):
+					parts[i] = "x/y"
+				case strings.HasPrefix(p, "{"):
+					parts[i] = "x"
+				}
+			}
+			for op, h := range map[policy.Op]handler{policy.OpRead: e.read, policy.OpList: e.list, policy.OpUpdate: e.update, policy.OpPatch: e.patch, policy.OpDelete: e.remove} {
+				if h == nil {
+					continue
+				}
+				path := prefix + strings.Join(parts, "/")
+				if op == policy.OpList {
+					path += "/"
+				}
+				// With a body of no parameters, as they are asked, openIf opens.
+				all = append(all, Endpoint{path, op, e.open || e.openIf != nil, e.private, e.sudo || policy.NeedsSudo(path)})
+			}
+		}
+	}
+	return all
+}
