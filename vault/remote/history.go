@@ -52,6 +52,9 @@ func (v *Vault) versions(ctx context.Context, env vault.Env, path vault.Path) ([
 	if len(numbers) == 0 {
 		return nil, &vault.Error{Kind: vault.KindNotFound, Env: env, Path: path}
 	}
+	if numbers[0] == 0 || numbers[len(numbers)-1] > math.MaxInt64 {
+		return nil, v.place(&ServerError{Trouble: NotVault, Address: v.Address(), Text: "a version has no number"}, env, path)
+	}
 	numbers = numbers[max(0, len(numbers)-maxHistory):]
 	all := make([]present, len(numbers))
 	err = inParallel(ctx, len(numbers), func(i int) error {

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -396,13 +397,13 @@ func TestAnswerLost(t *testing.T) {
 	s := hashivault.Start(t)
 	fresh(t, s)
 	for name, made := range map[string]bool{"made": true, "not made": false} {
-		posts := 0
+		var posts atomic.Int64
 		v := front(t, s, func(w http.ResponseWriter, r *http.Request, pass func(http.ResponseWriter)) {
 			if r.Method != http.MethodPost || !strings.HasPrefix(r.URL.Path, "/v1/dev/data/") {
 				pass(w)
 				return
 			}
-			posts++
+			posts.Add(1)
 			if made {
 				pass(httptest.NewRecorder())
 			} else {
@@ -413,8 +414,8 @@ func TestAnswerLost(t *testing.T) {
 		path := vault.Path(strings.ReplaceAll(name, " ", "-"))
 		infos, err := v.Apply(t.Context(), dev, []vault.Change{{Path: path, Set: []vault.Field{vaulttest.Set("A", "1")}}})
 		switch {
-		case posts != 1:
-			t.Errorf("%s: written %d times", name, posts)
+		case posts.Load() != 1:
+			t.Errorf("%s: written %d times", name, posts.Load())
 		case made && (err != nil || infos[0].Version != 1 || infos[0].At.IsZero()):
 			t.Errorf("%s: %+v, %v", name, infos, err)
 		case !made:
@@ -422,9 +423,12 @@ func TestAnswerLost(t *testing.T) {
 		}
 	}
 	// And where it cannot be looked up, that is said.
-	cut := false
+	var cut atomic.Bool
 	v := front(t, s, func(w http.ResponseWriter, r *http.Request, pass func(http.ResponseWriter)) {
-		if cut = cut || r.Method == http.MethodPost; cut {
+		if r.Method == http.MethodPost {
+			cut.Store(true)
+		}
+		if cut.Load() {
 			panic(http.ErrAbortHandler)
 		}
 		pass(w)
