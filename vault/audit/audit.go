@@ -30,7 +30,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"hash"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -184,7 +186,9 @@ func (h *Hashed) UnmarshalText(b []byte) error {
 
 // A Hasher makes keyed hashes: HMAC-SHA-256 under a key of the keyring, so
 // that a log can be asked for a token that is known, and tells none.
-type Hasher struct{ key []byte }
+type Hasher struct {
+	macs sync.Pool // of hash.Hash, which are dear to make: several are needed in every request
+}
 
 // NewHasher takes a key of 32 bytes over. It panics at any other length, since
 // a log of guessable hashes would look like a good one.
@@ -192,7 +196,7 @@ func NewHasher(key []byte) *Hasher {
 	if len(key) != sha256.Size {
 		panic("audit: the key of a hasher has 32 bytes")
 	}
-	return &Hasher{key}
+	return &Hasher{macs: sync.Pool{New: func() any { return hmac.New(sha256.New, key) }}}
 }
 
 // Hash hashes a token or an accessor; "" is absent and stays so.
@@ -200,7 +204,9 @@ func (h *Hasher) Hash(token string) Hashed {
 	if token == "" {
 		return Hashed{}
 	}
-	m := hmac.New(sha256.New, h.key)
+	m := h.macs.Get().(hash.Hash)
+	defer h.macs.Put(m)
+	m.Reset()
 	m.Write([]byte(token))
 	var sum [sha256.Size]byte
 	var text [hashedLen]byte
