@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/mod/sumdb/tlog"
 
+	"envrun/vault"
 	"envrun/vault/audit"
 )
 
@@ -193,13 +194,19 @@ func listOf(hashes []tlog.Hash) []tlog.Hash {
 }
 
 // KeepCheckpoint signs what the audit log is now, and keeps that, if it has grown.
-// KindTampered if somebody changed the log behind the server's back. It is called
-// once a second; while the server is sealed it does nothing.
+// KindTampered if somebody changed the log behind the server's back, which sys/health
+// tells too. It is called once a second; while the server is sealed it does nothing.
 func (s *Server) KeepCheckpoint(ctx context.Context) error {
 	o := s.open.Load()
 	if o == nil {
 		return nil
 	}
+	err := s.keepCheckpoint(ctx, o)
+	o.tampered.Store(vault.KindOf(err) == vault.KindTampered)
+	return err
+}
+
+func (s *Server) keepCheckpoint(ctx context.Context, o *opened) error {
 	note, err := o.log.Checkpoint(func(f func(audit.Reader) error) error {
 		return s.DB.Read(ctx, func(tx Tx) error { return f(tx) })
 	})

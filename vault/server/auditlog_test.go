@@ -9,7 +9,9 @@ import (
 
 	"golang.org/x/mod/sumdb/tlog"
 
+	"envrun/vault"
 	"envrun/vault/audit"
+	"envrun/vault/server"
 )
 
 // hashes are those of an answer.
@@ -180,5 +182,27 @@ func TestAuditLogRefuses(t *testing.T) {
 		if s := w.ask("root", http.MethodGet, path, ""); s.status != want {
 			t.Errorf("%s: %d %s", path, s.status, s.raw)
 		}
+	}
+}
+
+// Somebody who takes the newest entries away behind the back of the server is told of.
+func TestAuditLogTampered(t *testing.T) {
+	w := newWorld(t)
+	w.ask("root", http.MethodGet, "sys/mounts", "")
+	if err := w.KeepCheckpoint(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	const says = `"audit_problems":["audit log: `
+	if s := w.ask("", http.MethodGet, "sys/health", ""); strings.Contains(s.raw, says) {
+		t.Errorf("%s", s.raw)
+	}
+	if err := w.db.Write(t.Context(), func(tx server.Tx) error { return tx.AppendAudit(nil, audit.Head{}) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.KeepCheckpoint(t.Context()); vault.KindOf(err) != vault.KindTampered || !strings.Contains(err.Error(), "the newest were cut off") {
+		t.Errorf("%v", err)
+	}
+	if s := w.ask("", http.MethodGet, "sys/health", ""); !strings.Contains(s.raw, says) {
+		t.Errorf("%s", s.raw)
 	}
 }

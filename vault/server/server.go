@@ -86,6 +86,8 @@ type opened struct {
 	cubby  cubbyhole
 	public string // the key that checkpoints are checked with
 	kept   atomic.Pointer[checkpoint]
+
+	tampered atomic.Bool // the audit log is not what was signed
 }
 
 // New makes a server, sealed.
