@@ -6,6 +6,9 @@ import (
 	"envrun/tui"
 )
 
+// Without are the actions that are not here, and why.
+var Without = without
+
 // Choose is what was meant by what was typed.
 var Choose = choose
 

