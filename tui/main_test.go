@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"iter"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,11 +28,42 @@ func TestMain(m *testing.M) {
 // canary is the value that program shows, in two lines on a screen.
 const canary = "FAKE-7b1e90c2d45fa83671ee0c9b24d8f3a56017ce98FAKE"
 
-// fixed is a vault with one secret, that makes a mistake, if it is told to, when it
-// is read for the second time.
+// fixed is a vault with one secret, that makes a mistake when it is read for the
+// second time: TUI_TEST_PANIC says where, in the "command" that reads, or in the
+// "Update" or "View" that follow.
 type fixed struct {
 	vault.Vault
-	reads *int
+	reads *atomic.Int32
+}
+
+// again reports whether it has been read twice, and there is a mistake to be made.
+func (f fixed) again(where string) bool {
+	return f.reads.Load() > 1 && os.Getenv("TUI_TEST_PANIC") == where
+}
+
+// now is the clock, which the model asks all the time.
+func (f fixed) now() time.Time {
+	for _, where := range []string{"Update", "View"} {
+		if f.again(where) && within("envrun/tui.(*Model)."+where) {
+			panic(canary)
+		}
+	}
+	return time.Now()
+}
+
+// within reports whether a function of this name has called us, however far above.
+func within(name string) bool {
+	pcs := make([]uintptr, 64)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs)])
+	for {
+		f, more := frames.Next()
+		if f.Function == name {
+			return true
+		}
+		if !more {
+			return false
+		}
+	}
 }
 
 func (f fixed) secret() vault.Secret {
@@ -42,7 +75,7 @@ func (f fixed) secret() vault.Secret {
 }
 
 func (f fixed) List(context.Context, vault.Env, vault.Path) iter.Seq2[vault.Info, error] {
-	if *f.reads++; *f.reads > 1 && os.Getenv("TUI_TEST_PANIC") != "" {
+	if f.reads.Add(1); f.again("command") {
 		panic(canary)
 	}
 	return func(yield func(vault.Info, error) bool) { yield(f.secret().Info, nil) }
@@ -60,11 +93,11 @@ func program() int {
 			return 1
 		}
 	}
-	reads := 0
+	v := fixed{reads: new(atomic.Int32)}
 	end, err := tui.Run(context.Background(), tui.Config{
 		Project: "acme/payments", Who: "alice@laptop", Show: time.Minute,
 		Envs: []screen.Env{{Name: "dev"}, {Name: "prod", Protected: true}},
-		Open: func(context.Context, vault.Env) (vault.Vault, error) { return fixed{reads: &reads}, nil },
+		Open: func(context.Context, vault.Env) (vault.Vault, error) { return v, nil }, Now: v.now,
 	}, tui.Terminal{In: os.Stdin, Out: os.Stdout, Environ: os.Environ()})
 	switch {
 	case err != nil:

@@ -237,11 +237,12 @@ func (m *Model) flush() tea.Cmd {
 }
 
 // Update implements tea.Model.
-func (m *Model) Update(msg tea.Msg) (_ tea.Model, cmd tea.Cmd) {
+func (m *Model) Update(msg tea.Msg) (same tea.Model, cmd tea.Cmd) {
 	defer func() {
 		if c := recovered(recover()); c != nil {
 			m.die(c)
-			cmd = m.flush()
+			// Without a model the program would panic in its turn, with the screen as it is.
+			same, cmd = m, m.flush()
 		}
 	}()
 	m.update(msg)

@@ -119,6 +119,9 @@ func (x *tmux) signal(s syscall.Signal) {
 	}
 }
 
+// crashed is what is said after a panic: its type, and nothing of what was in it.
+const crashed = "ENDED by a crash: envrun has crashed: a panic of type string"
+
 // stopped is what the shell says of a job that was stopped.
 const stopped = "+ Stopped"
 
@@ -158,16 +161,20 @@ func TestNothingIsLeftBehind(t *testing.T) {
 			"SIGINT":    {func(x *tmux) { x.signal(syscall.SIGINT) }, "ENDED by interrupt"},
 			"SIGTERM":   {func(x *tmux) { x.signal(syscall.SIGTERM) }, "ENDED by terminated"},
 			"SIGHUP":    {func(x *tmux) { x.signal(syscall.SIGHUP) }, "ENDED by hangup"},
-			"panic":     {func(x *tmux) { x.keys("r") }, "ENDED by a crash: envrun has crashed: a panic of type string"},
 			"suspend":   {func(x *tmux) { x.keys("C-z") }, stopped},
 			"SIGTSTP":   {func(x *tmux) { x.signal(syscall.SIGTSTP) }, stopped},
+
+			"panic in command": {func(x *tmux) { x.keys("r") }, crashed},
+			"panic in Update":  {func(x *tmux) { x.keys("r") }, crashed},
+			"panic in View":    {func(x *tmux) { x.keys("r") }, crashed},
 		} {
 			t.Run(name+", alternate screen "+alternate, func(t *testing.T) {
 				x := newTmux(t, "setw -g alternate-screen "+alternate)
 				trace := filepath.Join(x.dir, "trace")
 				x.keys("-l", "clear")
 				x.keys("Enter")
-				x.start("TEA_TRACE=" + trace + " TEA_DEBUG=1 TUI_TEST_PANIC=1")
+				_, where, _ := strings.Cut(name, "panic in ")
+				x.start("TEA_TRACE=" + trace + " TEA_DEBUG=1 TUI_TEST_PANIC=" + where)
 				x.keys("v")
 				x.await(canary[:20])
 				c.leave(x)

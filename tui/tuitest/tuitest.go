@@ -272,7 +272,10 @@ func (d *Driver) Send(msg tea.Msg) {
 		d.Quit, d.Left = true, d.picture()
 		return
 	}
-	_, cmd := d.Model.Update(msg)
+	same, cmd := d.Model.Update(msg)
+	if same != tea.Model(d.Model) {
+		d.t.Fatalf("Update returns another model, or none: %T", same)
+	}
 	d.picture()
 	d.do(cmd)
 }
