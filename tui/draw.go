@@ -128,29 +128,36 @@ func (m *Model) lastHints() []kit.Hint {
 
 // hints are the most useful keys, without those that everybody knows.
 func (m *Model) hints() []kit.Hint {
-	var offers []kit.Offer
-	for _, o := range m.offers() {
+	return m.someHints(func(o kit.Offer) bool {
 		switch o.ID {
 		case screen.Up, screen.Down, screen.First, screen.Last, screen.PageUp, screen.PageDown, screen.HalfUp, screen.HalfDown,
 			screen.Palette, screen.Help, screen.Peek, screen.Back:
-		default:
-			offers = append(offers, o)
+			return false
+		}
+		return true
+	})
+}
+
+// someHints are the first keys of those offers.
+func (m *Model) someHints(of func(kit.Offer) bool) []kit.Hint {
+	hints := make([]kit.Hint, 0, 8)
+	for _, o := range m.offers() {
+		if of(o) {
+			hints = append(hints, m.actions.Hints([]kit.Offer{o})...)
+		}
+		if len(hints) == 7 {
+			break
 		}
 	}
-	hints := m.actions.Hints(offers)
-	return hints[:min(len(hints), 7)]
+	return hints
 }
 
 // typingHints are the keys that still mean something while text is typed.
 func (m *Model) typingHints() []kit.Hint {
-	var offers []kit.Offer
-	for _, o := range m.offers() {
-		if a := m.actions.Get(o.ID); a.Group != screen.GroupMove && len(a.Keys) > 0 && len(a.Keys[0]) > 1 {
-			offers = append(offers, o)
-		}
-	}
-	hints := m.actions.Hints(offers)
-	return hints[:min(len(hints), 7)]
+	return m.someHints(func(o kit.Offer) bool {
+		a := m.actions.Get(o.ID)
+		return a.Group != screen.GroupMove && len(a.Keys) > 0 && len(a.Keys[0]) > 1
+	})
 }
 
 // EnvLabel is how an environment is written on every screen: one that is

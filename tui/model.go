@@ -318,7 +318,7 @@ func (m *Model) update(msg tea.Msg) {
 
 	switch msg := msg.(type) {
 	case waitMsg:
-		m.run(m.config.After(3*time.Second/60, sizedMsg{})) // three pictures
+		m.run(m.config.After(3*time.Second/fps, sizedMsg{})) // three pictures
 	case tea.WindowSizeMsg:
 		m.hide() // also what is on its way
 		m.w, m.h = msg.Width, msg.Height
@@ -531,7 +531,7 @@ func lockOffers() []kit.Offer { return []kit.Offer{{ID: screen.Unlock}, {ID: scr
 
 // offers are those of the screen on top, and ours.
 func (m *Model) offers() []kit.Offer {
-	offers := slices.Clone(m.top().Offers())
+	offers := append(make([]kit.Offer, 0, 64), m.top().Offers()...)
 	for i, o := range offers {
 		if m.slot.on && o.ID == screen.ShowHide {
 			offers[i].Name = "hide"

@@ -14,6 +14,11 @@ import (
 	"golang.org/x/term"
 )
 
+// fps is how often a second the renderer looks whether there is something to
+// draw. It does so also when nothing happens, which is nearly all that the
+// interface takes of a processor then: 0.7 % at 60, 0.4 % at 30.
+const fps = 30
+
 // Terminal is where the interface runs.
 type Terminal struct {
 	In, Out *os.File
@@ -51,7 +56,7 @@ func Run(ctx context.Context, c Config, t Terminal) (End, error) {
 	defer m.Close()
 	p := tea.NewProgram(m,
 		tea.WithInput(t.In), tea.WithOutput(t.Out), tea.WithEnvironment(withoutTraces(t.Environ)),
-		tea.WithFilter(m.Filter),
+		tea.WithFilter(m.Filter), tea.WithFPS(fps),
 		// Ours say less: bubbletea's prints what was in the panic.
 		tea.WithoutCatchPanics(),
 		// Ours blank first, take SIGHUP too, and remember which it was.

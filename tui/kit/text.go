@@ -53,6 +53,10 @@ func (s *scanner) next() (glyph, bool) {
 		s.rest = t[n:]
 		return markOf(r, n, c), true
 	}
+	if !s.ascii && ours(r) && (len(t) == n || t[n] < utf8.RuneSelf) {
+		s.rest = t[n:]
+		return glyph{text: t[:n], width: 1}, true
+	}
 	cluster, width := ansi.FirstGraphemeCluster(t, ansi.GraphemeWidth)
 	s.rest = t[len(cluster):]
 	if s.drawable(cluster, width) {
@@ -67,6 +71,10 @@ func (s *scanner) next() (glyph, bool) {
 	s.marks = cluster[n:]
 	return markOf(r, n, c), true
 }
+
+// ours reports whether a rune is one that every picture has many of: lines of
+// boxes, masks and ellipses. They are one cell wide and join with nothing.
+func ours(r rune) bool { return r >= 0x2500 && r <= 0x257f || r == 0x2022 || r == 0x2026 }
 
 // drawable reports whether every terminal can be expected to draw the cluster in
 // width cells. Terminals count either by clusters or by runes; what the two

@@ -87,6 +87,8 @@ var rows = []row{
 	{"memory", (*bench).memory},
 	{"size", (*bench).size},
 	{"tui", (*bench).tui},
+	{"tui-first", (*bench).first},
+	{"tui-idle", (*bench).idle},
 }
 
 func run() error {

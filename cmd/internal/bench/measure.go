@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"os"
 	"os/exec"
@@ -161,7 +162,8 @@ func (b *bench) said(dir string, env []string, argv ...string) (out, stderr []by
 type project struct {
 	name    string
 	own     int // fields of its own secret
-	secrets int // others, of 3 fields each
+	secrets int // others
+	fields  int // of each of those; 0: 3
 }
 
 // project returns the folder of a project, which it makes the first time.
@@ -181,7 +183,7 @@ func (b *bench) project(p project) (string, error) {
 	}
 	_, err := b.output(dir, nil, b.fill, "-vault", filepath.Join(dir, ".envrun", "vault"),
 		"-config", filepath.Join(b.dir, "config"), "-state", filepath.Join(b.dir, "state"),
-		"-own", fmt.Sprint(p.own), "-secrets", fmt.Sprint(p.secrets))
+		"-own", fmt.Sprint(p.own), "-secrets", fmt.Sprint(p.secrets), "-fields", fmt.Sprint(cmp.Or(p.fields, 3)))
 	if err != nil {
 		return "", err
 	}

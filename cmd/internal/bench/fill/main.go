@@ -33,7 +33,8 @@ func main() {
 	flag.StringVar(&o.state, "state", "", "folder of the pins")
 	flag.StringVar(&o.project, "project", "bench", "path of the project's own secret")
 	flag.IntVar(&o.own, "own", 0, "fields of the project's own secret; 0: it is not written")
-	flag.IntVar(&o.secrets, "secrets", 0, "how many other secrets there are to be, of 3 fields each")
+	flag.IntVar(&o.secrets, "secrets", 0, "how many other secrets there are to be")
+	flag.IntVar(&o.fields, "fields", 3, "how many fields each of those has")
 	flag.StringVar(&o.age, "age", "", "make an X25519 identity in this new file, print its recipient, and do nothing else")
 	flag.Parse()
 	run := fill
@@ -48,14 +49,13 @@ func main() {
 
 type options struct {
 	dir, config, state, project, age string
-	own, secrets                     int
+	own, secrets, fields             int
 }
 
 const (
-	env     = vault.Env("dev")
-	perPath = 3   // fields of each secret
-	perDir  = 100 // secrets of each folder
-	batch   = 500 // secrets written at once
+	env    = vault.Env("dev")
+	perDir = 100 // secrets of each folder
+	batch  = 500 // secrets written at once
 )
 
 func fill(ctx context.Context, o options) error {
@@ -75,7 +75,7 @@ func fill(ctx context.Context, o options) error {
 		changes = append(changes, change(o.project, "SECRET", o.own))
 	}
 	for i := range o.secrets {
-		changes = append(changes, change(fmt.Sprintf("team-%02d/service-%02d", i/perDir, i%perDir), fmt.Sprintf("S%04d", i), perPath))
+		changes = append(changes, change(fmt.Sprintf("team-%02d/service-%02d", i/perDir, i%perDir), fmt.Sprintf("S%04d", i), o.fields))
 	}
 	for len(changes) > 0 {
 		n := min(batch, len(changes))
