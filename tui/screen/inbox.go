@@ -211,7 +211,7 @@ func (b *Inbox) Do(action string) Effect {
 		}
 		return b.facts(q, b.scene).sheet(q.Who + " asks for " + label(e))
 	case TakeBack:
-		return takeBack(b.project, e, q, b.load)
+		return takeBack(b.project, e, q, b.load, b.load)
 	case Approve:
 		return b.approve(q, e, "", "")
 	case Deny:

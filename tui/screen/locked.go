@@ -124,7 +124,7 @@ func (l *Locked) Do(action string) Effect {
 		}
 		return Pop{}
 	case TakeBack:
-		return takeBack(l.project, l.env, *l.is.Asked, l.load)
+		return takeBack(l.project, l.env, *l.is.Asked, l.load, l.load)
 	case TrustKey:
 		return l.askTrust()
 	case Reload:
@@ -182,8 +182,9 @@ func (l *Locked) askTrust() Effect {
 // letters is a code without what people put between its parts.
 func letters(s string) string { return strings.NewReplacer("-", "", " ", "").Replace(s) }
 
-// takeBack asks before one's own request is removed.
-func takeBack(p *Project, e Env, q Request, after func() Effect) Effect {
+// takeBack asks before one's own request is removed. gone is called when it is,
+// and again, which may be nil, when it could not be.
+func takeBack(p *Project, e Env, q Request, gone, again func() Effect) Effect {
 	box := Confirmation(e, kit.Writes, "Take back your request for "+label(e)+"?", "take it back", "Nobody can approve it then. You can ask again.")
 	return Ask{Dialog: box, Then: func() Effect {
 		if !box.Consent().OK() {
@@ -198,9 +199,12 @@ func takeBack(p *Project, e Env, q Request, after func() Effect) Effect {
 			},
 			Done: func(err error) Effect {
 				if err != nil && vault.KindOf(err) != vault.KindNotFound {
-					return All{said(p, "Not taken back", err), after()}
+					if again == nil {
+						return said(p, "Not taken back", err)
+					}
+					return All{said(p, "Not taken back", err), again()}
 				}
-				return All{told(kit.OK, "Your request for "+string(e.Name)+" is gone.", out.Steps), after()}
+				return All{told(kit.OK, "Your request for "+string(e.Name)+" is gone.", out.Steps), gone()}
 			},
 		}
 	}}

@@ -140,9 +140,7 @@ func TestMouseDoesNoHarm(t *testing.T) {
 				case 1:
 					wheel(d, x, y, tea.MouseWheelUp)
 				default:
-					for _, value := range []string{"SMTP_PASSWORD", "STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_KEY", "REDIS_PASSWORD", "STRIPE_PUBLIC_KEY", "DATABASE_URL"} {
-						d.Allow(w.Value("dev", value), w.Value("prod", value)) // "v reveal" in the footer is a key too
-					}
+					d.AllowAll() // "v reveal" in the footer is a key too
 					click(d, x, y)
 				}
 			}

@@ -258,7 +258,7 @@ func (k *Asked) Do(action string) Effect {
 	case CopySteps:
 		return CopyAs{Text: commands(k.q.Steps), As: "the commands"}
 	case TakeBack:
-		return takeBack(k.project, k.env, k.q, func() Effect { return Pop{} })
+		return takeBack(k.project, k.env, k.q, func() Effect { return Pop{} }, nil)
 	}
 	return nil
 }

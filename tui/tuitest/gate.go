@@ -159,6 +159,9 @@ func (g *Gate) Member(env vault.Env, m screen.Member) {
 	slices.SortFunc(x.members, func(a, b screen.Member) int { return cmp.Compare(a.Name, b.Name) })
 }
 
+// Nobody leaves an environment without members.
+func (g *Gate) Nobody(env vault.Env) { g.env(env).members = nil }
+
 // Expose says that somebody who left could read a field.
 func (g *Gate) Expose(env vault.Env, path vault.Path, field vault.FieldName, who ...string) {
 	x := g.env(env)

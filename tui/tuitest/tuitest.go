@@ -250,6 +250,9 @@ func (d *Driver) Forbid(values ...string) {
 	}
 }
 
+// AllowAll lets every value that the world has be seen.
+func (d *Driver) AllowAll() { d.Allow(d.World.values...) }
+
 // ForbidAll ends Allow for all values.
 func (d *Driver) ForbidAll() { clear(d.seen) }
 
