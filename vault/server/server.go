@@ -67,8 +67,9 @@ type Config struct {
 // A Server answers the API. Handler is what net/http serves.
 type Server struct {
 	Config
-	slots chan struct{}
-	open  atomic.Pointer[opened] // nil while sealed
+	slots   chan struct{}
+	open    atomic.Pointer[opened] // nil while sealed
+	metrics metrics
 	unsealing
 }
 
@@ -104,7 +105,9 @@ func New(c Config) *Server {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Server{Config: c, slots: make(chan struct{}, c.Concurrent)}
+	s := &Server{Config: c, slots: make(chan struct{}, c.Concurrent)}
+	s.metrics.began = c.Now()
+	return s
 }
 
 // ownKeys are the keys of the server's own, which no rotation of the root changes.
@@ -164,6 +167,7 @@ func (s *Server) ready(o *opened, keys ownKeys) error {
 	sys = append(sys, audits{hasher}.area()...)
 	sys = append(sys, auditLog{&o.kept, o.public, s.Now}.area()...)
 	sys = append(sys, sealing{s}.area()...)
+	sys = append(sys, measures{s}.area()...)
 	o.area = map[string]area{
 		"sys/":        sys,
 		"auth/token/": tokenArea{o.store, o.tokens, hasher}.area(),
@@ -222,6 +226,18 @@ func (o *opened) route(_ context.Context, tx Tx, req *guard.Request) (action, er
 
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	began := time.Now()
+	c := &counted{ResponseWriter: w}
+	op := s.serve(c, r)
+	if op == 0 {
+		s.metrics.refused.Add(1)
+		return
+	}
+	s.metrics.count(op, c.status, time.Since(began))
+}
+
+// serve answers one request and returns its operation, none if it could not be read.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) (op policy.Op) {
 	common(w.Header())
 	if ns := r.Header.Get("X-Vault-Namespace"); ns != "" {
 		w.Header().Set("X-Vault-Namespace", cut(ns, 128))
@@ -232,7 +248,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		w.Header().Set("Retry-After", "1")
 		writeError(w, r, problem(http.StatusTooManyRequests, "too many requests at a time"))
-		return
+		return 0
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), s.Timeout)
 	defer cancel()
@@ -247,31 +263,32 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	req, err := parse(w, r)
 	if err != nil {
 		writeError(w, r, err)
-		return
+		return 0
 	}
 	if known, err := s.status(ctx, w, r, req); known {
 		if err != nil {
 			s.log(req, err)
 			writeError(w, r, err)
 		}
-		return
+		return req.Op
 	}
 	if r.Method == http.MethodHead {
 		writeError(w, r, problem(http.StatusMethodNotAllowed))
-		return
+		return req.Op
 	}
 	o := s.open.Load()
 	if o == nil {
 		writeError(w, r, errSealed)
-		return
+		return req.Op
 	}
 	a, err := o.guard.Serve(ctx, req)
 	if err != nil {
 		s.log(req, err)
 		writeError(w, r, err)
-		return
+		return req.Op
 	}
 	writeAnswer(w, req.ID, a)
+	return req.Op
 }
 
 // log keeps what was internal: the client is told nothing of it.

@@ -83,6 +83,12 @@ func sealedWorld(t testing.TB) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return worldOn(t, db)
+}
+
+// worldOn is a sealed server on a database, which it closes.
+func worldOn(t testing.TB, db *sqlstore.DB) *world {
+	t.Helper()
 	t.Cleanup(func() { db.Close() })
 	w := &world{TB: t, db: database{db}, log: &record{}, now: time.Date(2026, 11, 23, 12, 0, 0, 123456789, time.UTC)}
 	w.Server = server.New(server.Config{
