@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -15,6 +16,9 @@ import (
 
 	"envrun/cmd/internal/cli"
 	"envrun/vault/keyring"
+	"envrun/vault/postgres"
+	"envrun/vault/sqlite"
+	"envrun/vault/sqlstore"
 )
 
 // config is the configuration file. A flag wins over the environment, and that over
@@ -23,6 +27,7 @@ type config struct {
 	Listen    string `toml:"listen"`     // host:port
 	Address   string `toml:"address"`    // https://…, how clients reach it
 	Data      string `toml:"data"`       // folder of the database and the certificate
+	Database  string `toml:"database"`   // postgres://…; "" is SQLite in the folder
 	PlainHTTP string `toml:"plain_http"` // "", "loopback", "anywhere"
 
 	TLS struct {
@@ -93,6 +98,7 @@ func (f *configFlags) load(getenv func(string) string) (*config, error) {
 	c.Address = first(f.address, getenv("ENVRUND_ADDRESS"), c.Address)
 	c.Data = first(f.data, getenv("ENVRUND_DATA"), c.Data)
 	c.PlainHTTP = first(f.plainHTTP, c.PlainHTTP)
+	c.Database = first(getenv("ENVRUND_DATABASE"), c.Database) // no flag: it may hold a password
 	return c, c.check(file)
 }
 
@@ -140,6 +146,9 @@ func (c *config) check(file string) error {
 	default:
 		return bad(`plain_http is %q: only "loopback" and "anywhere" mean something`, c.PlainHTTP)
 	}
+	if c.Database != "" && !strings.HasPrefix(c.Database, "postgres://") && !strings.HasPrefix(c.Database, "postgresql://") {
+		return bad("database is an address that begins with postgres://; without one it is SQLite in the folder of the data")
+	}
 	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
 		return bad("tls.cert and tls.key come together")
 	}
@@ -177,7 +186,15 @@ func (c *config) url() string {
 	return "https://" + c.Listen
 }
 
-func (c *config) database() string { return filepath.Join(c.Data, "envrun.db") }
+// store opens the database that the configuration names, and says of which kind it is.
+func (c *config) store(ctx context.Context) (db *sqlstore.DB, kind string, err error) {
+	if c.Database != "" {
+		db, err = postgres.Open(ctx, c.Database)
+		return db, "postgresql", err
+	}
+	db, err = sqlite.Open(ctx, filepath.Join(c.Data, "envrun.db"))
+	return db, "sqlite", err
+}
 
 // sealers are those that the configuration names, in the order of their names.
 func (c *config) sealers() []keyring.AgeSealer { return sealersOf(c.Seal.Recipients) }

@@ -20,7 +20,6 @@ import (
 	"envrun/vault/audit/device"
 	"envrun/vault/keyring"
 	"envrun/vault/server"
-	"envrun/vault/sqlite"
 	"envrun/vault/sqlstore"
 )
 
@@ -59,12 +58,12 @@ func (c *config) open(ctx context.Context, log *slog.Logger, set *device.Set) (*
 	if err := os.MkdirAll(c.Data, 0o700); err != nil {
 		return nil, nil, fmt.Errorf("making the folder of the data: %w", err)
 	}
-	db, err := sqlite.Open(ctx, c.database())
+	db, kind, err := c.store(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
 	conf := server.Config{
-		DB: database{db}, Sealers: c.sealers(), Version: apiVersion, StorageType: "sqlite", Address: c.url(),
+		DB: database{db}, Sealers: c.sealers(), Version: apiVersion, StorageType: kind, Address: c.url(),
 		Concurrent: c.Limits.Concurrent, Timeout: c.timeout, Logger: log,
 	}
 	if set != nil {
