@@ -4,7 +4,7 @@
 #   make install   build and install into ~/.local (PREFIX=… for elsewhere)
 #   make test      all tests; installs what the suites need when it is root on Debian
 #   make race      all tests under the race detector
-#   make thorough  the file vault with every kill, power cut and step there is to try
+#   make thorough  the file vault with every kill, power cut and step there is to try, the server's data with 300 kills
 #   make fuzz      every fuzz target for FUZZTIME (default 10s each)
 #   make bench     the speed table of the README, as ratios measured in one run
 #   make generate  completions and man pages, from the commands themselves
@@ -32,6 +32,7 @@ race:
 
 thorough:
 	FILEVAULT_THOROUGH=1 go test -v -timeout 1h ./vault/filevault -run 'Replay|PowerCut|Kill|Error|Part'
+	KV_THOROUGH=1 go test -v -timeout 1h ./vault/kv -run Kill
 
 fuzz:
 	./.ci/fuzz $(or $(FUZZTIME),10s)

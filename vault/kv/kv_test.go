@@ -41,7 +41,13 @@ type bench struct {
 	driver, address string // for those who go past the store
 }
 
-func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
+func TestMain(m *testing.M) {
+	if os.Getenv(killAddress) != "" {
+		fmt.Fprintln(os.Stderr, writeUntilKilled())
+		os.Exit(1)
+	}
+	os.Exit(pgtest.Main(m))
+}
 
 // both runs a test on each database; newBench has an empty mount on a new one.
 func both(t *testing.T, test func(t *testing.T, newBench func(testing.TB) *bench)) {

@@ -173,4 +173,3 @@ func kind(code string) vault.Kind {
 	}
 	return vault.KindOther
 }
-

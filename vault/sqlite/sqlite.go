@@ -88,7 +88,8 @@ func OpenMemory(ctx context.Context) (*sqlstore.DB, error) {
 }
 
 func open(ctx context.Context, file, dsn, journal string, release func() error) (*sqlstore.DB, error) {
-	// secure_delete: what was destroyed does not lie in a page that is free.
+	// secure_delete: what was destroyed does not lie in a page that is free. There
+	// is no mmap_size: an error of the disk would end the server instead of a read.
 	pragmas := url.Values{"_pragma": {
 		"busy_timeout(10000)", "journal_mode(" + journal + ")", "synchronous(FULL)", "secure_delete(ON)",
 		"foreign_keys(ON)", "temp_store(MEMORY)", "cache_size(-8000)", "trusted_schema(OFF)",

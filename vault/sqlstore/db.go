@@ -319,29 +319,31 @@ func (db *DB) commit(c *conn, first *write) *conn {
 		c.close()
 		return nil
 	}
+	savepoint := false // there is one, and nothing has happened since
 	for w, n := first, 0; ; n++ {
 		if w.state.CompareAndSwap(waiting, given) {
 			// The first needs no savepoint: if it fails, there is nothing else to keep.
-			if len(kept) > 0 {
-				if err := c.control(ctx, "SAVEPOINT w"); err != nil {
+			if len(kept) > 0 && !savepoint {
+				query := "SAVEPOINT w"
+				if len(kept) > 1 {
+					query = "RELEASE SAVEPOINT w; SAVEPOINT w"
+				}
+				if err := c.control(ctx, query); err != nil {
 					err = db.d.Explain("writing", err)
 					w.result <- err
 					return lost(err)
 				}
+				savepoint = true
 			}
 			w.turn <- &Tx{db: db, c: c, ctx: ctx, writes: true}
 			switch err := <-w.ran; {
-			case err == nil && len(kept) > 0:
-				kept = append(kept, w)
-				if err := c.control(ctx, "RELEASE SAVEPOINT w"); err != nil {
-					return lost(db.d.Explain("writing", err))
-				}
 			case err == nil:
 				kept = append(kept, w)
+				savepoint = false
 			case len(kept) > 0:
 				// Some errors, a full disk, make SQLite undo the whole transaction:
 				// then there is no such savepoint, and the others are lost too.
-				if e := c.control(ctx, "ROLLBACK TO SAVEPOINT w; RELEASE SAVEPOINT w"); e != nil {
+				if e := c.control(ctx, "ROLLBACK TO SAVEPOINT w"); e != nil {
 					if vault.KindOf(err) == vault.KindOther {
 						err = db.d.Explain("writing", e)
 					}

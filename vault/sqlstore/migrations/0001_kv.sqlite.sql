@@ -13,7 +13,7 @@ CREATE TABLE kv_mounts (
 	head  BLOB    NOT NULL
 ) WITHOUT ROWID;
 
--- The table is apart from its index, so that a list reads paths only.
+-- One search finds a path and what is known of it.
 CREATE TABLE kv_keys (
 	mount   TEXT    NOT NULL,
 	path    TEXT    NOT NULL,
@@ -21,8 +21,9 @@ CREATE TABLE kv_keys (
 	gen     INTEGER NOT NULL,
 	meta    BLOB    NOT NULL,
 	PRIMARY KEY (mount, path)
-);
+) WITHOUT ROWID;
 
+-- The rows are long, and are kept out of the tree that is searched.
 CREATE TABLE kv_versions (
 	mount   TEXT    NOT NULL,
 	path    TEXT    NOT NULL,
