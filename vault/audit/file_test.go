@@ -224,8 +224,12 @@ func FuzzVerify(f *testing.F) {
 }
 
 func TestVerifyOfSQL(t *testing.T) {
+	t.Run("sqlite", func(t *testing.T) { testExport(t, newBase(t)) })
+	t.Run("postgres", func(t *testing.T) { testExport(t, newPostgres(t)) })
+}
+
+func testExport(t *testing.T, b *base) {
 	l, key := newLog(t)
-	b := newBase(t)
 	b.grow(l, 0, 300) // more than one piece
 	for _, from := range []int64{0, 1, 255, 256, 299, 300} {
 		file, err := b.export(l, from)

@@ -212,26 +212,29 @@ func BenchmarkHash(b *testing.B) {
 	}
 }
 
-// Two entries for each request, as a read of the server appends them, in SQLite with full synchronisation.
+// Two entries for each request, as a read of the server appends them: SQLite with
+// full synchronisation, PostgreSQL without fsync, as the tests have it.
 func BenchmarkAppend(b *testing.B) {
-	for _, clients := range []int{1, 32} {
-		b.Run(fmt.Sprintf("clients=%d", clients), func(b *testing.B) {
-			l, _ := newLog(b)
-			db := newBase(b)
-			b.SetParallelism(clients)
-			b.ResetTimer()
-			b.RunParallel(func(pb *testing.PB) {
-				for pb.Next() {
-					if err := db.append(l, entry(1), entry(2)); err != nil {
-						b.Error(err)
+	for name, open := range map[string]func(testing.TB) *base{"sqlite": newBase, "postgres": newPostgres} {
+		for _, clients := range []int{1, 32} {
+			b.Run(fmt.Sprintf("%s/clients=%d", name, clients), func(b *testing.B) {
+				l, _ := newLog(b)
+				db := open(b)
+				b.SetParallelism(clients)
+				b.ResetTimer()
+				b.RunParallel(func(pb *testing.PB) {
+					for pb.Next() {
+						if err := db.append(l, usual(), usual()); err != nil {
+							b.Error(err)
+						}
 					}
+				})
+				b.StopTimer()
+				if err := db.check(l); err != nil {
+					b.Error(err)
 				}
 			})
-			b.StopTimer()
-			if err := db.check(l); err != nil {
-				b.Error(err)
-			}
-		})
+		}
 	}
 }
 

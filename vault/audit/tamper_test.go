@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -13,25 +15,43 @@ import (
 
 	"envrun/vault"
 	"envrun/vault/audit"
+	"envrun/vault/postgres"
 	"envrun/vault/sqlite"
 	"envrun/vault/sqlstore"
+	"envrun/vault/vaulttest/pgtest"
 )
 
-// A base is a log in an SQLite file, and whoever has the file in hands.
+func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
+
+// A base is a log in a database, and whoever has the database in hands.
 type base struct {
 	t   testing.TB
 	db  *sqlstore.DB
 	raw *sql.DB
+
+	postgres bool
 }
 
 func newBase(t testing.TB) *base {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "envrund.db")
 	db, err := sqlite.Open(t.Context(), file)
+	return baseOn(t, db, err, "sqlite", file+"?_pragma=busy_timeout(10000)")
+}
+
+func newPostgres(t testing.TB) *base {
+	t.Helper()
+	address := pgtest.Database(t)
+	db, err := postgres.Open(t.Context(), address)
+	return baseOn(t, db, err, "pgx", address)
+}
+
+func baseOn(t testing.TB, db *sqlstore.DB, err error, driver, address string) *base {
+	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw, err := sql.Open("sqlite", file+"?_pragma=busy_timeout(10000)")
+	raw, err := sql.Open(driver, address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +61,7 @@ func newBase(t testing.TB) *base {
 			t.Error(err)
 		}
 	})
-	return &base{t, db, raw}
+	return &base{t, db, raw, driver == "pgx"}
 }
 
 func (b *base) read(f func(audit.Reader) error) error {
@@ -104,9 +124,20 @@ func (b *base) export(l *audit.Log, from int64) (string, error) {
 	return w.String(), err
 }
 
+// dialect is what differs in the statements of the tests.
+var dialect = strings.NewReplacer(
+	"zeroblob(length(edge))", "decode(repeat('00', length(edge)), 'hex')",
+	"CAST(raw AS TEXT)", "convert_from(raw, 'UTF8')",
+	"AS BLOB)", "AS BYTEA)", "CAST(replace(", "convert_to(replace(", "char(10)) AS BLOB)", "chr(10)), 'UTF8')",
+	"char(10)", "chr(10)",
+)
+
 func (b *base) exec(queries ...string) {
 	b.t.Helper()
 	for _, q := range queries {
+		if b.postgres {
+			q = dialect.Replace(q)
+		}
 		if _, err := b.raw.Exec(q); err != nil {
 			b.t.Fatalf("%s: %v", q, err)
 		}
@@ -118,7 +149,7 @@ func (b *base) forge(idx int, old, new string) {
 	b.t.Helper()
 	var line string
 	var hashes []byte
-	if err := b.raw.QueryRow(`SELECT line, hashes FROM audit WHERE idx = ?`, idx).Scan(&line, &hashes); err != nil {
+	if err := b.raw.QueryRow(fmt.Sprintf(`SELECT line, hashes FROM audit WHERE idx = %d`, idx)).Scan(&line, &hashes); err != nil {
 		b.t.Fatal(err)
 	}
 	forged := strings.Replace(line, old, new, 1)
@@ -127,7 +158,7 @@ func (b *base) forge(idx int, old, new string) {
 	}
 	leaf := tlog.RecordHash([]byte(forged))
 	copy(hashes, leaf[:])
-	if _, err := b.raw.Exec(`UPDATE audit SET line = ?, hashes = ? WHERE idx = ?`, forged, hashes, idx); err != nil {
+	if _, err := b.raw.Exec(`UPDATE audit SET line = $1, hashes = $2 WHERE idx = $3`, forged, hashes, idx); err != nil {
 		b.t.Fatal(err)
 	}
 }
@@ -159,6 +190,16 @@ func others(n, forged int) []audit.Entry {
 // their last checkpoint reaches; and where all of that was changed too, by a
 // client who has seen a checkpoint before.
 func TestHistoryCannotBeChangedInSQL(t *testing.T) {
+	t.Run("sqlite", func(t *testing.T) { testHistory(t, newBase) })
+	t.Run("postgres", func(t *testing.T) {
+		if testing.Short() {
+			t.Skip("not in -short: a database for each way to change one")
+		}
+		testHistory(t, newPostgres)
+	})
+}
+
+func testHistory(t *testing.T, newBase func(testing.TB) *base) {
 	const seen, kept, signed, size = 20, 25, 28, 30
 	for _, c := range []struct {
 		name   string

@@ -32,8 +32,18 @@ func (t *Tx) AuditHead() (audit.Head, error) {
 
 // AppendAudit stores entries and where the log ends behind them.
 func (t *Tx) AppendAudit(rows []audit.Row, head audit.Head) error {
-	for _, r := range rows {
-		if _, err := t.exec(`INSERT INTO audit (idx, at, line, hashes) VALUES (?, ?, ?, ?)`, r.Index, r.At.UnixNano(), r.Line, joinHashes(r.Hashes)); err != nil {
+	// Almost always there are two, an intent and its outcome: one statement for both.
+	for len(rows) > 0 {
+		args := make([]any, 0, 8)
+		for _, r := range rows[:min(2, len(rows))] {
+			args = append(args, r.Index, r.At.UnixNano(), r.Line, joinHashes(r.Hashes))
+		}
+		rows = rows[len(args)/4:]
+		insert := `INSERT INTO audit (idx, at, line, hashes) VALUES (?, ?, ?, ?)`
+		if len(args) == 8 {
+			insert = `INSERT INTO audit (idx, at, line, hashes) VALUES (?, ?, ?, ?), (?, ?, ?, ?)`
+		}
+		if _, err := t.exec(insert, args...); err != nil {
 			return err
 		}
 	}
