@@ -361,8 +361,14 @@ func TestPolicies(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 
-	_, err = open(t, s, func(o *remote.Options) { o.Token = token("hvs." + canary) }).Get(t.Context(), dev, "app")
+	v = open(t, s, func(o *remote.Options) { o.Token = token("hvs." + canary) })
+	_, err = v.Get(t.Context(), dev, "app")
 	wantTrouble(t, err, remote.BadToken, vault.KindNoIdentity)
+	_, err = v.Envs(t.Context())
+	wantTrouble(t, err, remote.BadToken, vault.KindNoIdentity)
+	_, err = v.Apply(t.Context(), dev, set)
+	wantTrouble(t, err, remote.BadToken, vault.KindNoIdentity)
+	wantTrouble(t, v.AddEnv(t.Context(), "new"), remote.BadToken, vault.KindNoIdentity)
 }
 
 func TestSealed(t *testing.T) {
