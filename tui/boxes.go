@@ -114,6 +114,10 @@ func (m *Model) palette() {
 func (m *Model) help() {
 	offers := m.offers()
 	sheet := &kit.Sheet{Title: "? " + m.top().Title()}
+	most := 2 // keys of an action
+	if m.size() == kit.Small {
+		most = 1
+	}
 	for _, group := range screen.Groups() {
 		head := group
 		for _, o := range offers {
@@ -125,7 +129,7 @@ func (m *Model) help() {
 			if m.lines { // where its name can be typed too
 				keys = append(keys, strings.TrimSuffix(a.Name, "..."), "or")
 			}
-			for _, k := range a.Keys[:min(len(a.Keys), 2)] {
+			for _, k := range a.Keys[:min(len(a.Keys), most)] {
 				keys = append(keys, kit.KeyLabel(k))
 			}
 			sheet.Lines = append(sheet.Lines, kit.SheetLine{Head: head, Key: strings.Join(keys, " "), Text: a.Help})

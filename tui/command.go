@@ -116,7 +116,7 @@ func (m *Model) askLine() {
 	box := &lineBox{kit.Prompt{Title: "Run with " + envLabel(env), Send: "run"}}
 	box.Form.Items = []kit.Item{
 		{Label: "$", Input: field},
-		{Note: "It gets the terminal; what it prints stays in the scrollback."},
+		{Note: "What it prints stays in the scrollback."},
 	}
 	box.Check = func() string {
 		if strings.TrimSpace(field.Text()) == "" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"envrun/tui/draft"
 	"envrun/tui/kit"
 	"envrun/tui/screen"
 	"envrun/vault"
@@ -47,21 +48,19 @@ func (m *Model) nextShare() {
 	m.say(kit.Notice{Text: [...]string{
 		shareOff:   "Share mode is off: values are shown when you ask for them.",
 		shareOn:    "Share mode: no value is shown. P again hides the names too.",
-		shareNames: "Share mode: names are hidden too; what you type is not. P ends it.",
+		shareNames: "Names are hidden, but for what you type. P ends it.",
 	}[m.share]})
 	m.remember()
 }
 
 // learn takes in the names that somebody has typed, and drafts have.
 func (m *Model) learn() {
-	for _, env := range m.config.Envs {
-		for _, d := range m.pending.Of(env.Name) {
-			m.power.veil.Learn(string(d.Path()))
-			for _, r := range d.Rows() {
-				m.power.veil.Learn(string(r.Ref.Name))
-			}
+	m.pending.Each(func(d *draft.Draft) {
+		m.power.veil.Learn(string(d.Path()))
+		for _, r := range d.Rows() {
+			m.power.veil.Learn(string(r.Ref.Name))
 		}
-	}
+	})
 }
 
 // seen takes in the names of a secret.

@@ -239,11 +239,12 @@ func TestNamesAreHidden(t *testing.T) {
 	d.Press("esc", "n")
 	d.Type("brand/fresh")
 	d.Press("enter")
+	d.Has("field of ••••••••/••••••••/••••••••")
 	d.Type("FRESH_KEY")
-	d.Press("enter")
-	d.Lacks("FRESH_KEY")
+	d.Press("enter", "esc")
+	d.Lacks("FRESH_KEY", "brand")
 	d.Press("P")
-	d.Has("brand/fresh")
+	d.Has("brand/fresh", "FRESH_KEY")
 }
 
 // Who is told nothing remembers nothing: share mode that was asked for from

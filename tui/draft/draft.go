@@ -84,6 +84,13 @@ func (s *Set) Of(env vault.Env) []*Draft {
 	return all
 }
 
+// Each calls f with every draft, also with those that change nothing yet.
+func (s *Set) Each(f func(*Draft)) {
+	for _, d := range s.drafts {
+		f(d)
+	}
+}
+
 // Count is the number of changes in all drafts.
 func (s *Set) Count() int {
 	n := 0

@@ -543,6 +543,18 @@ func (p *Prompt) Paste(text string) { p.Form.Paste(text) }
 
 // Hints implements Dialog.
 func (p *Prompt) Hints() []Hint {
+	inputs := 0
+	for _, it := range p.Form.Items {
+		if it.Input != nil {
+			inputs++
+		}
+	}
+	switch {
+	case inputs == 1 && p.Enter:
+		return []Hint{{"enter", p.Send}, {"esc", "cancel"}}
+	case inputs == 1:
+		return []Hint{{"ctrl+s", p.Send}, {"esc", "cancel"}}
+	}
 	return []Hint{{"ctrl+s", p.Send}, {"tab", "next"}, {"esc", "cancel"}}
 }
 

@@ -284,7 +284,7 @@ var scripts = map[string]func(t *testing.T) *person{
 	},
 	"new": func(t *testing.T) *person {
 		w := tuitest.NewWorld(t)
-		p := talk(t, w, "n", "billing/new", "type", "ci/token", "", "n", "TOKEN", w.Canary("FAKE-token-0123456789"), "review", "send...", "yes", "E", "ci", "pre", "1", "q")
+		p := talk(t, w, "n", "billing/new", "type", "ci/token", "", "TOKEN", w.Canary("FAKE-token-0123456789"), "review", "send...", "yes", "E", "ci", "pre", "1", "q")
 		p.has("a new secret, in dev:", "Path [billing/, - for none]: ", "free: enter goes on to its fields", "edit ci/token, in dev:", "Send 1 change to dev?", "ci/token, new: TOKEN new", "Sent: ci/token is version 1.",
 			"Environment", "3  preview", "names of preview, in preview:")
 		return p

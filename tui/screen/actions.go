@@ -113,18 +113,18 @@ const (
 
 // Groups of the help, in its order.
 const (
-	GroupMove   = "Move"
-	GroupFind   = "Find"
-	GroupGo     = "Go"
 	GroupLook   = "Look"
 	GroupChange = "Change"
+	GroupFind   = "Find"
+	GroupGo     = "Go"
 	GroupAccess = "Access"
 	GroupApp    = "App"
+	GroupMove   = "Move" // what most people know already
 )
 
 // Groups are the headings of the help in their order.
 func Groups() []string {
-	return []string{GroupMove, GroupFind, GroupGo, GroupLook, GroupChange, GroupAccess, GroupApp}
+	return []string{GroupLook, GroupChange, GroupFind, GroupGo, GroupAccess, GroupApp, GroupMove}
 }
 
 // Actions is the table of all actions.

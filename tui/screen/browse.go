@@ -423,8 +423,8 @@ func (b *Browse) drawList(a kit.Area, s Scene) {
 		return
 	}
 	head, rows := rest.Top(1)
-	t := kit.NewTable(rows.W-2, kit.Column{Title: "NAME", Width: 16, Grow: 1}, kit.Column{Title: "VER", Width: 4, Right: true, Drop: 1},
-		kit.Column{Title: "CHG", Width: 4, Right: true, Drop: 2}, kit.Column{Title: "FLAG", Width: 5, Drop: 3})
+	t := kit.NewTable(rows.W-2, kit.Column{Title: "NAME", Width: 26, Grow: 1}, kit.Column{Title: "VER", Width: 4, Right: true, Drop: 3},
+		kit.Column{Title: "CHG", Width: 4, Right: true, Drop: 2}, kit.Column{Title: "FLAG", Width: 5, Drop: 1})
 	t.Head(head.Sub(2, 0, head.W-2, 1), 0)
 	b.list.Alert = b.env.Protected
 	b.list.Draw(rows, func(a kit.Area, ln kit.Line) {

@@ -644,11 +644,11 @@ func (c *Comparison) drawTop(a kit.Area, s Scene) {
 func (c *Comparison) drawRows(a kit.Area, s Scene) {
 	m := a.Marks()
 	head, rows := a.Top(1)
-	wide := 9
+	name, wide := 12, 9
 	if s.Size == kit.Small {
-		wide = 7
+		name, wide = 10, 7
 	}
-	columns := []kit.Column{{Title: "NAME", Width: 12, Grow: 2}}
+	columns := []kit.Column{{Title: "NAME", Width: name, Grow: 2}}
 	for i, col := range c.columns {
 		title := label(col.env)
 		if i == c.side {

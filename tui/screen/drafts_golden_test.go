@@ -109,6 +109,13 @@ var draftPictures = map[string]func(t *testing.T, w *tuitest.World) *tuitest.Dri
 		d := tuitest.New(t, w)
 		d.Press("n", "ctrl+u")
 		d.Type("app/new")
+		d.Press("enter", "esc")
+		return d
+	},
+	"edit_first": func(t *testing.T, w *tuitest.World) *tuitest.Driver {
+		d := tuitest.New(t, w)
+		d.Press("n", "ctrl+u")
+		d.Type("app/new")
 		d.Press("enter")
 		return d
 	},

@@ -20,6 +20,7 @@ type Edit struct {
 	env     Env
 	draft   *draft.Draft
 	above   bool // opened from the review, which Review goes back to
+	fresh   bool // a new secret that has no field yet: its first is asked for at once
 
 	rows  draftRows
 	list  kit.List
@@ -40,6 +41,7 @@ func NewEdit(p *Project, e Env, info vault.Info, ref draft.Ref) *Edit {
 	info.Env = e.Name
 	ed := &Edit{project: p, env: e, want: ref}
 	ed.open(info)
+	ed.fresh = info.Version == 0 && !ed.hasFields()
 	return ed
 }
 
@@ -73,6 +75,10 @@ func (e *Edit) Title() string { return "edit " + string(e.draft.Path()) }
 func (e *Edit) Enter() Effect {
 	if e.input != nil {
 		e.input.Drop() // locking has closed the question about it
+	}
+	if e.fresh {
+		e.fresh = false
+		return All{e.load(), e.addField()}
 	}
 	return e.load()
 }

@@ -212,7 +212,7 @@ func TestEditorNewSecret(t *testing.T) {
 	d := tuitest.New(t, w, withEditor(edits(func(text string) string { return text + "A=1\nB=2\n" })))
 	d.Press("n", "ctrl+u")
 	d.Type("app/new")
-	d.Press("enter")
+	d.Press("enter", "esc")
 	openEditor(d)
 	d.Has("unsent 2")
 	d.Press("ctrl+s", "ctrl+s", "Y")

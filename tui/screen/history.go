@@ -235,8 +235,8 @@ func (v *Versions) Offers() []kit.Offer {
 		}
 	}
 	offers := []kit.Offer{
-		{ID: Mark, Off: mark}, {ID: Diff, Off: diff}, {ID: ShowHide, Off: value}, {ID: CopyIt, Off: value},
-		{ID: RollBack, Off: back}, {ID: Peek, Off: value},
+		{ID: Diff, Off: diff}, {ID: RollBack, Off: back}, {ID: ShowHide, Off: value}, {ID: CopyIt, Off: value},
+		{ID: Mark, Off: mark}, {ID: Peek, Off: value},
 	}
 	if ok && len(v.rows[row].Fields) > 1 {
 		offers = append(offers, kit.Offer{ID: Next})

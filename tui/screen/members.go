@@ -193,7 +193,7 @@ func (c *Crew) Offers() []kit.Offer {
 		exposed = "there is nothing to replace"
 	}
 	offers := []kit.Offer{
-		{ID: Open, Off: none}, {ID: AddMember, Off: off}, {ID: RemoveMember, Off: remove}, {ID: MarkMember, Off: none},
+		{ID: AddMember, Off: off}, {ID: RemoveMember, Off: remove}, {ID: Open, Off: none}, {ID: MarkMember, Off: none},
 		{ID: NewEnvKey, Off: key}, {ID: Sweep, Off: sweep}, {ID: GoExposed, Off: exposed}, {ID: Reload},
 	}
 	return append(offers, moves()...)
@@ -530,8 +530,8 @@ func (c *Crew) Draw(a kit.Area, s Scene) {
 		_, rest = rest.Top(1)
 		c.drawFacts(rest, s)
 	default:
-		list, rest := in.Left(in.W - 40)
-		c.drawRows(list, s)
+		list, rest := in.Left(in.W - 39)
+		c.drawRows(list.Sub(0, 0, list.W-1, list.H), s)
 		for y := range rest.H {
 			rest.Text(0, y, kit.In(kit.Border), rest.Marks().Vert)
 		}
