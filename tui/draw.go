@@ -156,7 +156,7 @@ func (m *Model) someHints(of func(kit.Offer) bool) []kit.Hint {
 func (m *Model) typingHints() []kit.Hint {
 	return m.someHints(func(o kit.Offer) bool {
 		a := m.actions.Get(o.ID)
-		return a.Group != screen.GroupMove && len(a.Keys) > 0 && len(a.Keys[0]) > 1
+		return a.Group != screen.GroupMove && len(a.Keys) > 0 && len(a.Keys[0]) > 1 && o.ID != screen.Lock && o.ID != screen.Suspend
 	})
 }
 

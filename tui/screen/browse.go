@@ -224,15 +224,16 @@ func (b *Browse) Offers() []kit.Offer {
 	if b.list.IsTree() && b.list.Under() != "" {
 		open = ""
 	}
-	offers := []kit.Offer{
+	var offers []kit.Offer
+	if len(b.project.Drafts.Of(b.env.Name)) > 0 {
+		offers = []kit.Offer{{ID: Review}}
+	}
+	offers = append(offers, []kit.Offer{
 		{ID: Open, Off: open}, {ID: Filter}, {ID: ShowHide, Off: none}, {ID: CopyIt, Off: none}, {ID: EditIt, Off: none}, {ID: NewIt},
 		{ID: CopyPath, Off: none}, {ID: Peek, Off: none}, {ID: History, Off: none}, {ID: CopyTo, Off: b.project.alone(none)},
 		{ID: ImportIt}, {ID: Delete, Off: none}, {ID: DeleteSecret, Off: none},
 		{ID: Compare, Off: b.project.alone("")}, {ID: SameName, Off: b.project.alone(none)}, {ID: Tree},
-	}
-	if len(b.project.Drafts.Of(b.env.Name)) > 0 {
-		offers = append(offers, kit.Offer{ID: Review})
-	}
+	}...)
 	switch {
 	case b.reading && !b.read:
 		offers = append([]kit.Offer{{ID: StopIt}}, offers...)
