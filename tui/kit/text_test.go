@@ -1,6 +1,7 @@
 package kit_test
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 	"unicode"
@@ -86,6 +87,8 @@ func TestBytesInLines(t *testing.T) {
 	}
 }
 
+var sgr = regexp.MustCompile(`\x1b\[[0-9;:]*m`)
+
 // Whatever is written into a frame, only printable characters, line breaks and
 // our own colours leave it, and each line is as wide as it says.
 func FuzzFrame(f *testing.F) {
@@ -107,7 +110,11 @@ func FuzzFrame(f *testing.F) {
 		a.FitEnd(1, 4, 9, kit.Style{}, text)
 		a.Sub(0, 5, w, 1).Bytes(kit.In(kit.Danger), []byte(text), 0)
 		a.Paint(2, kit.In(kit.Selection).With(kit.Reverse))
-		plain := ansi.Strip(frame.Render(dark))
+		drawn := frame.Render(dark)
+		plain := ansi.Strip(drawn)
+		if bare := sgr.ReplaceAllString(drawn, ""); bare != plain {
+			t.Fatalf("%q: more than colours is drawn: %q", text, bare)
+		}
 		for i, line := range strings.Split(plain, "\n") {
 			for _, r := range line {
 				if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || ascii && r > 0x7e {

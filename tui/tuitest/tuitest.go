@@ -14,11 +14,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"envrun/tui"
 	"envrun/tui/clip"
@@ -464,6 +466,8 @@ func (d *Driver) Sleep(by time.Duration) {
 	}
 }
 
+var sgr = regexp.MustCompile(`\x1b\[[0-9;:]*m`)
+
 // picture looks at what is on the screen now, as bubbletea does after each
 // message, and checks what must hold of every picture.
 func (d *Driver) picture() string {
@@ -481,6 +485,11 @@ func (d *Driver) picture() string {
 			d.t.Errorf("a value is on the screen that nobody asked for:\n%s", text)
 		}
 	}
+	// A terminal gets colours and nothing else that it would obey: what others
+	// wrote is not what Strip takes out.
+	if bare := sgr.ReplaceAllString(v.Content, ""); bare != text || !utf8.ValidString(bare) {
+		d.t.Errorf("more than colours leaves for the terminal: %q", bare)
+	}
 	lines := strings.Split(text, "\n")
 	w, h := d.Model.Size()
 	if len(lines) > h && h > 0 {
@@ -491,7 +500,7 @@ func (d *Driver) picture() string {
 			d.t.Errorf("a line is %d wide on a screen of %d: %q", n, w, line)
 		}
 		for _, r := range line {
-			if unicode.IsControl(r) || d.ascii && r > '~' {
+			if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || d.ascii && r > '~' {
 				d.t.Errorf("%U is on the screen: %q", r, line)
 			}
 		}
