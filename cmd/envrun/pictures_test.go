@@ -156,10 +156,10 @@ func TestPictures(t *testing.T) {
 	st.shoot(s, "commands", "envrun: everything that can be done, by name")
 	s.keys("Escape")
 	s.gone("commands ─")
-	s.then("Move", "?")
+	s.then("Look  ", "?")
 	st.shoot(s, "keys", "envrun: the keys that work here")
 	s.keys("Escape")
-	s.gone("Move ")
+	s.gone("Look  ")
 
 	s.then("Edit billing-api", "e")
 	s.then("typing, not shown", "Enter")
