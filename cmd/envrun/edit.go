@@ -139,7 +139,11 @@ func (t *tool) applyEdit(ctx context.Context, s selected, path vault.Path, was v
 		old, had := was.Field(name)
 		theirs, has := now.Field(name)
 		if had != has || has && !theirs.Value.Equal(old.Value) {
-			return nil, fmt.Errorf("%s was changed by %s meanwhile: %w", name, now.By, err)
+			who := ""
+			if now.By != "" {
+				who = " by " + now.By // not every vault knows
+			}
+			return nil, fmt.Errorf("%s was changed%s meanwhile: %w", name, who, err)
 		}
 	}
 	change.Was = now.Version

@@ -497,7 +497,7 @@ func (b *Browse) drawFacts(a kit.Area, s Scene) {
 			y++
 		}
 	}
-	line("version", kit.Style{}, kit.Number(int(e.info.Version))+" by "+e.info.By+", "+ago(s.Now, e.info.At)+" ago")
+	line("version", kit.Style{}, kit.Number(int(e.info.Version))+by(e.info.By)+", "+ago(s.Now, e.info.At)+" ago")
 	if since := e.info.Fields[e.field].Since; since != e.info.Version {
 		line("since", kit.Style{}, "version "+kit.Number(int(since)))
 	}

@@ -48,13 +48,13 @@ func conflictLine(d *draft.Draft, now time.Time) string {
 	case !t.There():
 		when := ""
 		if t.Now.Deleted {
-			when = " by " + t.Now.By + ", " + ago(now, t.Now.At) + " ago"
+			when = by(t.Now.By) + ", " + ago(now, t.Now.At) + " ago"
 		}
 		return fmt.Sprintf("%s was deleted%s. Yours is based on version %d.", base.Path, when, base.Version)
 	case base.Version == 0:
-		return fmt.Sprintf("%s is there by now: version %d by %s, %s ago.", base.Path, t.Now.Version, t.Who(), ago(now, t.Now.At))
+		return fmt.Sprintf("%s is there by now: version %d%s, %s ago.", base.Path, t.Now.Version, by(t.Who()), ago(now, t.Now.At))
 	default:
-		return fmt.Sprintf("%s is at version %d by %s, %s ago. Yours is based on version %d.", base.Path, t.Now.Version, t.Who(), ago(now, t.Now.At), base.Version)
+		return fmt.Sprintf("%s is at version %d%s, %s ago. Yours is based on version %d.", base.Path, t.Now.Version, by(t.Who()), ago(now, t.Now.At), base.Version)
 	}
 }
 
@@ -62,9 +62,9 @@ func conflictLine(d *draft.Draft, now time.Time) string {
 func conflictBrief(d *draft.Draft) string {
 	t := d.Theirs()
 	if !t.There() {
-		return "! deleted by " + t.Who() + "; D compares"
+		return "! deleted" + by(t.Who()) + "; D compares"
 	}
-	return fmt.Sprintf("! version %d by %s; D compares", t.Now.Version, t.Who())
+	return fmt.Sprintf("! version %d%s; D compares", t.Now.Version, by(t.Who()))
 }
 
 var changeWords = [...]string{draft.Kept: "as it was", draft.Replaced: "changed", draft.Added: "new", draft.Removed: "removed"}

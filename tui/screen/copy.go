@@ -115,7 +115,11 @@ func confirmCopy(p *Project, from, to Env, info, there vault.Info, fields []vaul
 	case was == 0:
 		facts = append(facts, label(to)+" has no "+string(info.Path)+" yet: it is made there.")
 	case len(lost) > 0:
-		facts = append(facts, fmt.Sprintf("Replaces what %s has for %s (version %d, by %s). The old values stay in its history where it is kept.", label(to), strings.Join(lost, ", "), was, there.By))
+		who := by(there.By)
+		if who != "" {
+			who = "," + who
+		}
+		facts = append(facts, fmt.Sprintf("Replaces what %s has for %s (version %d%s). The old values stay in its history where it is kept.", label(to), strings.Join(lost, ", "), was, who))
 	default:
 		facts = append(facts, fmt.Sprintf("Writes version %d in %s; nothing there is replaced.", was+1, label(to)))
 	}

@@ -103,7 +103,7 @@ func (s *Secret) load() Effect {
 // take replaces what we know, and says so if somebody else has changed it.
 func (s *Secret) take(info vault.Info) {
 	if info.Version != s.info.Version {
-		s.changed = fmt.Sprintf("%s changed under you: version %d by %s, you had %d.", info.Path, info.Version, info.By, s.info.Version)
+		s.changed = fmt.Sprintf("%s changed under you: version %d%s, you had %d.", info.Path, info.Version, by(info.By), s.info.Version)
 		s.skip = 0
 	}
 	name := s.field()
@@ -336,7 +336,7 @@ func (s *Secret) drawFacts(a kit.Area, sc Scene) {
 	if n := s.info.Fields[s.at].Since; n != s.info.Version {
 		since = fmt.Sprintf(", this value since version %d", n)
 	}
-	line("changed", kit.Style{}, ago(sc.Now, s.info.At)+" ago by "+s.info.By+since)
+	line("changed", kit.Style{}, ago(sc.Now, s.info.At)+" ago"+by(s.info.By)+since)
 	if text, role := rotation(s.info, sc.Now); text != "" {
 		line("rotation", kit.In(role), text)
 	}

@@ -10,6 +10,14 @@ import (
 	"envrun/vault"
 )
 
+// by says who did something, after what was done. Not every vault knows.
+func by(who string) string {
+	if who == "" {
+		return ""
+	}
+	return " by " + who
+}
+
 // ago is how long ago something was, in one unit: 40s, 3m, 5h, 41d, 2y.
 func ago(now, then time.Time) string {
 	if then.IsZero() {
