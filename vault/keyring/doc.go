@@ -23,4 +23,6 @@
 // everything, and no recovery key would help. It has no cryptography of its
 // own. Whoever can write the database can put the record of the root back to an
 // earlier one, which the sealers of that time open; sealers cannot be added to it.
+// Sealed records that are removed or put back are found by VerifySealed, not by
+// who reads one of them.
 package keyring

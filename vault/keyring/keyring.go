@@ -20,9 +20,6 @@ import (
 // ErrSealed comes inside a *vault.Error of KindUnavailable while the server is sealed.
 var ErrSealed = errors.New("the server is sealed")
 
-// Sys is the id of the key that PutSealed uses.
-const Sys = "sys"
-
 // A Ring is the keys in memory. The zero Ring is sealed. It may be used by
 // several goroutines.
 type Ring struct {
@@ -317,78 +314,6 @@ func (r *Ring) DropKey(tx Tx, id string) error {
 	}
 	_, err := tx.DeleteBlob(kindKey, id)
 	return err
-}
-
-// PutSealed keeps a small record under a kind and a name as Tx.PutBlob does,
-// sealed with the key Sys and bound to both. Its length shows.
-func (r *Ring) PutSealed(tx Tx, kind, name string, plain []byte) error {
-	server, err := r.server()
-	if err != nil {
-		return err
-	}
-	gens, err := r.Generations(tx, Sys)
-	if err != nil {
-		return err
-	}
-	gen := gens[len(gens)-1]
-	key, err := r.Key(tx, Sys, gen)
-	if err != nil {
-		return err
-	}
-	sealed, err := key.SealRow(seal.Row{Vault: server, Mount: Sys, Table: kind, Name: name, Gen: gen}, plain)
-	if err != nil {
-		return err
-	}
-	return tx.PutBlob(kind, name, append(binary.BigEndian.AppendUint32(nil, gen), sealed...))
-}
-
-// GetSealed returns what PutSealed kept. KindNotFound if there
-// is nothing, KindTampered if it is not what was kept there.
-func (r *Ring) GetSealed(tx Reader, kind, name string) ([]byte, error) {
-	raw, err := tx.Blob(kind, name)
-	if err != nil {
-		return nil, err
-	}
-	return r.OpenSealed(tx, kind, name, raw)
-}
-
-// OpenSealed opens what a blob of that kind and name holds.
-func (r *Ring) OpenSealed(tx Reader, kind, name string, raw []byte) ([]byte, error) {
-	server, err := r.server()
-	if err != nil {
-		return nil, err
-	}
-	if len(raw) < 4 {
-		return nil, &vault.Error{Kind: vault.KindTampered, Detail: "a record of kind " + kind + " is cut off"}
-	}
-	gen := binary.BigEndian.Uint32(raw)
-	key, err := r.Key(tx, Sys, gen)
-	if err != nil {
-		return nil, err
-	}
-	return key.OpenRow(seal.Row{Vault: server, Mount: Sys, Table: kind, Name: name, Gen: gen}, raw[4:])
-}
-
-// Reseal seals every record of a kind anew under the present generation of Sys.
-// After it was called for all kinds that PutSealed was called with, in the
-// transaction of RotateKey or a later one, RetireKeys may follow.
-func (r *Ring) Reseal(tx Tx, kind string) error {
-	names, err := tx.BlobNames(kind)
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		plain, err := r.GetSealed(tx, kind, name)
-		if err != nil {
-			return err
-		}
-		err = r.PutSealed(tx, kind, name, plain)
-		clear(plain)
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // A RootChange says what is different in the next generation of the root.

@@ -338,10 +338,7 @@ func TestSealedRecords(t *testing.T) {
 	}
 	// Sealed anew under a next generation of Sys, and the former one dropped.
 	write(t, db, func(tx *sqlstore.Tx) error {
-		if _, err := ring.RotateKey(tx, keyring.Sys, now); err != nil {
-			return err
-		}
-		if err := ring.Reseal(tx, "note"); err != nil {
+		if err := ring.RotateSys(tx, now); err != nil {
 			return err
 		}
 		return ring.RetireKeys(tx, keyring.Sys)
@@ -403,4 +400,82 @@ func TestUndoneGeneration(t *testing.T) {
 	}
 	mustKeep(t, db, ring)
 	mustKeep(t, db, replica)
+}
+
+// Records that are removed, or put back, are found by a check of all.
+func TestVerifySealed(t *testing.T) {
+	db := open(t)
+	ring, _ := made(t, db, newPerson(t, "alice"), keyring.Shares{Shares: 1, Threshold: 1})
+	raw := func(kind, name string) (b []byte) {
+		write(t, db, func(tx *sqlstore.Tx) (err error) { b, err = tx.Blob(kind, name); return err })
+		return b
+	}
+	put := func(kind, name string, b []byte) func(*sqlstore.Tx) error {
+		return func(tx *sqlstore.Tx) error { return tx.PutBlob(kind, name, b) }
+	}
+	old, oldAll := raw("note", "a"), raw("keyring", "sealed")
+	write(t, db, func(tx *sqlstore.Tx) error {
+		if err := ring.PutSealed(tx, "note", "a", []byte("changed")); err != nil {
+			return err
+		}
+		if err := ring.PutSealed(tx, "note", "gone", []byte("gone")); err != nil {
+			return err
+		}
+		return ring.PutSealed(tx, "policy", "deny", []byte("a policy that denies"))
+	})
+	gone := raw("note", "gone")
+	write(t, db, func(tx *sqlstore.Tx) error {
+		if was, err := ring.DeleteSealed(tx, "note", "gone"); !was || err != nil {
+			t.Error(was, err)
+		}
+		if was, err := ring.DeleteSealed(tx, "note", "gone"); was || err != nil {
+			t.Error(was, err)
+		}
+		if err := ring.RotateSys(tx, now); err != nil {
+			return err
+		}
+		return ring.RetireKeys(tx, keyring.Sys) // the commitment goes along
+	})
+	findings := func() (f []vault.Finding) {
+		if err := db.Read(ctx, func(tx *sqlstore.Tx) (err error) { f, err = ring.VerifySealed(tx); return err }); err != nil {
+			t.Error(err)
+		}
+		return f
+	}
+	if f := findings(); f != nil {
+		t.Errorf("in order: %v", f)
+	}
+	deny, all := raw("policy", "deny"), raw("keyring", "sealed")
+	now := raw("note", "a")
+	for what, f := range map[string]func(*sqlstore.Tx) error{
+		"a policy removed":        func(tx *sqlstore.Tx) error { _, err := tx.DeleteBlob("policy", "deny"); return err },
+		"put back":                put("note", "a", old),
+		"a removed one back":      put("note", "gone", gone),
+		"moved":                   put("note", "z", now),
+		"edited":                  put("note", "a", deny),
+		"the commitment edited":   put("keyring", "sealed", now),
+		"the commitment put back": put("keyring", "sealed", oldAll),
+		"the commitment removed":  func(tx *sqlstore.Tx) error { _, err := tx.DeleteBlob("keyring", "sealed"); return err },
+	} {
+		write(t, db, f)
+		if findings() == nil {
+			t.Errorf("%s: not found", what)
+		}
+		write(t, db, func(tx *sqlstore.Tx) error {
+			for _, name := range []string{"gone", "z"} {
+				if _, err := tx.DeleteBlob("note", name); err != nil {
+					return err
+				}
+			}
+			for _, f := range []func(*sqlstore.Tx) error{put("note", "a", now), put("policy", "deny", deny), put("keyring", "sealed", all)} {
+				if err := f(tx); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	if f := findings(); f != nil {
+		t.Errorf("as it was: %v", f)
+	}
 }

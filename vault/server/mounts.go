@@ -472,7 +472,7 @@ func (a mountArea) disable(c *call, rest []string) (*answer, error) {
 	if err := e.drop(c, &m); err != nil {
 		return nil, err
 	}
-	if _, err := c.Tx().DeleteBlob(kindMount, path); err != nil {
+	if _, err := a.ring.DeleteSealed(c.Tx(), kindMount, path); err != nil {
 		return nil, err
 	}
 	return done(), a.changed(c.Tx())
@@ -518,7 +518,7 @@ func (a mountArea) move(c *call, _ []string) (*answer, error) {
 		return nil, err
 	}
 	m.Path = to
-	if _, err := c.Tx().DeleteBlob(kindMount, from); err != nil {
+	if _, err := a.ring.DeleteSealed(c.Tx(), kindMount, from); err != nil {
 		return nil, err
 	}
 	if err := a.put(c.Tx(), kindMount, to, m); err != nil {

@@ -177,7 +177,7 @@ func (p policies) remove(c *call, at []string) (*answer, error) {
 	case policy.DefaultName:
 		return nil, bad("cannot delete default policy")
 	}
-	there, err := c.Tx().DeleteBlob(kindPolicy, name)
+	there, err := p.ring.DeleteSealed(c.Tx(), kindPolicy, name)
 	if err != nil || !there {
 		return done(), err
 	}

@@ -144,7 +144,7 @@ func (t tokenArea) writeRole(c *call, at []string) (*answer, error) {
 }
 
 func (t tokenArea) removeRole(c *call, at []string) (*answer, error) {
-	_, err := c.Tx().DeleteBlob(kindRole, strings.ToLower(at[0]))
+	_, err := t.ring.DeleteSealed(c.Tx(), kindRole, strings.ToLower(at[0]))
 	return done(), err
 }
 

@@ -46,8 +46,9 @@ const (
 	kindPolicy   = "policy"   // by name
 	kindRole     = "role"     // of the token store, by name
 	kindMove     = "move"     // mounts that were moved, by the id of the moving
-	kindServer   = "server"   // the cluster's name, the generation
-	recordNumber = "number"   // of kindServer: the generation
+	kindServer   = "server"   // the cluster's name, its keys
+	kindNumber   = "number"   // not sealed
+	recordNumber = "changes"  // of kindNumber: the generation
 	recordFacts  = "identity" // of kindServer
 	recordKeys   = "keys"     // of kindServer
 )
@@ -84,7 +85,7 @@ func (s store) put(tx keyring.Tx, kind, name string, v any) error {
 // Generation is a number that goes up whenever a policy or a mount changes. It is
 // not sealed: who turns it back makes a server forget what it kept compiled.
 func (s store) Generation(tx Tx) (uint64, error) {
-	raw, err := tx.Blob(kindServer, recordNumber)
+	raw, err := tx.Blob(kindNumber, recordNumber)
 	if vault.KindOf(err) == vault.KindNotFound {
 		return 0, nil
 	}
@@ -104,7 +105,7 @@ func (s store) changed(tx Tx) error {
 	if err != nil {
 		return err
 	}
-	return tx.PutBlob(kindServer, recordNumber, binary.BigEndian.AppendUint64(nil, n+1))
+	return tx.PutBlob(kindNumber, recordNumber, binary.BigEndian.AppendUint64(nil, n+1))
 }
 
 // A policyRecord is a policy as it is kept.
@@ -181,5 +182,10 @@ func (s store) ofToken(tx Tx, id token.ID, name string, v any) (bool, error) {
 }
 
 func (s store) keepFor(tx Tx, id token.ID, name string, v any) error {
-	return s.put(own{tx, id}, kindToken(id), name, v)
+	plain, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("writing what a token keeps: %w", err)
+	}
+	defer clear(plain)
+	return s.ring.PutLoose(own{tx, id}, kindToken(id), name, plain)
 }
