@@ -68,6 +68,9 @@ func (c *config) open(ctx context.Context, log *slog.Logger, set *device.Set) (*
 	}
 	if set != nil {
 		conf.Devices, conf.AuditProblems = set, func() []string { return problems(set) }
+		for _, h := range set.Health() {
+			conf.AuditDevices = append(conf.AuditDevices, server.AuditDevice{Name: h.Name, Type: h.Type, Required: h.Required})
+		}
 	}
 	return server.New(conf), db, nil
 }

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"slices"
+
 	"envrun/vault/audit"
 )
 
@@ -8,7 +10,10 @@ import (
 // stands in them. Logs are made by the configuration file and not through the
 // API: who may call it is not for that reason somebody who may write files on the
 // host (CVE-2025-6000).
-type audits struct{ hasher *audit.Hasher }
+type audits struct {
+	hasher  *audit.Hasher
+	devices []AuditDevice
+}
 
 // logPath is the log in the database, which is always there.
 const logPath = "log/"
@@ -22,12 +27,18 @@ func (a audits) area() area {
 }
 
 func (a audits) list(*call, []string) (*answer, error) {
-	return flat(map[string]any{
-		logPath: map[string]any{
-			"type": "log", "path": logPath, "description": "the Merkle log in the server's database",
-			"local": false, "options": map[string]string{},
-		},
-	}), nil
+	entry := func(kind, path, description string, options map[string]string) map[string]any {
+		return map[string]any{"type": kind, "path": path, "description": description, "local": false, "options": options}
+	}
+	all := map[string]any{logPath: entry("log", logPath, "the Merkle log in the server's database", map[string]string{})}
+	for _, d := range a.devices {
+		description := "best effort"
+		if d.Required {
+			description = "required"
+		}
+		all[d.Name+"/"] = entry(d.Type, d.Name+"/", description, map[string]string{})
+	}
+	return flat(all), nil
 }
 
 func (a audits) refuse(*call, []string) (*answer, error) {
@@ -41,7 +52,8 @@ func (a audits) hash(c *call, at []string) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if at[0]+"/" != logPath {
+	// All of them have the same lines, and so the same hashes.
+	if at[0]+"/" != logPath && !slices.ContainsFunc(a.devices, func(d AuditDevice) bool { return d.Name == at[0] }) {
 		return nil, bad("unknown audit backend")
 	}
 	if in.Input == "" {

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"envrun/vault/server"
 )
 
 // A required device that takes no entry refuses every request, and the answer and
@@ -31,5 +33,32 @@ func TestDeviceThatRefuses(t *testing.T) {
 	}
 	if s := w.ask("", http.MethodGet, "sys/health", ""); strings.Contains(s.raw, "audit_problems") {
 		t.Errorf("%s", s.raw)
+	}
+}
+
+func TestDevicesAreListed(t *testing.T) {
+	w := sealedWorld(t)
+	w.AuditDevices = []server.AuditDevice{{Name: "main", Type: "file", Required: true}}
+	if _, _, err := w.Init(t.Context(), server.Setup{Sealers: sealers(t)[1:], Token: "root", Open: true}); err != nil {
+		t.Fatal(err)
+	}
+	s := w.ask("root", http.MethodGet, "sys/audit", "")
+	for name, kind := range map[string]string{"log/": "log", "main/": "file"} {
+		for _, at := range []map[string]any{s.data(), s.body} { // N and H read the top level
+			d, _ := at[name].(map[string]any)
+			if d["type"] != kind || d["path"] != name {
+				t.Errorf("%s: %v", name, d)
+			}
+		}
+	}
+	var hashes []string
+	for _, name := range []string{"log", "main"} {
+		hashes = append(hashes, w.ask("root", http.MethodPut, "sys/audit-hash/"+name, `{"input":"root"}`).text("hash"))
+	}
+	if hashes[0] == "" || hashes[0] != hashes[1] || w.log.entries[0].Auth.ClientToken.String() != hashes[0] {
+		t.Errorf("%v", hashes)
+	}
+	if s := w.ask("root", http.MethodPut, "sys/audit-hash/other", `{"input":"root"}`); s.status != http.StatusBadRequest {
+		t.Errorf("%d %s", s.status, s.raw)
 	}
 }

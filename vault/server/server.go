@@ -43,6 +43,8 @@ type Config struct {
 	// Devices take every entry besides the log in the database; see guard.Devices.
 	// nil: there are none.
 	Devices guard.Devices
+	// AuditDevices are what sys/audit lists of them, besides the log.
+	AuditDevices []AuditDevice
 	// AuditProblems are what devices have not taken, each naming the device and why:
 	// sys/health tells it. nil: there are no devices.
 	AuditProblems func() []string
@@ -62,6 +64,13 @@ type Config struct {
 
 	Logger *slog.Logger // what the server did, never what was asked; nil: nothing is logged
 	Now    func() time.Time
+}
+
+// An AuditDevice is a device as sys/audit lists it: not where it writes to.
+type AuditDevice struct {
+	Name     string
+	Type     string // file, syslog, http
+	Required bool
 }
 
 // A Server answers the API. Handler is what net/http serves.
@@ -164,7 +173,7 @@ func (s *Server) ready(o *opened, keys ownKeys) error {
 	sys = append(sys, mountArea{o.tables, map[string]engine{"kv": o.kv}}.area()...)
 	sys = append(sys, wrap.area()...)
 	sys = append(sys, leases{}.area()...)
-	sys = append(sys, audits{hasher}.area()...)
+	sys = append(sys, audits{hasher, s.AuditDevices}.area()...)
 	sys = append(sys, auditLog{&o.kept, o.public, s.Now}.area()...)
 	sys = append(sys, sealing{s}.area()...)
 	sys = append(sys, measures{s}.area()...)
