@@ -34,7 +34,7 @@ func TestLeavesNoCoreAndAsksForNoClipboard(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	c.await(t, "Edit ")
+	c.await(t, "REVEALED") // what was typed, by ctrl+v
 	if out := c.written(); strings.Contains(out, "\x1b]52;") {
 		t.Errorf("the terminal's clipboard is asked for, or set: %q", out[strings.Index(out, "\x1b]52;"):])
 	}
