@@ -1,6 +1,6 @@
 # envrun: everything a contributor types.
 #
-#   make build     the program, stripped and static, in bin/
+#   make build     envrun and envrund, stripped and static, in bin/
 #   make install   build and install into ~/.local (PREFIX=… for elsewhere)
 #   make test      all tests; installs what the suites need when it is root on Debian
 #   make race      all tests under the race detector
@@ -20,6 +20,7 @@ PLATFORMS = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 wind
 
 build:
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/envrun ./cmd/envrun
+	$(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/envrund ./cmd/envrund
 
 install:
 	./install.sh

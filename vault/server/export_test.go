@@ -10,6 +10,7 @@ import (
 // that ask all of them.
 type Endpoint struct {
 	Path          string // "sys/policies/acl/x"
+	Pattern       string // "sys/policies/acl/{name}"
 	Op            policy.Op
 	Open, Private bool
 	Sudo          bool
@@ -38,7 +39,7 @@ func (s *Server) Endpoints() []Endpoint {
 					path += "/"
 				}
 				// With a body of no parameters, as they are asked, openIf opens.
-				all = append(all, Endpoint{path, op, e.open || e.openIf != nil, e.private, e.sudo || policy.NeedsSudo(path)})
+				all = append(all, Endpoint{path, prefix + e.path, op, e.open || e.openIf != nil, e.private, e.sudo || policy.NeedsSudo(path)})
 			}
 		}
 	}
