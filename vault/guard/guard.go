@@ -69,6 +69,12 @@ type Devices interface {
 	Write(ctx context.Context, lines ...audit.Line) error
 }
 
+// filling is Devices that know when their room runs out.
+type filling interface {
+	// Full is not nil while nothing should be changed because of it, and says why.
+	Full() error
+}
+
 // A DeviceError says that a required device did not take an entry.
 type DeviceError struct {
 	Err  error // names the device, and why
@@ -294,6 +300,12 @@ func (g *Guard[T]) Serve(ctx context.Context, req *Request) (*Answer, error) {
 		return nil, err
 	}
 	changes := !done
+	if d, ok := g.Devices.(filling); ok && changes {
+		// The refusal is recorded: that much room is left.
+		if err := d.Full(); err != nil {
+			failed, changes = &DeviceError{Err: err}, false
+		}
+	}
 	if changes {
 		if err := g.send(ctx, g.intent(req, &t, began)); err != nil {
 			return nil, errors.Join(ErrUnrecorded, &DeviceError{Err: err})

@@ -110,7 +110,10 @@ func (l *log) Append(_ context.Context, t *tx, entries ...audit.Entry) error {
 type devices struct {
 	lines []string
 	fail  audit.Type
+	full  error
 }
+
+func (d *devices) Full() error { return d.full }
 
 var errFull = errors.New("audit device main: no space left")
 
@@ -424,6 +427,30 @@ func TestDeviceThatRefuses(t *testing.T) {
 		if called := w.calls > 0; called != c.called {
 			t.Errorf("%v: called %v", c, called)
 		}
+	}
+}
+
+// While their room runs out nothing is changed, which is recorded, and what is read is answered.
+func TestDevicesAreFull(t *testing.T) {
+	w := newWorld(t)
+	d := &devices{full: errFull}
+	w.Devices = d
+	root := w.token(token.Spec{Policies: []string{"root"}})
+	before, log := maps.Clone(w.db.now.values), len(w.db.now.log)
+	a, err := w.ask(root, policy.OpUpdate, "a")
+	var de *guard.DeviceError
+	if a != nil || !errors.As(err, &de) || de.Done || !errors.Is(err, errFull) || w.calls != 0 || !maps.Equal(before, w.db.now.values) {
+		t.Errorf("answered %v, %v", a, err)
+	}
+	if _, out := w.pair(log); out.Error == "" || len(d.lines) != 2 {
+		t.Errorf("%d lines, the outcome says %q", len(d.lines), out.Error)
+	}
+	if a, err := w.ask(root, policy.OpRead, "a"); a == nil || err != nil {
+		t.Errorf("a read: %v", err)
+	}
+	d.full = nil
+	if _, err := w.ask(root, policy.OpUpdate, "a"); err != nil || maps.Equal(before, w.db.now.values) {
+		t.Errorf("with room again: %v", err)
 	}
 }
 

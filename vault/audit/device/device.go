@@ -214,6 +214,21 @@ func (s *Set) Close(ctx context.Context) error {
 	return errors.Join(all...)
 }
 
+// Full is not nil while the disk of a required file is full and its reserve is
+// being used up: changes should be refused then, with this error, so that what is left
+// is there for reads and for the refusals.
+func (s *Set) Full() error {
+	for _, d := range s.devices {
+		d.mu.Lock()
+		low := d.health.Low
+		d.mu.Unlock()
+		if low && d.Required {
+			return &vault.Error{Kind: vault.KindFull, Op: "audit device " + d.Name, Detail: "its disk is full: nothing is changed until there is room"}
+		}
+	}
+	return nil
+}
+
 // Health is how a device is.
 type Health struct {
 	Name     string
@@ -221,7 +236,7 @@ type Health struct {
 	Required bool
 	Problem  string    // why it does not take lines; "" if it does, or was not asked yet
 	Since    time.Time // when the problem began
-	Low      bool      // its room is running out: the reserve of a file is used up. Refuse changes now, reads will do for a while
+	Low      bool      // the disk of a file is full, and it lives on its reserve: see Full
 	Last     time.Time // when it last took a line
 	Written  uint64    // lines that it took
 	Refused  uint64    // lines that a required device did not take: as many refused requests, or two for each

@@ -362,7 +362,8 @@ func TestBestEffortDrops(t *testing.T) {
 	for n := range sent {
 		write(t, s, line(n))
 	}
-	if h := s.Health()[0]; h.Waiting != 4096 || h.Dropped == 0 || h.Dropped > sent-4096 {
+	// A batch of 256 at most, and one more, are with the device.
+	if h := s.Health()[0]; h.Dropped == 0 || int(h.Dropped)+h.Waiting > sent || int(h.Dropped)+h.Waiting < sent-257 {
 		t.Errorf("%+v", h)
 	}
 }

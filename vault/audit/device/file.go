@@ -68,6 +68,7 @@ type file struct {
 func (f *file) low() bool { return f.spent }
 
 func (f *file) reopen() {
+	f.restore = time.Time{} // somebody may have made room
 	if f.f != nil {
 		_ = f.f.Close() // what was written was checked; nothing is lost by its error
 		f.f = nil

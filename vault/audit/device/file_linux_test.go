@@ -39,7 +39,7 @@ func TestDiskFull(t *testing.T) {
 	path := filepath.Join(dir, "audit.log")
 	s := open(t, device.Config{Name: "main", Required: true, Deadline: patient, File: &device.File{Path: path, Reserve: 64 << 10}})
 	write(t, s, line(0))
-	if h := s.Health()[0]; h.Low {
+	if h := s.Health()[0]; h.Low || s.Full() != nil {
 		t.Errorf("%+v", h)
 	}
 	filler := filepath.Join(dir, "filler")
@@ -62,6 +62,9 @@ func TestDiskFull(t *testing.T) {
 		taken += 3
 		if s.Health()[0].Low {
 			low++
+			if full := s.Full(); vault.KindOf(full) != vault.KindFull || !strings.Contains(full.Error(), "audit device main: its disk is full") {
+				t.Fatalf("%v", full)
+			}
 		}
 	}
 	if vault.KindOf(err) != vault.KindFull || !strings.Contains(err.Error(), "no space left on device") {
@@ -92,5 +95,13 @@ func TestDiskFull(t *testing.T) {
 	}
 	if h := s.Health()[0]; h.Problem != "" {
 		t.Errorf("%+v", h)
+	}
+	s.Reopen() // what a signal asks for; else it is tried once a minute
+	write(t, s, line(10_000))
+	if h := s.Health()[0]; h.Low || s.Full() != nil {
+		t.Errorf("with room again: %+v", h)
+	}
+	if fi, err := os.Stat(path + ".reserve"); err != nil || fi.Size() != 64<<10 {
+		t.Errorf("the reserve: %v, %v", fi, err)
 	}
 }
