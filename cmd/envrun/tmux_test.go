@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -158,13 +159,15 @@ func (s *pane) program() int {
 	return pid
 }
 
-// Whatever ends or stops the interface while a value is on the screen, the
-// value is in no scrollback, no trace, no state file, and cannot be in a core.
-func TestTmuxLeaves(t *testing.T) {
-	p := newPerson(t)
-	p.setup("dev")
-	value := newCanary()
-	p.must(value, "set", "SECRET")
+// A way out of the interface, and what the shell says then.
+type leaving struct {
+	name string
+	do   func(*pane)
+	says string
+}
+
+// leavings are the ways that there are wherever one is.
+func leavings() []leaving {
 	signal := func(sig syscall.Signal) func(*pane) {
 		return func(s *pane) {
 			if err := syscall.Kill(s.program(), sig); err != nil {
@@ -172,73 +175,195 @@ func TestTmuxLeaves(t *testing.T) {
 			}
 		}
 	}
-	ways := []struct {
-		name  string
-		leave func(*pane)
-		after string // what the shell says then
-	}{
-		{"quit", func(s *pane) { s.keys("q"); s.keys("q") }, "ended 0"},
-		{"ctrl+c", func(s *pane) { s.keys("C-c") }, "ended "},
+	return []leaving{
 		{"SIGTERM", signal(syscall.SIGTERM), "ended 143"},
 		{"SIGHUP", signal(syscall.SIGHUP), "ended 129"},
 		{"SIGINT", signal(syscall.SIGINT), "ended 130"},
 		{"SIGQUIT", signal(syscall.SIGQUIT), "ended 131"},
 	}
+}
+
+// A showing is something that the interface has a value for.
+type showing struct {
+	name string
+	// begin has it so with a value, from the names of an environment on, and says
+	// whether the value is then on the screen.
+	begin func(s *pane, stored, typed string) (value string, seen bool)
+	quit  func(*pane)
+	ctrlC func(*pane)
+}
+
+// Whatever ends or stops the interface while a value is on the screen, is being
+// typed, or was copied, the value is in no scrollback, no trace, no state file, and
+// cannot be in a core.
+func TestTmuxLeaves(t *testing.T) {
+	p := newPerson(t)
+	p.setup("dev")
+	stored := newCanary()
+	p.must(stored, "set", "SECRET")
+	// An editor that shows nothing of what it is given, and waits.
+	p.write("ed", "#!/bin/sh\necho in the editor >/dev/tty\nread line </dev/tty\n")
+	if err := os.Chmod(filepath.Join(p.dir, "ed"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	secret := func(s *pane) {
+		s.keys("Enter")
+		s.shows("v reveal")
+	}
+	edit := func(s *pane, text string) {
+		secret(s)
+		s.then("Edit app", "e")
+		s.then("typing, not shown", "Enter")
+		s.then("replaced", "-l", text)
+	}
+	quit := func(s *pane) { s.keys("q"); s.keys("q") }
+	ctrlC := func(s *pane) { s.keys("C-c") }
+	insist := func(s *pane) {
+		s.then("Leave?", "C-c")
+		s.keys("C-c")
+	}
+	showings := []showing{
+		{"a value revealed", func(s *pane, stored, _ string) (string, bool) {
+			secret(s)
+			s.then(stored, "v")
+			return stored, true
+		}, quit, ctrlC},
+		{"a value copied", func(s *pane, stored, _ string) (string, bool) {
+			secret(s)
+			s.then("clip 30s", "y")
+			if got := s.buffer(); got != stored {
+				s.t.Errorf("copied %q, want %q", got, stored)
+			}
+			if runtime.GOOS == "linux" && len(s.helpers()) == 0 {
+				s.t.Error("nobody will clear the clipboard")
+			}
+			return stored, false
+		}, quit, ctrlC},
+		{"a value typed", func(s *pane, _, typed string) (string, bool) {
+			edit(s, typed)
+			return typed, false
+		}, nil, insist},
+		{"a value typed and shown", func(s *pane, _, typed string) (string, bool) {
+			edit(s, typed)
+			s.then(typed, "C-v")
+			return typed, true
+		}, nil, insist},
+	}
 	for _, alternate := range []bool{true, false} {
-		for _, way := range ways {
-			t.Run(fmt.Sprintf("%s, alternate screen %v", way.name, alternate), func(t *testing.T) {
+		for _, showing := range showings {
+			typed := newCanary()
+			name := func(way string) string {
+				return fmt.Sprintf("%s, %s, alternate screen %v", showing.name, way, alternate)
+			}
+			ways := append(leavings(), leaving{"ctrl+c", showing.ctrlC, "ended 0"})
+			if showing.quit != nil {
+				ways = append(ways, leaving{"quit", showing.quit, "ended 0"})
+			}
+			for _, way := range ways {
+				t.Run(name(way.name), func(t *testing.T) {
+					p := p.in(t)
+					trace := filepath.Join(t.TempDir(), "trace")
+					p = p.as("TEA_TRACE="+trace, "TEA_DEBUG="+trace, "GOTRACEBACK=crash")
+					// A core would be written into the folder where it runs.
+					s := p.tmux(alternate, fmt.Sprintf("ulimit -c unlimited; %s tui; echo ended $?", p.program))
+					s.shows("app/SECRET")
+					value, _ := showing.begin(s, stored, typed)
+					s.leavesNoCore()
+					way.do(s)
+					s.shows(way.says)
+					s.hasNot(value)
+					nowhere(t, value, p.dir, p.home, p.tmp, filepath.Dir(trace))
+					if _, err := os.Stat(trace); err == nil {
+						t.Error("a trace was written")
+					}
+				})
+			}
+			t.Run(name("ctrl+z"), func(t *testing.T) {
 				p := p.in(t)
-				trace := filepath.Join(t.TempDir(), "trace")
-				p = p.as("TEA_TRACE="+trace, "TEA_DEBUG="+trace, "GOTRACEBACK=crash")
-				// A core would be written into the folder where it runs.
-				s := p.tmux(alternate, fmt.Sprintf("ulimit -c unlimited; %s tui; echo ended $?", p.program))
+				s := p.tmux(alternate, "PS1='prompt: ' bash --norc --noprofile -i")
+				s.shows("prompt:")
+				s.keys(p.program+" tui", "Enter")
 				s.shows("app/SECRET")
+				value, seen := showing.begin(s, stored, typed)
+				if shown := s.screen(); strings.Contains(shown, value) != seen {
+					t.Errorf("the value is seen: %v\n%s", !seen, shown)
+				}
+				s.keys("C-z")
+				s.shows("Stopped")
+				s.hasNot(value)
+				s.keys("fg", "Enter")
+				s.shows("alice@laptop")
+				s.hasNot(value)
+				showing.ctrlC(s)
+				s.until("the prompt", func(shown string) bool { return strings.HasSuffix(strings.TrimSpace(shown), "prompt:") })
+				s.hasNot(value)
+				nowhere(t, value, p.dir, p.home, p.tmp)
+			})
+			t.Run(name("$EDITOR"), func(t *testing.T) {
+				p := p.in(t).as("EDITOR=./ed")
+				s := p.tmux(alternate, p.program+" tui; echo ended $?")
+				s.shows("app/SECRET")
+				value, _ := showing.begin(s, stored, typed)
+				if !strings.Contains(s.screen(), "Edit app") {
+					s.then("Edit app", "e")
+				}
+				s.keys("C-e")
+				s.until("the editor, or a question", func(shown string) bool {
+					return strings.Contains(shown, "in the editor") || strings.Contains(shown, "Your editor")
+				})
+				if strings.Contains(s.screen(), "Your editor") { // is not known, or the text lies on a disk
+					s.keys("j", "Enter")
+					s.shows("in the editor")
+				}
+				s.hasNot(value)
 				s.keys("Enter")
-				s.shows("v reveal")
-				s.keys("v")
-				s.shows(value)
-				limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", s.program()))
-				if err == nil && !strings.Contains(strings.Join(strings.Fields(string(limits)), " "), "Max core file size 0 0") {
-					t.Errorf("it may leave a core:\n%s", limits)
-				}
-				way.leave(s)
-				s.until(way.after, func(shown string) bool { return strings.Contains(shown, way.after) })
-				if all := s.everything(); strings.Contains(all, value) {
-					t.Errorf("the value is still there:\n%s", all)
-				}
-				nowhere(t, value, p.dir, p.home, p.tmp, filepath.Dir(trace))
-				if _, err := os.Stat(trace); err == nil {
-					t.Error("a trace was written")
-				}
+				s.shows("Edit app")
+				s.hasNot(value)
+				showing.ctrlC(s)
+				s.shows("ended 0")
+				s.hasNot(value)
+				nowhere(t, value, p.dir, p.home, p.tmp)
 			})
 		}
-		t.Run(fmt.Sprintf("ctrl+z, alternate screen %v", alternate), func(t *testing.T) {
-			p := p.in(t)
-			s := p.tmux(alternate, "PS1='prompt: ' bash --norc --noprofile -i")
-			s.shows("prompt:")
-			s.keys(p.program+" tui", "Enter")
-			s.shows("app/SECRET")
-			s.keys("Enter")
-			s.shows("v reveal")
-			s.keys("v")
-			s.shows(value)
-			s.keys("C-z")
-			s.shows("Stopped")
-			if all := s.everything(); strings.Contains(all, value) {
-				t.Errorf("while it is stopped the value is there:\n%s", all)
-			}
-			s.keys("fg", "Enter")
-			back := s.shows("SECRET")
-			if strings.Contains(back, value) {
-				t.Errorf("it is shown again without being asked for:\n%s", back)
-			}
-			s.keys("C-c")
-			s.shows("prompt:")
-			if all := s.everything(); strings.Contains(all, value) {
-				t.Errorf("the value is still there:\n%s", all)
-			}
-		})
 	}
+}
+
+// hasNot checks that a value is neither on the screen nor in what scrolled away.
+func (s *pane) hasNot(value string) {
+	s.t.Helper()
+	if all := s.everything(); strings.Contains(all, value) {
+		s.t.Errorf("the value is there:\n%s", all)
+	}
+}
+
+// leavesNoCore checks, on Linux, that neither the interface nor the helpers that
+// clear the clipboard may leave a core.
+func (s *pane) leavesNoCore() {
+	s.t.Helper()
+	for _, pid := range append(s.helpers(), strconv.Itoa(s.program())) {
+		limits, err := os.ReadFile("/proc/" + pid + "/limits")
+		if err == nil && !strings.Contains(strings.Join(strings.Fields(string(limits)), " "), "Max core file size 0 0") {
+			s.t.Errorf("process %s may leave a core:\n%s", pid, limits)
+		}
+	}
+}
+
+// helpers are this person's processes that look after a clipboard; none where the
+// system does not tell.
+func (s *pane) helpers() (pids []string) {
+	s.t.Helper()
+	processes, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, dir := range processes {
+		args, _ := os.ReadFile(filepath.Join(dir, "cmdline"))
+		env, _ := os.ReadFile(filepath.Join(dir, "environ"))
+		if bytes.HasPrefix(args, []byte("envrun-clipboard\x00")) && bytes.Contains(env, []byte("HOME="+s.p.home+"\x00")) {
+			pids = append(pids, filepath.Base(dir))
+		}
+	}
+	return pids
 }
 
 // What a value or a name could do to a terminal it does not do.
