@@ -209,3 +209,201 @@ func flow(t *testing.T, size cells) {
 		}
 	}
 }
+
+// What is copied is cleared when the interface has long been left, but not what
+// somebody has put there since.
+func TestTmuxCopyAndLeave(t *testing.T) {
+	p := newPerson(t)
+	p.setup("dev")
+	value := newCanary()
+	p.must(value, "set", "SECRET")
+	for name, meanwhile := range map[string]string{"cleared": "", "another's": "something else"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := p.in(t)
+			s := p.tmux(true, p.program+" tui; echo ended $?")
+			s.shows("app/SECRET")
+			s.then("(current)", "Enter")
+			s.then("clip 30s", "y")
+			s.keys("C-c")
+			s.shows("a copied value leaves the clipboard in")
+			s.shows("ended 0")
+			if got := s.buffer(); got != value {
+				t.Fatalf("copied %q, want %q", got, value)
+			}
+			if meanwhile != "" {
+				s.tmux("set-buffer", "-b", "envrun", meanwhile)
+			}
+			for deadline := time.Now().Add(30*time.Second + patience); len(s.helpers()) > 0; time.Sleep(100 * time.Millisecond) {
+				if time.Now().After(deadline) {
+					t.Fatal("the helper never ends")
+				}
+			}
+			if got := s.buffer(); got != meanwhile {
+				t.Errorf("the clipboard has %q, want %q", got, meanwhile)
+			}
+		})
+	}
+}
+
+// Forty lines pasted into the list do nothing; pasted into a value they are one.
+func TestTmuxPaste(t *testing.T) {
+	p := newPerson(t)
+	p.setup("dev")
+	p.must("before", "set", "SECRET")
+	canary := newCanary()
+	forty := strings.Repeat("dYq"+canary+"\n", 40)
+	s := p.tmux(true, p.program+" tui; echo ended $?")
+	s.tmux("set-buffer", "-b", "forty", forty)
+	paste := func(then string) string {
+		t.Helper()
+		s.tmux("paste-buffer", "-p", "-b", "forty")
+		return s.shows(then)
+	}
+	s.shows("app/SECRET")
+	before := tree(t, filepath.Join(p.dir, ".envrun"))
+	paste("Pasted text is ignored here.")
+	if shown := s.shows("> app/SECRET"); strings.Contains(shown, canary) || !same(before, tree(t, filepath.Join(p.dir, ".envrun"))) {
+		t.Errorf("a paste into the list did something:\n%s", shown)
+	}
+	s.then("(current)", "Enter")
+	s.then("Edit app", "e")
+	s.then("typing, not shown", "Enter")
+	paste("The text has 40 lines and ends with a newline.")
+	s.then("replaced", "Enter")
+	s.then("Changes to dev", "C-s")
+	s.then("press Y to send", "C-s")
+	s.then("Sent: app is version 2.", "Y")
+	if got := p.must("", "get", "SECRET"); got != forty {
+		t.Errorf("of forty lines it has %q", got)
+	}
+	s.keys("C-c")
+	s.shows("ended 0")
+	s.hasNot(canary)
+}
+
+// Somebody else changes the same value while a draft is made: nothing is sent over
+// it, and whoever keeps theirs knows that they do.
+func TestTmuxConflict(t *testing.T) {
+	p := newPerson(t)
+	p.setup("dev")
+	p.must("", "set", "SECRET=before", "OTHER=before")
+	mine := newCanary()
+	for _, size := range []cells{large, medium} {
+		p.must("", "set", "SECRET=before")
+		s := p.tmuxOf(size, true, p.program+" tui; echo ended $?")
+		s.shows("app/SECRET")
+		s.keys("G")
+		s.shows("> app/SECRET")
+		s.then("(current)", "Enter")
+		s.then("Edit app", "e")
+		s.then("typing, not shown", "Enter")
+		s.then("replaced", "-l", mine)
+		s.keys("Enter")
+		s.gone("typing, not shown")
+		p.must("", "set", "SECRET=theirs", "OTHER=theirs")
+		s.then("Changes to dev", "C-s")
+		s.shows("changed by alice@laptop")
+		s.then("was changed by somebody else; D on it compares", "C-s")
+		s.then("Somebody else has changed app", "D")
+		if shown := s.shows("> Leave my draft as it is for now"); !strings.Contains(shown, "they changed it") {
+			t.Errorf("it does not say what they did:\n%s", shown)
+		}
+		s.then("> Put mine on version", "j", "j")
+		s.keys("Enter")
+		s.gone("Somebody else has changed app")
+		s.then("press Y to send", "C-s")
+		s.then("Sent: app is version", "Y")
+		if got := p.must("", "get", "SECRET"); got != mine {
+			t.Errorf("SECRET is %q, want %q", got, mine)
+		}
+		if got := p.must("", "get", "OTHER"); got != "theirs" {
+			t.Errorf("OTHER is %q: what they did elsewhere was lost", got)
+		}
+		s.keys("C-c")
+		s.shows("ended 0")
+		s.hasNot(mine)
+	}
+}
+
+// A terminal that becomes too small hides what is shown and loses nothing else.
+func TestTmuxResize(t *testing.T) {
+	p := newPerson(t)
+	p.setup("dev")
+	value := newCanary()
+	p.must(value, "set", "SECRET")
+	s := p.tmux(true, p.program+" tui; echo ended $?")
+	s.shows("app/SECRET")
+	s.then("(current)", "Enter")
+	s.then(value, "v")
+	s.tmux("resize-window", "-x", "39", "-y", "9")
+	s.shows("envrun needs 40x10, this is 39x9")
+	s.tmux("resize-window", "-x", "100", "-y", "30")
+	if shown := s.shows("(current)"); strings.Contains(shown, value) {
+		t.Errorf("it is shown again without being asked for:\n%s", shown)
+	}
+	s.hasNot(value)
+}
+
+// Without colours and with ASCII alone, in a small terminal, it can still be told
+// where one is.
+func TestTmuxNoColour(t *testing.T) {
+	p := newPerson(t)
+	p.setup("dev,prod")
+	p.must("", "set", "-e", "prod", "--yes=prod", "SECRET=x")
+	p = p.as("NO_COLOR=1")
+	s := p.tmuxOf(medium, true, p.program+" tui -e prod --ascii; echo ended $?")
+	s.shows("app/SECRET")
+	for _, keys := range [][]string{nil, {"?"}, {"Escape"}, {":"}, {"Escape"}, {"Enter"}, {"e"}} {
+		if keys != nil {
+			before := s.screen()
+			s.keys(keys...)
+			s.until("something else", func(shown string) bool { return shown != before })
+		}
+		s.shows("PROD *protected*")
+		styled := s.tmux("capture-pane", "-e", "-p")
+		for _, r := range styled {
+			if r > '~' {
+				t.Errorf("%q is no ASCII:\n%s", r, styled)
+				break
+			}
+		}
+		if regexp.MustCompile(`\x1b\[[0-9;]*[34][0-8]`).MatchString(styled) {
+			t.Errorf("there is a colour in\n%q", styled)
+		}
+	}
+}
+
+// A request that arrives while another one's check code is typed is counted, and
+// moves nothing.
+func TestTmuxRequestArrives(t *testing.T) {
+	alice := newPerson(t)
+	alice.git("init", "-q")
+	alice.setup("dev")
+	alice.must("", "set", "SECRET=x")
+	code := ""
+	ask := func(member string) {
+		p := newPerson(t)
+		p.dir = alice.dir // one checkout
+		p.must("", "key", "new", "--member", member, "--store", "file")
+		_, said, status := p.pipe("", "request", "dev", "--reason", "on call")
+		if code = regexp.MustCompile(`[0-9A-Z]{4}-[0-9A-Z]{4}-[0-9A-Z]{4}`).FindString(said); status != 0 || code == "" {
+			t.Fatalf("%s does not get to ask: %s", member, said)
+		}
+	}
+	ask("bob@desktop")
+	s := alice.tmux(true, alice.program+" tui; echo ended $?")
+	s.shows("app/SECRET")
+	s.then("[waiting 1]", "I")
+	s.then("Approve bob@desktop for dev", "a")
+	first, rest := code[:6], code[6:]
+	s.then(first, "-l", first)
+	ask("carol@laptop")
+	s.shows("inbox 2")
+	s.then(first+rest, "-l", rest)
+	s.then("Let bob@desktop into dev?", "C-s")
+	s.then("bob@desktop can open dev now", "Y")
+	if got := alice.must("", "member", "list"); !strings.Contains(got, "bob@desktop") || strings.Contains(got, "carol") {
+		t.Errorf("the members are\n%s", got)
+	}
+}
