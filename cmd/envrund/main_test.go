@@ -1,6 +1,7 @@
 package main
 
 import (
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -67,7 +68,7 @@ func TestScript(t *testing.T) {
 			}
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"listens": listens, "fact": fact, "pin": pin},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"listens": listens, "fact": fact, "pin": pin, "sql": execSQL},
 	})
 }
 
@@ -118,4 +119,14 @@ func TestVersionIsSemver(t *testing.T) {
 	if !regexp.MustCompile(`^1\.\d+\.\d+\+[a-z]+$`).MatchString(apiVersion) || strings.Contains(apiVersion, "ent") {
 		t.Errorf("%q is no version that clients can compare", apiVersion)
 	}
+}
+
+// execSQL changes the database of a server that is stopped, past everything that
+// keeps it: sql STATEMENT.
+func execSQL(ts *testscript.TestScript, _ bool, args []string) {
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(ts.Getenv("ENVRUND_DATA"), "envrun.db"))
+	ts.Check(err)
+	defer db.Close()
+	_, err = db.Exec(args[0])
+	ts.Check(err)
 }
