@@ -26,6 +26,7 @@ import (
 // Bounds of one request. Whoever can send one may not stop the server with it.
 const (
 	MaxBody   = 32 << 20 // bytes, as Vault has it
+	SmallBody = 64 << 10 // bytes; of larger ones only a few are held at a time
 	MaxPath   = 4 << 10  // bytes, decoded
 	MaxHeader = 64 << 10 // bytes of all headers
 	maxDepth  = 64       // of nested JSON
@@ -36,7 +37,8 @@ const (
 // parse reads an HTTP request as the API has it (server-api §1.1): which path,
 // which operation, as who, with which parameters. What it refuses has reached
 // nothing: it is answered with the status of the problem.
-func parse(w http.ResponseWriter, r *http.Request) (*guard.Request, error) {
+// big is asked before a body of more than SmallBody bytes is read.
+func parse(w http.ResponseWriter, r *http.Request, big func() bool) (*guard.Request, error) {
 	req := &guard.Request{ID: newUUID(), Agent: cut(r.UserAgent(), 256)}
 	req.Addr, _ = netip.ParseAddrPort(r.RemoteAddr)
 
@@ -85,7 +87,7 @@ func parse(w http.ResponseWriter, r *http.Request) (*guard.Request, error) {
 		if strings.HasSuffix(req.Path, "/") {
 			return nil, problem(http.StatusBadRequest, "cannot write to a path ending in '/'")
 		}
-		return req, parseBody(w, r, req, query)
+		return req, parseBody(w, r, req, big)
 	default:
 		delete(query, "list")
 		return req, takeQuery(req, query)
@@ -181,12 +183,21 @@ func takeQuery(req *guard.Request, query url.Values) error {
 
 // parseBody reads a body as JSON, whatever its type says; only what is declared a
 // form and does not look like JSON is one (curl -d declares everything a form).
-func parseBody(w http.ResponseWriter, r *http.Request, req *guard.Request, query url.Values) error {
+func parseBody(w http.ResponseWriter, r *http.Request, req *guard.Request, big func() bool) error {
 	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if req.Op == policy.OpPatch && kind != "application/merge-patch+json" {
 		return problem(http.StatusUnsupportedMediaType, "PATCH requires Content-Type of application/merge-patch+json, provided "+printable(kind))
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxBody))
+	in := http.MaxBytesReader(w, r.Body, MaxBody)
+	body, err := io.ReadAll(io.LimitReader(in, SmallBody+1))
+	if err == nil && len(body) > SmallBody {
+		if !big() {
+			return problem(http.StatusTooManyRequests, "too many large requests at a time")
+		}
+		var rest []byte
+		rest, err = io.ReadAll(in)
+		body = append(body, rest...)
+	}
 	if big := (*http.MaxBytesError)(nil); errors.As(err, &big) {
 		return problem(http.StatusRequestEntityTooLarge, "http: request body too large")
 	} else if err != nil {

@@ -76,7 +76,8 @@ type AuditDevice struct {
 // A Server answers the API. Handler is what net/http serves.
 type Server struct {
 	Config
-	slots   chan struct{}
+	slots   chan struct{}          // requests at a time
+	large   chan struct{}          // those of them that have a large body
 	open    atomic.Pointer[opened] // nil while sealed
 	metrics metrics
 	unsealing
@@ -114,7 +115,7 @@ func New(c Config) *Server {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{Config: c, slots: make(chan struct{}, c.Concurrent)}
+	s := &Server{Config: c, slots: make(chan struct{}, c.Concurrent), large: make(chan struct{}, 16)}
 	s.metrics.began = c.Now()
 	return s
 }
@@ -251,14 +252,8 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) (op policy.Op) {
 	if ns := r.Header.Get("X-Vault-Namespace"); ns != "" {
 		w.Header().Set("X-Vault-Namespace", cut(ns, 128))
 	}
-	select {
-	case s.slots <- struct{}{}:
-		defer func() { <-s.slots }()
-	default:
-		w.Header().Set("Retry-After", "1")
-		writeError(w, r, problem(http.StatusTooManyRequests, "too many requests at a time"))
-		return 0
-	}
+	release := func() {}
+	defer func() { release() }()
 	ctx, cancel := context.WithTimeout(r.Context(), s.Timeout)
 	defer cancel()
 	defer func() {
@@ -269,9 +264,29 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) (op policy.Op) {
 		}
 	}()
 
-	req, err := parse(w, r)
+	req, err := parse(w, r, func() bool {
+		select {
+		case s.large <- struct{}{}:
+			release = func() { <-s.large }
+			return true
+		default:
+			return false
+		}
+	})
 	if err != nil {
+		if statusOf(err) == http.StatusTooManyRequests {
+			w.Header().Set("Retry-After", "1")
+		}
 		writeError(w, r, err)
+		return 0
+	}
+	// Only now: a client that sends slowly takes nobody's place.
+	select {
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
+	default:
+		w.Header().Set("Retry-After", "1")
+		writeError(w, r, problem(http.StatusTooManyRequests, "too many requests at a time"))
 		return 0
 	}
 	if known, err := s.status(ctx, w, r, req); known {

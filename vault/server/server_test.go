@@ -194,6 +194,14 @@ func TestFirst(t *testing.T) {
 		t.Error("a wrapped answer holds what is wrapped")
 	}
 	text := wrap.body["wrap_info"].(map[string]any)["token"].(string)
+	// There is no other way to what it stands for, and none of it is used up by looking.
+	for _, path := range []string{"cubbyhole/response", "cubbyhole/", "prod/data/app/db", "auth/token/lookup-self"} {
+		if s := w.ask(text, "GET", path, ""); s.status == 200 || strings.Contains(s.raw, "alice") {
+			t.Errorf("a wrapping token reads %s: %s", path, s.raw)
+		}
+	}
+	w.must(403, text, "POST", "cubbyhole/response", `{"a":"b"}`)
+	w.must(200, "", "POST", "sys/wrapping/lookup", `{"token":"`+text+`"}`)
 	if s := w.must(200, text, "POST", "sys/wrapping/unwrap", ``); !strings.Contains(s.raw, "alice") {
 		t.Errorf("unwrapped %s", s.raw)
 	}

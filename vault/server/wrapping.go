@@ -186,10 +186,18 @@ func (h cubbyhole) find(ctx *guard.Request, path string) (action, error) {
 	default:
 		return action{}, errUnsupported
 	}
-	if writes {
-		return guard.Writes(do), nil
+	// What a wrapping token keeps is the answer that it stands for, which is had once
+	// and by unwrapping.
+	own := func(c *call) (*answer, error) {
+		if c.Token().Wraps {
+			return nil, errNothing
+		}
+		return do(c)
 	}
-	return guard.Reads(do), nil
+	if writes {
+		return guard.Writes(own), nil
+	}
+	return guard.Reads(own), nil
 }
 
 func (h cubbyhole) read(c *call, path string) (*answer, error) {
