@@ -214,6 +214,10 @@ func (g *gate) Standing(ctx context.Context, env vault.Env) (screen.Standing, er
 			s.Deciders = append(s.Deciders, m.Member)
 		}
 	}
+	if len(s.Deciders) > 1 {
+		// It lies in a drawer: nobody is asked through it while there is somebody.
+		s.Deciders = slices.DeleteFunc(s.Deciders, func(name string) bool { return name == filevault.RecoveryMember })
+	}
 	s.Asked = g.own(ctx, v, env)
 	return s, nil
 }

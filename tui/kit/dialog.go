@@ -565,8 +565,11 @@ func (p *Prompt) Draw(a Area) {
 		wrong = p.Check() // first: it may change the notes of the form
 	}
 	w := min(a.W, 76)
-	h := p.Form.Height(w-4) + 3
+	lines := a.Marks().Wrap(wrong, max(w-4, 1))
+	h := p.Form.Height(w-4) + 2 + len(lines)
 	in := place(a, w, h).Box(In(Border), p.Title)
 	y := p.Form.Draw(in)
-	in.Fit(0, y, in.W, In(Warn), wrong)
+	for i, l := range lines {
+		in.Text(0, y+i, In(Warn), l)
+	}
 }
