@@ -396,7 +396,7 @@ func TestMigrationsArePaired(t *testing.T) {
 func TestReopen(t *testing.T) {
 	for _, kind := range []string{"sqlite", "postgres"} {
 		t.Run(kind, func(t *testing.T) {
-			open := func() (*sqlstore.DB, error) { return nil, nil }
+			var open func() (*sqlstore.DB, error)
 			driver, address := "sqlite", filepath.Join(t.TempDir(), "a folder?#%41", "data.db")
 			if kind == "sqlite" {
 				open = func() (*sqlstore.DB, error) { return sqlite.Open(ctx, address) }
