@@ -246,3 +246,25 @@ func TestBellWhileACommandRuns(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// Whoever answers what a job asks still waits for that job: the box that it then
+// opens is not one that comes too late.
+func TestBellIsNoGoingOn(t *testing.T) {
+	var asks atomic.Bool
+	w := behindABell(t, func(ctx context.Context, b *tui.Bell) error {
+		if asks.Swap(false) {
+			return pin(ctx, b)
+		}
+		return nil
+	})
+	d := tuitest.New(t, w)
+	d.Until("6 names")
+	asks.Store(true)
+	d.Press("c", "enter")
+	d.Until("age-plugin-toy asks")
+	d.Advance(quietly)
+	d.Type("314159")
+	d.Press("enter")
+	d.Until("from dev to PROD?")
+	d.Lacks("you went on meanwhile")
+}

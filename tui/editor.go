@@ -88,7 +88,6 @@ func (m *Model) editText(from screen.Screen, e screen.EditText) {
 		m.openEditor(ed) // what was left there last time
 		return
 	}
-	touches := m.touches
 	ed := &editing{ctx: m.ctx, with: m.config.Editor, draft: e.Draft, from: from, then: e.Then, lent: &m.lent}
 	base := e.Draft.Base()
 	if base.Version == 0 {
@@ -119,7 +118,7 @@ func (m *Model) editText(from screen.Screen, e screen.EditText) {
 				m.fail(err)
 			case m.top() != from || m.locked:
 				ed.wipe()
-			case m.touches != touches: // the next keys are not meant for an editor
+			case m.touches != m.by.touches: // the next keys are not meant for an editor
 				ed.wipe()
 				m.say(kit.Notice{Text: "The editor was not opened: you went on meanwhile. ctrl+e opens it."})
 			default:
