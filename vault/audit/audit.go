@@ -12,7 +12,7 @@
 // The log is a Merkle tree in the form of RFC 6962 (golang.org/x/mod/sumdb/tlog).
 // Its nodes are stored in the transaction of the change that they speak of, so
 // that no change exists without its record; a checkpoint of its size and root is
-// signed, and whoever keeps one (every envrun does, see Memory) can be shown by
+// signed, and whoever keeps one (see Memory) can be shown by
 // a proof that the log has only grown since. An export is checked offline by Verify.
 //
 // An entry does not hold its own number, other than server-api §3.3 proposes: so

@@ -17,7 +17,7 @@ import (
 // auditLog is sys/audit-log, which is ours alone: it reads the log, and proves what
 // it reads. Entries and their proofs are for whom a policy lets; the checkpoint
 // and the proof that the log has only grown are for every good token, because they say
-// nothing about anybody, and every client remembers the last one.
+// nothing about anybody, and everybody may want to remember the last one.
 type auditLog struct {
 	kept *atomic.Pointer[checkpoint]
 	key  string // public
