@@ -290,9 +290,6 @@ func (m *Model) answered(q *question, a answer) {
 		e.Field.Wipe()
 	}
 	m.dialogs.Close(q.dialog)
-	for _, j := range m.lanes {
-		j.touches = m.touches // who has answered still waits for what is under way
-	}
 	q.answer <- a
 	m.openQuestion()
 }
