@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sort"
 	"strings"
 	"sync"
 	"time"
@@ -397,7 +398,7 @@ func (g *gate) Requests(ctx context.Context) ([]screen.Request, error) {
 		all = append(all, q)
 		return nil
 	})
-	slices.SortStableFunc(all, func(a, b screen.Request) int { return a.At.Compare(b.At) })
+	sort.SliceStable(all, func(i, j int) bool { return all[i].At.Before(all[j].At) })
 	return all, err
 }
 
@@ -439,7 +440,7 @@ func (g *gate) Members(ctx context.Context, env vault.Env) (screen.Members, erro
 		}
 		m.List = append(m.List, one)
 	}
-	slices.SortFunc(m.List, func(a, b screen.Member) int { return cmp.Compare(a.Name, b.Name) })
+	sort.Slice(m.List, func(i, j int) bool { return m.List[i].Name < m.List[j].Name })
 	return m, nil
 }
 
@@ -475,8 +476,8 @@ func exposedOf(all []filevault.Exposure) []screen.Exposed {
 			}
 		}
 	}
-	slices.SortFunc(out, func(a, b screen.Exposed) int {
-		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Field, b.Field))
+	sort.Slice(out, func(i, j int) bool {
+		return cmp.Or(cmp.Compare(out[i].Path, out[j].Path), cmp.Compare(out[i].Field, out[j].Field)) < 0
 	})
 	for i := range out {
 		slices.Sort(out[i].Who)

@@ -5,7 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"sort"
 
 	"envrun/envrun/environ"
 	"envrun/envrun/project"
@@ -91,8 +91,8 @@ func (t *tool) where(ctx context.Context, p *project.Project, env vault.Env, r v
 	for _, i := range plan.Invalid {
 		add(i.Source, i.Name, "", "no variable can be called that; "+i.Suggest+" would do", nil)
 	}
-	slices.SortStableFunc(all, func(a, b screen.Injection) int {
-		return cmp.Or(cmp.Compare(a.Field, b.Field), cmp.Compare(a.Var, b.Var))
+	sort.SliceStable(all, func(i, j int) bool {
+		return cmp.Or(cmp.Compare(all[i].Field, all[j].Field), cmp.Compare(all[i].Var, all[j].Var)) < 0
 	})
 	return all, nil
 }

@@ -3,8 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
-	"slices"
-	"strings"
+	"sort"
 
 	"envrun/vault"
 	"envrun/vault/record"
@@ -103,7 +102,7 @@ func (e *Engine) newGeneration(ctx context.Context, env vault.Env, key, before E
 		g.blobs[name] = raw
 		g.sealed = append(g.sealed, record.SealedGrant{Member: t.Member, Hash: hash.Short()})
 	}
-	slices.SortFunc(g.sealed, func(a, b record.SealedGrant) int { return strings.Compare(a.Member, b.Member) })
+	sort.Slice(g.sealed, func(i, j int) bool { return g.sealed[i].Member < g.sealed[j].Member })
 	return g, nil
 }
 

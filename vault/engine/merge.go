@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -1226,7 +1227,7 @@ func later(a, b sealSide) bool {
 // unite are the members of both lists; the hashes are for whoever compares.
 func unite(a, b []record.SealedGrant) []record.SealedGrant {
 	all := slices.Concat(a, b)
-	slices.SortStableFunc(all, func(x, y record.SealedGrant) int { return strings.Compare(x.Member, y.Member) })
+	sort.SliceStable(all, func(i, j int) bool { return all[i].Member < all[j].Member })
 	return slices.CompactFunc(all, func(x, y record.SealedGrant) bool { return x.Member == y.Member })
 }
 

@@ -4,8 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"slices"
-	"strings"
+	"sort"
 	"time"
 
 	"envrun/vault"
@@ -283,7 +282,7 @@ func (e *Engine) grants(env vault.Env, gen uint32, key *EnvKey, sealed []record.
 			states = append(states, GrantState{Gen: gen, Member: s.Member, Listed: true, Err: e.locateBlob(err, env, GrantBlob(gen, s.Member))})
 		}
 	}
-	slices.SortFunc(states, func(a, b GrantState) int { return strings.Compare(a.Member, b.Member) })
+	sort.Slice(states, func(i, j int) bool { return states[i].Member < states[j].Member })
 	return states, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -76,7 +77,7 @@ func exposure(x *record.Exposed, file string, present map[vault.Path]vault.Info)
 			e.Open = append(e.Open, open)
 		}
 	}
-	slices.SortFunc(e.Open, func(a, b Exposed) int { return cmp.Compare(a.Path, b.Path) })
+	sort.Slice(e.Open, func(i, j int) bool { return e.Open[i].Path < e.Open[j].Path })
 	return e
 }
 

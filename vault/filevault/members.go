@@ -1,11 +1,11 @@
 package filevault
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"sort"
 	"strings"
 	"sync"
 	"time"
@@ -539,7 +539,7 @@ func (v *Vault) stay(env vault.Env, now []engine.GrantState, remove []string, ou
 	}
 	slices.Sort(out.Removed)
 	out.Removed = slices.Compact(out.Removed)
-	slices.SortFunc(out.Pending, func(a, b Pending) int { return cmp.Compare(a.Member, b.Member) })
+	sort.Slice(out.Pending, func(i, j int) bool { return out.Pending[i].Member < out.Pending[j].Member })
 	if len(remove) > 0 && !forever {
 		return nil, nil, &vault.Error{Kind: vault.KindInvalid, Op: "removing members", Env: env, Detail: "nobody would be left whose access has no end, and who could let others in"}
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -320,7 +321,7 @@ func (v *Vault) mergeEnv(ctx context.Context, repo repo, w *envMerge, o engine.M
 		}
 		in.Shallow, in.Undo = repo.shallow, undo
 	}
-	slices.SortFunc(w.inputs, func(a, b engine.MergeInput) int { return strings.Compare(string(a.Path), string(b.Path)) })
+	sort.Slice(w.inputs, func(i, j int) bool { return w.inputs[i].Path < w.inputs[j].Path })
 	old, err := v.NeedAdoption(ctx, w.env)
 	if err != nil {
 		return engine.MergeResult{}, err

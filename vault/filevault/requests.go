@@ -1,10 +1,9 @@
 package filevault
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -49,7 +48,7 @@ func (v *view) requests(env vault.Env) []Request {
 		}
 		requests = append(requests, v.request(env, member))
 	}
-	slices.SortFunc(requests, func(a, b Request) int { return cmp.Compare(a.Member, b.Member) })
+	sort.Slice(requests, func(i, j int) bool { return requests[i].Member < requests[j].Member })
 	return requests
 }
 
