@@ -3,12 +3,10 @@ package engine
 import (
 	"context"
 	"fmt"
-	"math"
 	"runtime"
-	"sync"
-	"sync/atomic"
 
 	"envrun/vault"
+	"envrun/vault/parallel"
 	"envrun/vault/record"
 )
 
@@ -37,7 +35,7 @@ func (e *Engine) GetMany(ctx context.Context, env vault.Env, paths []vault.Path)
 	var secrets []vault.Secret
 	err := e.read(ctx, env, func(v view) error {
 		secrets = make([]vault.Secret, len(paths))
-		return inParallel(ctx, len(paths), func(i int) (err error) {
+		return parallel.Do(ctx, len(paths), runtime.GOMAXPROCS(0), func(i int) (err error) {
 			secrets[i], err = v.get(ctx, paths[i])
 			return e.locate(err, env, paths[i])
 		})
@@ -104,46 +102,6 @@ func (e *Engine) GetAll(ctx context.Context, env vault.Env, prefix vault.Path) (
 		return nil, err
 	}
 	return secrets, nil
-}
-
-// inParallel calls f for 0 to n-1 on all processors. It begins in order and
-// stops beginning once one has failed, so the error it returns is that of the
-// lowest number that fails at all.
-func inParallel(ctx context.Context, n int, f func(int) error) error {
-	var (
-		next   atomic.Int64
-		mu     sync.Mutex
-		lowest = math.MaxInt
-		first  error
-		wg     sync.WaitGroup
-	)
-	work := func() {
-		for {
-			i := int(next.Add(1)) - 1
-			if i >= n {
-				return
-			}
-			err := ctx.Err()
-			if err == nil {
-				err = f(i)
-			}
-			if err != nil {
-				mu.Lock()
-				if i < lowest {
-					lowest, first = i, err
-				}
-				mu.Unlock()
-				next.Store(int64(n))
-				return
-			}
-		}
-	}
-	for range min(n, runtime.GOMAXPROCS(0)) - 1 {
-		wg.Go(work)
-	}
-	work()
-	wg.Wait()
-	return first
 }
 
 // wrongGeneration says why a record does not open although it may be genuine.

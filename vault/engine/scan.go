@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"envrun/vault"
+	"envrun/vault/parallel"
 	"envrun/vault/record"
 )
 
@@ -212,7 +213,7 @@ func (e *Engine) walk(ctx context.Context, env vault.Env, heads iter.Seq2[Record
 	}
 	if len(under) == 0 { // there is no other
 		reading.checked = make(chan error, 1)
-		reading.checked <- inParallel(ctx, len(reading.found), func(i int) error { w.one(reading, i); return nil })
+		reading.checked <- parallel.Do(ctx, len(reading.found), runtime.GOMAXPROCS(0), func(i int) error { w.one(reading, i); return nil })
 	} else {
 		w.give(reading)
 	}

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"envrun/vault"
+	"envrun/vault/parallel"
 	"envrun/vault/wire"
 )
 
@@ -57,7 +58,7 @@ func (v *Vault) versions(ctx context.Context, env vault.Env, path vault.Path) ([
 	}
 	numbers = numbers[max(0, len(numbers)-maxHistory):]
 	all := make([]present, len(numbers))
-	err = inParallel(ctx, len(numbers), func(i int) error {
+	err = parallel.Do(ctx, len(numbers), atOnce, func(i int) error {
 		n := numbers[i]
 		one := m.Versions[n]
 		all[i].info = vault.Info{Env: env, Path: path, Version: n, At: one.CreatedTime.UTC(), Deleted: one.Destroyed}

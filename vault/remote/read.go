@@ -12,10 +12,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
 
 	"envrun/vault"
+	"envrun/vault/parallel"
 	"envrun/vault/wire"
 )
 
@@ -75,7 +74,7 @@ func (v *Vault) GetMany(ctx context.Context, env vault.Env, paths []vault.Path) 
 		}
 	}
 	found := make([]vault.Secret, len(once))
-	err := inParallel(ctx, len(once), func(i int) (err error) {
+	err := parallel.Do(ctx, len(once), atOnce, func(i int) (err error) {
 		found[i], err = v.Get(ctx, env, once[i])
 		return err
 	})
@@ -150,10 +149,10 @@ func (v *Vault) List(ctx context.Context, env vault.Env, prefix vault.Path) iter
 			return
 		}
 		// A few at a time, so that a walk that is left has not asked for all.
-		for some := range slices.Chunk(paths, 4*parallel) {
+		for some := range slices.Chunk(paths, 4*atOnce) {
 			infos := make([]vault.Info, len(some))
 			errs := make([]error, len(some))
-			_ = inParallel(ctx, len(some), func(i int) error {
+			_ = parallel.Do(ctx, len(some), atOnce, func(i int) error {
 				infos[i], errs[i] = v.names(ctx, env, some[i])
 				return nil
 			})
@@ -191,7 +190,7 @@ func (v *Vault) walk(ctx context.Context, env vault.Env, prefix vault.Path) (pat
 	for first := true; len(folders) > 0; first = false {
 		answers := make([]wire.Keys, len(folders))
 		errs := make([]error, len(folders))
-		err := inParallel(ctx, len(folders), func(i int) error {
+		err := parallel.Do(ctx, len(folders), atOnce, func(i int) error {
 			answers[i], errs[i] = v.list(ctx, env, folders[i])
 			return ctx.Err()
 		})
@@ -269,42 +268,4 @@ func (v *Vault) names(ctx context.Context, env vault.Env, path vault.Path) (vaul
 	}
 	p, err := v.made(env, path, s.Metadata, namesOf(s.Subkeys), s.Subkeys == nil)
 	return p.info, err
-}
-
-// inParallel calls f for 0 to n-1, some at a time. It begins in order and stops
-// beginning once one has failed, so the error it returns is that of the lowest
-// number that fails at all.
-func inParallel(ctx context.Context, n int, f func(int) error) error {
-	var (
-		next   atomic.Int64
-		mu     sync.Mutex
-		lowest = math.MaxInt
-		first  error
-		wg     sync.WaitGroup
-	)
-	for range min(n, parallel) {
-		wg.Go(func() {
-			for {
-				i := int(next.Add(1)) - 1
-				if i >= n {
-					return
-				}
-				err := ctx.Err()
-				if err == nil {
-					err = f(i)
-				}
-				if err != nil {
-					mu.Lock()
-					if i < lowest {
-						lowest, first = i, err
-					}
-					mu.Unlock()
-					next.Store(int64(n))
-					return
-				}
-			}
-		})
-	}
-	wg.Wait()
-	return first
 }

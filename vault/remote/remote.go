@@ -50,7 +50,7 @@ const (
 	maxAnswer  = 64 << 20 // bytes of an answer
 	maxSecrets = 100_000  // of one listing
 	maxHistory = 1_000    // versions of a secret, the newest
-	parallel   = 8        // requests at a time
+	atOnce     = 8        // requests at a time
 	attempts   = 3        // of a request that may be repeated
 	redirects  = 3        // on the same host
 )
@@ -104,8 +104,8 @@ func Open(o Options) (*Vault, error) {
 		DialContext:         (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
 		TLSClientConfig:     settings,
 		TLSHandshakeTimeout: 10 * time.Second,
-		MaxConnsPerHost:     parallel,
-		MaxIdleConnsPerHost: parallel,
+		MaxConnsPerHost:     atOnce,
+		MaxIdleConnsPerHost: atOnce,
 		IdleConnTimeout:     time.Minute,
 		DisableCompression:  true, // a small answer must not become a large one
 		TLSNextProto:        map[string]func(string, *tls.Conn) http.RoundTripper{},

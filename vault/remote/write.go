@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"envrun/vault"
+	"envrun/vault/parallel"
 	"envrun/vault/record"
 	"envrun/vault/wire"
 )
@@ -38,7 +39,7 @@ func (v *Vault) Apply(ctx context.Context, env vault.Env, changes []vault.Change
 	}
 	infos := make([]vault.Info, len(changes))
 	steps := make([]*step, len(changes))
-	err := inParallel(ctx, len(changes), func(i int) error {
+	err := parallel.Do(ctx, len(changes), atOnce, func(i int) error {
 		was, err := v.read(ctx, env, changes[i].Path, 0)
 		if err != nil {
 			return err
@@ -170,7 +171,7 @@ func compare(p present, was uint64) error {
 // can be marked so: a deletion is two requests, and the second must not be refused.
 // Marking no version is a bad request to whoever may mark one.
 func (v *Vault) mayDelete(ctx context.Context, env vault.Env, steps []*step) error {
-	return inParallel(ctx, len(steps), func(i int) error {
+	return parallel.Do(ctx, len(steps), atOnce, func(i int) error {
 		s := steps[i]
 		if s == nil || !s.next.Deleted {
 			return nil
