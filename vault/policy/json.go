@@ -129,6 +129,9 @@ func label(items []item, key string) ([]item, error) {
 		if it.val.kind == kList {
 			objects = it.val.list
 		}
+		if len(objects) == 0 {
+			return nil, invalid(it.line, "%s is empty", key)
+		}
 		for _, o := range objects {
 			if o.kind != kObject {
 				return nil, wrongKind(o, key, kObject)

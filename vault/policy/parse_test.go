@@ -147,6 +147,7 @@ func TestRefused(t *testing.T) {
 		{`{"path": {"a": {"allowed_parameters": {"x": []}}}}`, 1, `path "a" says nothing but parameters`},
 		{`{"path": "a"}`, 1, "path is a text"},
 		{`{"path": {}}`, 1, "path is empty"},
+		{`{"path": []}`, 1, "path is empty"},
 		{`{"path": {"a": {"comment": null}}}`, 1, "null"},
 		{`{"path": {"a": {"allowed_parameters": {"x": [true]}}}}`, 1, "write the policy in HCL"},
 		{`{"path": {"a": {"allowed_parameters": {"x": [["y"]]}}}}`, 1, "write the policy in HCL"},
