@@ -55,7 +55,7 @@ func TestDevicesAreListed(t *testing.T) {
 	for _, name := range []string{"log", "main"} {
 		hashes = append(hashes, w.ask("root", http.MethodPut, "sys/audit-hash/"+name, `{"input":"root"}`).text("hash"))
 	}
-	if hashes[0] == "" || hashes[0] != hashes[1] || w.log.entries[0].Auth.ClientToken.String() != hashes[0] {
+	if hashes[0] == "" || hashes[0] != hashes[1] || w.log.all()[0].Auth.ClientToken.String() != hashes[0] {
 		t.Errorf("%v", hashes)
 	}
 	if s := w.ask("root", http.MethodPut, "sys/audit-hash/other", `{"input":"root"}`); s.status != http.StatusBadRequest {

@@ -82,7 +82,7 @@ func TestMatrix(t *testing.T) {
 			may = may || e.Open || e.Private
 			path := e.Path
 			tok := w.token(fmt.Sprintf("path %q { capabilities = [%s] }", path, quoted(set)))
-			before := len(w.log.entries)
+			before := len(w.log.all())
 			got := w.ask(tok, methods[e.Op], strings.TrimSuffix(path, "/"), "", "Content-Type: application/merge-patch+json")
 			asked++
 			denied := got.status == 403 && strings.Contains(got.raw, "1 error occurred:\\n\\t* permission denied\\n\\n")
@@ -92,7 +92,7 @@ func TestMatrix(t *testing.T) {
 			if got.status >= 500 {
 				t.Errorf("%s %s with %v: %d", methods[e.Op], path, set, got.status)
 			}
-			if n := len(w.log.entries) - before; n < 2 {
+			if n := len(w.log.all()) - before; n < 2 {
 				t.Errorf("%s %s with %v: %d entries", methods[e.Op], path, set, n)
 			}
 			// No token, or none that is good, gets nowhere that is not open.

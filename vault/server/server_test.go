@@ -8,7 +8,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -34,14 +36,25 @@ func (d database) Write(ctx context.Context, f func(server.Tx) error) error {
 
 // record keeps the entries in memory and refuses them when it is told to.
 type record struct {
+	fail error
+
+	mu      sync.Mutex // several requests may be under way
 	entries []audit.Entry
-	fail    error
+}
+
+// all are the entries so far.
+func (r *record) all() []audit.Entry {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.entries)
 }
 
 func (r *record) Write(_ context.Context, lines ...audit.Line) error {
 	if r.fail != nil {
 		return r.fail
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for _, l := range lines {
 		r.entries = append(r.entries, l.Entry())
 	}
@@ -206,7 +219,7 @@ func TestFirst(t *testing.T) {
 		t.Errorf("unwrapped %s", s.raw)
 	}
 	w.must(400, text, "POST", "sys/wrapping/unwrap", ``)
-	for _, e := range w.log.entries {
+	for _, e := range w.log.all() {
 		if line := e.Line().String(); strings.Contains(line, "alice") || strings.Contains(line, text) || strings.Contains(line, "9007199254740993") {
 			t.Errorf("the log holds a value: %s", line)
 		}
