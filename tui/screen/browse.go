@@ -193,20 +193,7 @@ func (b *Browse) Asks() string { return filterAsks }
 
 // look filters by what is typed.
 func (b *Browse) look() Effect {
-	s := b.list.Filter(b.filter.Text())
-	if s == nil {
-		return Stop{"filter"}
-	}
-	return Read{
-		Lane: "filter", What: "filtering",
-		Do: func(ctx context.Context, _ Reading, show func(func()) bool) error {
-			if err := s.Run(ctx); err != nil {
-				return err
-			}
-			show(func() { b.list.Take(s) })
-			return nil
-		},
-	}
+	return filtering(&b.list, b.filter.Text())
 }
 
 // Offers implements Screen.

@@ -382,20 +382,7 @@ func (c *Comparison) refresh() Effect {
 
 // look filters by what is typed.
 func (c *Comparison) look() Effect {
-	s := c.list.Filter(c.filter.Text())
-	if s == nil {
-		return Stop{"filter"}
-	}
-	return Read{
-		Lane: "filter", What: "filtering",
-		Do: func(ctx context.Context, _ Reading, show func(func()) bool) error {
-			if err := s.Run(ctx); err != nil {
-				return err
-			}
-			show(func() { c.list.Take(s) })
-			return nil
-		},
-	}
+	return filtering(&c.list, c.filter.Text())
 }
 
 // Input implements Typist.

@@ -1,6 +1,7 @@
 package screen
 
 import (
+	"context"
 	"strings"
 	"time"
 
@@ -223,5 +224,24 @@ func drawFilter(a kit.Area, filter *kit.Field, typing bool, kept string) {
 		a.Fit(0, 0, a.W, kit.In(kit.Accent), kept)
 	default:
 		a.Fit(0, 0, a.W, kit.In(kit.Dim), " filters")
+	}
+}
+
+// filtering filters a list, which goes on showing what it has until the answer is
+// there. A filter that needs no search ends the one that is under way.
+func filtering(list *kit.List, text string) Effect {
+	s := list.Filter(text)
+	if s == nil {
+		return Stop{"filter"}
+	}
+	return Read{
+		Lane: "filter", What: "filtering",
+		Do: func(ctx context.Context, _ Reading, show func(func()) bool) error {
+			if err := s.Run(ctx); err != nil {
+				return err
+			}
+			show(func() { list.Take(s) })
+			return nil
+		},
 	}
 }
