@@ -18,6 +18,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"envrun/auth/strictjson"
 	"envrun/vault/guard"
 	"envrun/vault/policy"
 	"envrun/vault/wire"
@@ -223,87 +224,17 @@ func parseBody(w http.ResponseWriter, r *http.Request, req *guard.Request, big f
 
 const badJSON = "failed to decode JSON input: "
 
-// decode reads a JSON object. Numbers keep their digits. A name that comes twice
-// is refused, since two readers may take different ones.
+// decode reads the JSON object of a body; null is as no body.
 func decode(body []byte) (map[string]any, error) {
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.UseNumber()
-	n := 0
-	v, err := value(d, 0, &n)
+	v, err := strictjson.Decode(body, strictjson.Limits{Depth: maxDepth, Values: maxNodes})
 	if err != nil {
-		return nil, err
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return nil, problem(http.StatusBadRequest, badJSON+"there is more after the object")
+		return nil, problem(http.StatusBadRequest, badJSON+err.Error())
 	}
 	m, ok := v.(map[string]any)
 	if !ok && v != nil {
 		return nil, problem(http.StatusBadRequest, badJSON+"json: cannot unmarshal "+kindOf(v)+" into Go value of type map[string]interface {}")
 	}
 	return m, nil
-}
-
-func value(d *json.Decoder, depth int, n *int) (any, error) {
-	tok, err := d.Token()
-	if err != nil {
-		return nil, syntax(err)
-	}
-	if *n++; *n > maxNodes {
-		return nil, problem(http.StatusBadRequest, badJSON+"it holds too many values")
-	}
-	open, ok := tok.(json.Delim)
-	if !ok {
-		return tok, nil
-	}
-	if depth == maxDepth {
-		return nil, problem(http.StatusBadRequest, badJSON+"it is nested too deeply")
-	}
-	if open == '[' {
-		list := []any{}
-		for d.More() {
-			v, err := value(d, depth+1, n)
-			if err != nil {
-				return nil, err
-			}
-			list = append(list, v)
-		}
-		_, err := d.Token()
-		return list, syntax(err)
-	}
-	m := map[string]any{}
-	for d.More() {
-		tok, err := d.Token()
-		if err != nil {
-			return nil, syntax(err)
-		}
-		name, _ := tok.(string)
-		if _, twice := m[name]; twice {
-			return nil, problem(http.StatusBadRequest, badJSON+"a name comes twice")
-		}
-		if m[name], err = value(d, depth+1, n); err != nil {
-			return nil, err
-		}
-	}
-	_, err = d.Token()
-	return m, syntax(err)
-}
-
-// syntax says what is wrong with JSON in the words of encoding/json, cut before
-// they could repeat more than one character of it.
-func syntax(err error) error {
-	if err == nil {
-		return nil
-	}
-	text := "unexpected end of JSON input"
-	if bad := (*json.SyntaxError)(nil); errors.As(err, &bad) {
-		if rest, ok := strings.CutPrefix(bad.Error(), "invalid character "); ok && len(rest) >= 3 {
-			text = "invalid character"
-			if what, _, _ := strings.Cut(rest, " "); len(what) <= 8 {
-				text += " " + what
-			}
-		}
-	}
-	return problem(http.StatusBadRequest, badJSON+text)
 }
 
 // newUUID is a random UUID, version 4.
