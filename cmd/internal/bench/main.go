@@ -21,6 +21,7 @@ import (
 	"regexp"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"text/tabwriter"
 )
@@ -45,9 +46,11 @@ func main() {
 // A bench is what the rows need to know.
 type bench struct {
 	envrun, base, fill string // programs
+	envrund            string
 	replace, decrypt   string // programs to compare with
 	screens            string // the tests of tui, with its benchmarks
 	sops, dotenvx, git string // the same; empty: not here
+	vault              string // the same
 	node               string // what runs dotenvx
 	self               string // this program
 	truePath           string
@@ -59,6 +62,7 @@ type bench struct {
 	bad  bool     // something did not run
 
 	projects map[project]string // those that have been made, with their folders
+	running  sync.Map           // *server → true
 }
 
 // A row is one line of the table, or several that are measured together.
@@ -89,11 +93,13 @@ var rows = []row{
 	{"tui", (*bench).tui},
 	{"tui-first", (*bench).first},
 	{"tui-idle", (*bench).idle},
+	{"server", (*bench).serving},
 }
 
 func run() error {
 	var b bench
 	flag.StringVar(&b.envrun, "envrun", "", "envrun, stripped and static")
+	flag.StringVar(&b.envrund, "envrund", "", "envrund, stripped and static")
 	flag.StringVar(&b.base, "base", "", "the program that only executes another")
 	flag.StringVar(&b.fill, "fill", "", "the program that fills vaults")
 	flag.StringVar(&b.replace, "replace", "", "the program that replaces many files")
@@ -101,11 +107,12 @@ func run() error {
 	flag.StringVar(&b.screens, "tui", "", "the tests of tui, compiled")
 	flag.StringVar(&b.sops, "sops", "", "sops; empty: left out")
 	flag.StringVar(&b.dotenvx, "dotenvx", "", "dotenvx.js; empty: left out")
+	flag.StringVar(&b.vault, "vault", "", "HashiCorp Vault; empty: left out")
 	flag.IntVar(&b.rounds, "n", 20, "rounds of a slow row; quick ones take ten times as many")
 	only := flag.String("rows", "", "measure only the rows that this regular expression finds")
 	profile := flag.Bool("profile", false, "say where the start of envrun spends its time, instead of the table")
 	flag.Parse()
-	if b.envrun == "" || b.base == "" || b.fill == "" || b.replace == "" || b.decrypt == "" || b.screens == "" || flag.NArg() > 0 {
+	if b.envrun == "" || b.envrund == "" || b.base == "" || b.fill == "" || b.replace == "" || b.decrypt == "" || b.screens == "" || flag.NArg() > 0 {
 		return errors.New("it is started by .ci/bench")
 	}
 	wanted, err := regexp.Compile(*only)
@@ -120,6 +127,7 @@ func run() error {
 	signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM)
 	go func() {
 		<-interrupted
+		b.stopAll()
 		os.RemoveAll(b.dir)
 		os.Exit(130)
 	}()
@@ -154,7 +162,7 @@ func say(format string, args ...any) { fmt.Fprintf(os.Stderr, "bench: "+format+"
 // open finds the programs and makes the folder that everything happens in,
 // with an identity that is kept in a file there and nowhere else.
 func (b *bench) open() (err error) {
-	for _, p := range []*string{&b.envrun, &b.base, &b.fill, &b.replace, &b.decrypt, &b.screens, &b.sops, &b.dotenvx} {
+	for _, p := range []*string{&b.envrun, &b.envrund, &b.base, &b.fill, &b.replace, &b.decrypt, &b.screens, &b.sops, &b.dotenvx, &b.vault} {
 		if *p == "" {
 			continue
 		}

@@ -20,6 +20,7 @@ var acts = map[string]func([]string) error{
 	"copy":    copyOf,
 	"sink":    sink,
 	"peak":    peakOf,
+	"load":    loadAny,
 }
 
 const (

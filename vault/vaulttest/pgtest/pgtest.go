@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"os/exec"
 	"os/user"
@@ -48,7 +49,7 @@ func Main(m *testing.M) int {
 	shared.Lock()
 	defer shared.Unlock()
 	if shared.server != nil {
-		shared.server.close()
+		shared.server.Close()
 	}
 	return code
 }
@@ -77,14 +78,26 @@ func Start(t testing.TB, durable bool) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(s.close)
+	t.Cleanup(s.Close)
 	return s
 }
 
 func start(t testing.TB, durable bool) (*Server, error) {
+	s, err := New(durable)
+	if errors.Is(err, ErrMissing) {
+		t.Skip("PostgreSQL is not installed here: what is said of it is not tested")
+	}
+	return s, err
+}
+
+// ErrMissing says that PostgreSQL is not installed here.
+var ErrMissing = errors.New("PostgreSQL is not installed here")
+
+// New starts a server for somebody else than a test, who ends it with Close.
+func New(durable bool) (*Server, error) {
 	bin := programs()
 	if bin == "" {
-		t.Skip("PostgreSQL is not installed here: what is said of it is not tested")
+		return nil, ErrMissing
 	}
 	dir, err := os.MkdirTemp("", "envrun-pg-") // t.TempDir is too long for a socket
 	if err != nil {
@@ -205,6 +218,14 @@ func (s *Server) Own(t testing.TB, dir string) {
 // Address is that of a database.
 func (s *Server) Address(database string) string { return s.address(database) }
 
+// URL is the same as a URL.
+func (s *Server) URL(database string) string {
+	return "postgres://envrun@/" + database + "?host=" + url.QueryEscape(s.dir)
+}
+
+// Process is the id of the process whose children serve.
+func (s *Server) Process() int { return s.cmd.Process.Pid }
+
 // Database is the address of a new, empty database.
 func (s *Server) Database(t testing.TB) string {
 	t.Helper()
@@ -260,7 +281,8 @@ func (s *Server) end(how os.Signal) {
 	<-s.done
 }
 
-func (s *Server) close() {
+// Close ends the server and removes its data.
+func (s *Server) Close() {
 	s.end(os.Interrupt) // what it calls a fast shutdown
 	os.RemoveAll(s.dir)
 }
