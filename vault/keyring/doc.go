@@ -16,8 +16,8 @@
 // What counts is what the transaction reads, not what a server remembers: a
 // write under a key that another replica has replaced is refused or made under
 // its successor. A root that is renewed is renewed in one transaction, with
-// every key sealed anew; a mount's key gets a new generation in one, and its
-// rows follow in many (vault/kv Rewrap).
+// every key sealed anew, and is handed over to the other servers; a mount's key gets
+// a new generation in one, and its rows follow in many (vault/kv Rewrap).
 //
 // It refuses to begin with one sealer: the loss of it would be the loss of
 // everything, and no recovery key would help. It has no cryptography of its

@@ -27,6 +27,7 @@ type Ring struct {
 	rec  *Record             // nil while it is sealed
 	root map[uint32]seal.Key // by generation: what a transaction says is in use
 	keys map[string]map[uint32]seal.Key
+	self *attendant // nil until it attends
 }
 
 // Sealed reports whether the ring holds no root.
@@ -40,15 +41,26 @@ func (r *Ring) Sealed() bool {
 func (r *Ring) Seal() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.rec, r.root, r.keys = nil, nil, nil
+	r.rec, r.root, r.keys, r.self = nil, nil, nil, nil
 }
 
 func (r *Ring) open(rec *Record, root seal.Key) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.hold(rec, root)
+}
+
+// hold keeps a root, and the one before it for reads that began before it was
+// there. The lock is held.
+func (r *Ring) hold(rec *Record, root seal.Key) {
 	r.rec = rec
 	if r.root == nil {
 		r.root, r.keys = map[uint32]seal.Key{}, map[string]map[uint32]seal.Key{}
+	}
+	for gen := range r.root {
+		if gen+1 < rec.r.Gen {
+			delete(r.root, gen)
+		}
 	}
 	r.root[rec.r.Gen] = root
 }
@@ -103,7 +115,7 @@ func (r *Ring) present(tx Reader) (*Record, seal.Key, error) {
 	if err != nil {
 		return nil, seal.Key{}, err
 	}
-	root, err := r.rootOf(rec.r.Gen)
+	root, err := r.rootIn(tx, rec.r.Gen)
 	if err != nil {
 		return nil, seal.Key{}, err
 	}
@@ -154,7 +166,7 @@ func (r *Ring) readKeys(tx Reader, id string) (*keyRecord, error) {
 		return nil, &vault.Error{Kind: vault.KindTampered, Detail: "the key " + id + " is cut off"}
 	}
 	gen := binary.BigEndian.Uint32(raw)
-	root, err := r.rootOf(gen)
+	root, err := r.rootIn(tx, gen)
 	if err != nil {
 		return nil, err
 	}
@@ -304,6 +316,16 @@ func (r *Ring) RetireKeys(tx Tx, id string) error {
 		return err
 	}
 	k.Keys = slices.Clone(k.Keys[len(k.Keys)-1:])
+	left := k.Keys[0].Gen
+	tx.AfterCommit(func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		for gen := range r.keys[id] {
+			if gen < left {
+				delete(r.keys[id], gen)
+			}
+		}
+	})
 	return writeKeys(tx, rec.r.Server, id, rec.r.Gen, root, k)
 }
 
@@ -377,11 +399,10 @@ func (r *Ring) RenewRoot(ctx context.Context, rec *Record, c RootChange) (*NextR
 
 // Apply puts the next root in place, and seals every key anew under it.
 // KindConflict if the record has changed since: begin again. When the
-// transaction is durable nothing is left under the former root, and replicas
-// go on with the keys they have in memory until they need another; then they
-// answer that they must be unsealed again.
+// transaction is durable nothing is left under the former root, and replicas that
+// attend (Attend) take the next one when they need it.
 func (n *NextRoot) Apply(tx Tx) error {
-	now, _, err := n.ring.present(tx)
+	now, former, err := n.ring.present(tx)
 	if err != nil {
 		return err
 	}
@@ -403,6 +424,9 @@ func (n *NextRoot) Apply(tx Tx) error {
 			return err
 		}
 	}
-	tx.AfterCommit(func() { n.ring.open(n.next, n.root) })
+	if err := n.handOver(tx, now, former); err != nil {
+		return err
+	}
+	tx.AfterCommit(func() { n.ring.take(n.next, n.root) })
 	return tx.PutBlob(kindRoot, nameRoot, n.next.raw)
 }
