@@ -181,21 +181,23 @@ func (m *Mount) Advance(tx Tx, gen uint32) error {
 // that are sealed under a former one, and reports whether there may be more. It
 // is called in one write after the other until it says no, and then, in the
 // transaction of the last call, the keyring may drop the former generations.
-// What is cut short is begun again with a new Cursor: what is done is done, and
-// reads and writes go on meanwhile. The data keys of all versions are wrapped
+// What is cut short goes on with the Cursor of the last transaction that was kept,
+// or a new one: what is done is done, and reads and writes go on meanwhile, as may a
+// second server with the same Cursor. The data keys of all versions are wrapped
 // anew; what they seal is left alone.
 func (m *Mount) Rewrap(tx Tx, c *Cursor) (more bool, err error) {
 	h, err := m.head(tx)
 	if err != nil {
 		return false, err
 	}
-	if !c.keysDone {
-		rows, err := tx.KVKeys(m.id, c.path, rewrapPage)
+	if !c.PathsDone {
+		rows, err := tx.KVKeys(m.id, c.Path, rewrapPage)
 		if err != nil {
 			return false, err
 		}
 		for _, r := range rows {
-			c.path = r.Path
+			c.Path = r.Path
+			c.Rows++
 			if r.Gen == h.gen {
 				continue
 			}
@@ -208,16 +210,17 @@ func (m *Mount) Rewrap(tx Tx, c *Cursor) (more bool, err error) {
 			}
 		}
 		if len(rows) < rewrapPage {
-			c.keysDone, c.path = true, ""
+			c.PathsDone, c.Path = true, ""
 		}
 		return true, nil
 	}
-	rows, err := tx.KVVersions(m.id, c.path, c.version, rewrapPage)
+	rows, err := tx.KVVersionKeys(m.id, c.Path, c.Version, rewrapPage)
 	if err != nil {
 		return false, err
 	}
 	for _, r := range rows {
-		c.path, c.version = r.Path, r.Version
+		c.Path, c.Version = r.Path, r.Version
+		c.Rows++
 		if r.Gen == h.gen {
 			continue
 		}
@@ -228,11 +231,23 @@ func (m *Mount) Rewrap(tx Tx, c *Cursor) (more bool, err error) {
 	return len(rows) == rewrapPage, nil
 }
 
-// A Cursor is how far a Rewrap has come. The zero Cursor begins.
+// A Cursor is how far a Rewrap has come. The zero Cursor begins. Whoever keeps
+// one keeps it sealed: one that was put forward would leave rows behind.
 type Cursor struct {
-	keysDone bool
-	path     string
-	version  int64
+	PathsDone bool   `json:"paths_done,omitempty"` // and the versions follow
+	Path      string `json:"path,omitempty"`       // the last that was looked at
+	Version   int64  `json:"version,omitempty"`
+	Rows      int64  `json:"rows,omitempty"` // how many rows were looked at
+}
+
+// Rows is how many rows a Rewrap looks at, if nothing is written meanwhile.
+func (m *Mount) Rows(tx Tx) (int64, error) {
+	h, err := m.head(tx)
+	if err != nil {
+		return 0, err
+	}
+	versions, err := tx.KVVersionCount(m.id)
+	return int64(h.Paths) + versions, err
 }
 
 func (m *Mount) rewrap(tx Tx, r VersionRow, gen uint32) error {

@@ -65,4 +65,8 @@ type Tx interface {
 	// KVVersions gives at most limit rows whose path and version are above path
 	// and after, sorted.
 	KVVersions(mount, path string, after int64, limit int) ([]VersionRow, error)
+	// KVVersionKeys is KVVersions without the Data.
+	KVVersionKeys(mount, path string, after int64, limit int) ([]VersionRow, error)
+	// KVVersionCount is how many rows of versions the mount has.
+	KVVersionCount(mount string) (int64, error)
 }

@@ -162,3 +162,23 @@ func (t *Tx) KVVersions(mount, path string, after int64, limit int) ([]kv.Versio
 		})
 	return rows, err
 }
+
+// KVVersionKeys is KVVersions without what is sealed in the rows.
+func (t *Tx) KVVersionKeys(mount, path string, after int64, limit int) ([]kv.VersionRow, error) {
+	var rows []kv.VersionRow
+	err := t.each(`SELECT path, version, gen, key FROM kv_versions
+		WHERE mount = ? AND (path, version) > (?, ?) ORDER BY path, version LIMIT ?`, []any{mount, path, after, limit},
+		func(scan func(...any) error) error {
+			var r kv.VersionRow
+			err := scan(&r.Path, &r.Version, &r.Gen, &r.Key)
+			rows = append(rows, r)
+			return err
+		})
+	return rows, err
+}
+
+// KVVersionCount returns how many versions of all paths a mount has.
+func (t *Tx) KVVersionCount(mount string) (n int64, err error) {
+	_, err = t.row(`SELECT count(*) FROM kv_versions WHERE mount = ?`, []any{mount}, &n)
+	return n, err
+}
