@@ -144,6 +144,7 @@ const (
 	stopTime   = 15 * time.Second
 	sweepEvery = 5 * time.Second
 	signEvery  = time.Second
+	turnEvery  = time.Second
 )
 
 // run serves until ctx ends.
@@ -163,6 +164,7 @@ func run(ctx context.Context, s *server.Server, l net.Listener, log *slog.Logger
 	defer tick.Stop()
 	sign := time.NewTicker(signEvery)
 	defer sign.Stop()
+	go turn(ctx, s, log)
 	wrong := "" // with the audit log; said once
 	for {
 		select {
@@ -171,6 +173,9 @@ func run(ctx context.Context, s *server.Server, l net.Listener, log *slog.Logger
 		case <-tick.C:
 			if err := s.Sweep(ctx); err != nil && ctx.Err() == nil {
 				log.Error("revoking what has expired", "error", err)
+			}
+			if err := s.Attend(ctx); err != nil && ctx.Err() == nil {
+				log.Error("taking over the root key", "error", err)
 			}
 		case <-sign.C:
 			was := wrong
@@ -194,8 +199,27 @@ func run(ctx context.Context, s *server.Server, l net.Listener, log *slog.Logger
 			if e := s.KeepCheckpoint(stop); e != nil {
 				log.Error("signing a checkpoint of the audit log", "error", e)
 			}
+			if e := s.Leave(stop); e != nil {
+				log.Warn("the database still has this server among those that run", "error", e)
+			}
 			s.Lock()
 			return err
+		}
+	}
+}
+
+// turn goes on with rotations of keys until ctx ends.
+func turn(ctx context.Context, s *server.Server, log *slog.Logger) {
+	tick := time.NewTicker(turnEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			if err := s.Rotate(ctx); err != nil && ctx.Err() == nil {
+				log.Error("rotating keys", "error", err)
+			}
+		case <-ctx.Done():
+			return
 		}
 	}
 }
@@ -211,7 +235,7 @@ func unsealBy(ctx context.Context, s *server.Server, file string, log *slog.Logg
 		return err
 	}
 	log.Info("unsealed", "by", name)
-	return nil
+	return s.Attend(ctx)
 }
 
 func readIdentity(file string) ([]age.Identity, error) {

@@ -54,6 +54,9 @@ func (e kvEngine) drop(c *call, m *mount) error {
 	if err := e.of(m).Drop(c.Tx()); err != nil {
 		return err
 	}
+	if err := dropRotation(e.ring, c.Tx(), m); err != nil {
+		return err
+	}
 	return e.ring.DropKey(c.Tx(), m.UUID)
 }
 

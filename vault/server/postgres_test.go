@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"fmt"
 	"os"
 	"testing"
 
@@ -12,7 +13,13 @@ import (
 	"envrun/vault/vaulttest/pgtest"
 )
 
-func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
+func TestMain(m *testing.M) {
+	if os.Getenv(replicaAddress) != "" {
+		fmt.Fprintln(os.Stderr, replica())
+		os.Exit(1)
+	}
+	os.Exit(pgtest.Main(m))
+}
 
 func onPostgres(t testing.TB, address string) *world {
 	t.Helper()

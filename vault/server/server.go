@@ -98,6 +98,7 @@ type opened struct {
 	public string // the key that checkpoints are checked with
 	kept   atomic.Pointer[checkpoint]
 
+	trouble  trouble     // of rotations
 	tampered atomic.Bool // the audit log is not what was signed
 }
 
@@ -177,6 +178,7 @@ func (s *Server) ready(o *opened, keys ownKeys) error {
 	sys = append(sys, audits{hasher, s.AuditDevices}.area()...)
 	sys = append(sys, auditLog{&o.kept, o.public, s.Now}.area()...)
 	sys = append(sys, sealing{s}.area()...)
+	sys = append(sys, rotations{o.tables, o.kv, s.Now, &o.trouble}.area()...)
 	sys = append(sys, measures{s}.area()...)
 	o.area = map[string]area{
 		"sys/":        sys,

@@ -291,6 +291,9 @@ func (s *Server) unseal(ctx context.Context, w http.ResponseWriter, req *guard.R
 	if err := s.Share(ctx, share); err != nil {
 		return err
 	}
+	if err := s.Attend(ctx); err != nil {
+		s.Logger.Error("attending to the root key", "error", err)
+	}
 	return s.sealStatus(ctx, w)
 }
 

@@ -46,6 +46,7 @@ const (
 	kindPolicy   = "policy"   // by name
 	kindRole     = "role"     // of the token store, by name
 	kindMove     = "move"     // mounts that were moved, by the id of the moving
+	kindRotation = "rotation" // of the key of a mount, by its id
 	kindServer   = "server"   // the cluster's name, its keys
 	kindNumber   = "number"   // not sealed
 	recordNumber = "changes"  // of kindNumber: the generation

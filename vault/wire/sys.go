@@ -142,3 +142,23 @@ type MountTuning struct {
 	Description string            `json:"description"`
 	Options     map[string]string `json:"options,omitempty"`
 }
+
+// KeyStatus is the answer of sys/key-status. Of envrund, the key is the root key.
+type KeyStatus struct {
+	Term        uint32    `json:"term"` // its generation
+	InstallTime time.Time `json:"install_time"`
+	Encryptions uint64    `json:"encryptions"` // envrund does not count them
+}
+
+// Rotation is the rotation of the key of an environment: the answer of envrund's
+// sys/rotate/env.
+type Rotation struct {
+	Mount      string    `json:"mount"`      // its path, "prod/"
+	Generation uint32    `json:"generation"` // of the key that writes are sealed with
+	Done       bool      `json:"done"`       // nothing is sealed with a former one
+	Began      time.Time `json:"began,omitzero"`
+	Ended      time.Time `json:"ended,omitzero"`
+	Rows       int64     `json:"rows"`  // that were looked at
+	Total      int64     `json:"total"` // that there were at the beginning, or more
+	Problem    string    `json:"problem,omitempty"`
+}
