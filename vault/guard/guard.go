@@ -59,7 +59,7 @@ type DB[T any] interface {
 // A Log takes entries within a transaction. An entry is in the log when, and only
 // when, the transaction is durable.
 type Log[T any] interface {
-	Append(ctx context.Context, tx T, entries ...audit.Entry) error
+	Append(ctx context.Context, tx T, lines ...audit.Line) error
 }
 
 // Devices take entries to where a team reads them, besides the log: vault/audit/device.
@@ -251,11 +251,14 @@ type Config[T token.Store] struct {
 // A Guard serves requests. It may be used by several goroutines.
 type Guard[T token.Store] struct {
 	Config[T]
-	acls acls
+	acls     acls
+	recorder recorder[T]
 }
 
 // New makes a guard.
-func New[T token.Store](c Config[T]) *Guard[T] { return &Guard[T]{Config: c} }
+func New[T token.Store](c Config[T]) *Guard[T] {
+	return &Guard[T]{Config: c, recorder: recorder[T]{db: c.DB, log: c.Log}}
+}
 
 // A turn is one request on its way, within one transaction.
 type turn[T any] struct {
@@ -307,7 +310,7 @@ func (g *Guard[T]) Serve(ctx context.Context, req *Request) (*Answer, error) {
 		}
 	}
 	if changes {
-		if err := g.send(ctx, g.intent(req, &t, began)); err != nil {
+		if err := g.send(ctx, g.intent(req, &t, began).Line()); err != nil {
 			return nil, errors.Join(ErrUnrecorded, &DeviceError{Err: err})
 		}
 		answer, failed, err = g.change(ctx, req, &t, began)
@@ -316,34 +319,38 @@ func (g *Guard[T]) Serve(ctx context.Context, req *Request) (*Answer, error) {
 		}
 	}
 	// What was only read or was undone is recorded by itself, with the use that a token counts.
-	var entries []audit.Entry
-	err = g.DB.Write(ctx, func(tx T) error {
-		if err := g.count(tx, req, &t); err != nil {
-			return err
-		}
-		entries = []audit.Entry{g.intent(req, &t, began), g.outcome(req, &t, answer, failed)}
-		return g.Log.Append(ctx, tx, entries...)
-	})
+	var lines [2]audit.Line
+	entries := func() []audit.Line {
+		lines = [2]audit.Line{g.intent(req, &t, began).Line(), g.outcome(req, &t, answer, failed).Line()}
+		return lines[:]
+	}
+	if t.token == nil || t.token.Uses == 0 {
+		err = g.recorder.record(ctx, entries()...)
+	} else {
+		err = g.DB.Write(ctx, func(tx T) error {
+			if err := g.count(tx, req, &t); err != nil {
+				return err
+			}
+			return g.Log.Append(ctx, tx, entries()...)
+		})
+	}
 	if err != nil {
 		return nil, errors.Join(ErrUnrecorded, err)
 	}
+	send := lines[:]
 	if changes {
-		entries = entries[1:] // the devices have the intent
+		send = lines[1:] // the devices have the intent
 	}
-	if err := g.send(context.WithoutCancel(ctx), entries...); err != nil {
+	if err := g.send(context.WithoutCancel(ctx), send...); err != nil {
 		return nil, errors.Join(ErrUnrecorded, &DeviceError{Err: err})
 	}
 	return answer, failed
 }
 
 // send writes entries to the devices.
-func (g *Guard[T]) send(ctx context.Context, entries ...audit.Entry) error {
+func (g *Guard[T]) send(ctx context.Context, lines ...audit.Line) error {
 	if g.Devices == nil {
 		return nil
-	}
-	lines := make([]audit.Line, len(entries))
-	for i, e := range entries {
-		lines[i] = e.Line()
 	}
 	return g.Devices.Write(ctx, lines...)
 }
@@ -352,7 +359,7 @@ func (g *Guard[T]) send(ctx context.Context, entries ...audit.Entry) error {
 // it: what was revoked since does not pass. failed is the handler's error or the
 // refusal, of which nothing is recorded yet; err is all that is final.
 func (g *Guard[T]) change(ctx context.Context, req *Request, t *turn[T], began time.Time) (answer *Answer, failed, err error) {
-	var outcome audit.Entry
+	var outcome audit.Line
 	err = g.DB.Write(ctx, func(tx T) error {
 		// A database may run a transaction more than once.
 		answer, failed = nil, nil
@@ -373,8 +380,8 @@ func (g *Guard[T]) change(ctx context.Context, req *Request, t *turn[T], began t
 			return err
 		}
 		// Last, and both at once: whoever appends holds up the others who do.
-		outcome = g.outcome(req, t, answer, nil)
-		if err := g.Log.Append(ctx, tx, g.intent(req, t, began), outcome); err != nil {
+		outcome = g.outcome(req, t, answer, nil).Line()
+		if err := g.Log.Append(ctx, tx, g.intent(req, t, began).Line(), outcome); err != nil {
 			return errors.Join(ErrUnrecorded, err)
 		}
 		return nil

@@ -95,14 +95,16 @@ func (d *db) Write(_ context.Context, f func(*tx) error) error {
 // log writes into the transaction, and refuses when told to.
 type log struct{ fail error }
 
-func (l *log) Append(_ context.Context, t *tx, entries ...audit.Entry) error {
+func (l *log) Append(_ context.Context, t *tx, lines ...audit.Line) error {
 	if l.fail != nil {
 		return l.fail
 	}
 	if !t.writes {
 		return errReadOnly
 	}
-	t.log = append(t.log, entries...)
+	for _, line := range lines {
+		t.log = append(t.log, line.Entry())
+	}
 	return nil
 }
 

@@ -195,11 +195,7 @@ func (s *Server) ready(o *opened, keys ownKeys) error {
 // logs writes entries to the log in the database.
 type logs struct{ *audit.Log }
 
-func (l logs) Append(_ context.Context, tx Tx, entries ...audit.Entry) error {
-	lines := make([]audit.Line, len(entries))
-	for i, e := range entries {
-		lines[i] = e.Line()
-	}
+func (l logs) Append(_ context.Context, tx Tx, lines ...audit.Line) error {
 	_, err := l.Log.Append(tx, lines...)
 	return err
 }

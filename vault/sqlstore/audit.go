@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"strings"
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -30,20 +31,32 @@ func (t *Tx) AuditHead() (audit.Head, error) {
 	return head, err
 }
 
+// insertAudit are the statements that add so many entries.
+var insertAudit = func() (all [17]string) {
+	for _, n := range []int{1, 2, 16} {
+		all[n] = `INSERT INTO audit (idx, at, line, hashes) VALUES (?, ?, ?, ?)` + strings.Repeat(`, (?, ?, ?, ?)`, n-1)
+	}
+	return all
+}()
+
 // AppendAudit stores entries and where the log ends behind them.
 func (t *Tx) AppendAudit(rows []audit.Row, head audit.Head) error {
-	// Almost always there are two, an intent and its outcome: one statement for both.
 	for len(rows) > 0 {
-		args := make([]any, 0, 8)
-		for _, r := range rows[:min(2, len(rows))] {
+		// Of one request there are two, an intent and its outcome; of many that wait
+		// together any number: as few statements as there can be.
+		n := 1
+		for _, more := range []int{16, 2} {
+			if len(rows) >= more {
+				n = more
+				break
+			}
+		}
+		args := make([]any, 0, 4*n)
+		for _, r := range rows[:n] {
 			args = append(args, r.Index, r.At.UnixNano(), r.Line, joinHashes(r.Hashes))
 		}
-		rows = rows[len(args)/4:]
-		insert := `INSERT INTO audit (idx, at, line, hashes) VALUES (?, ?, ?, ?)`
-		if len(args) == 8 {
-			insert = `INSERT INTO audit (idx, at, line, hashes) VALUES (?, ?, ?, ?), (?, ?, ?, ?)`
-		}
-		if _, err := t.exec(insert, args...); err != nil {
+		rows = rows[n:]
+		if _, err := t.exec(insertAudit[n], args...); err != nil {
 			return err
 		}
 	}
