@@ -1,6 +1,7 @@
 // Package auth is the folder of who somebody is: the age identity of a person
 // or a pipeline (agekey) and the operating system's stores of secrets
-// (keychain). Sign-in to servers and tokens will live beside them.
+// (keychain), and, of the team server, its tokens (token) and the identity tokens that
+// it takes from providers (oidc).
 //
 // It refuses to know vaults: nothing below auth imports vault. What a vault
 // needs of an identity it gets handed by cmd, as a value or a function.
