@@ -142,9 +142,11 @@ type Data struct {
 	LeaseID         string   `json:"lease_id,omitempty"` // that is renewed or revoked
 	MetadataKeys    []string `json:"metadata_keys,omitempty"`
 	MountPoint      string   `json:"mount_point,omitempty"` // that is made, tuned, moved or removed
+	Paths           []string `json:"paths,omitempty"`       // of secrets that are asked for together, from the top: see PathsFit
 	Policies        []string `json:"policies,omitempty"`    // asked for a token
 	Policy          string   `json:"policy,omitempty"`
 	PolicySHA256    string   `json:"policy_sha256,omitempty"` // of the text that was written
+	Read            []int64  `json:"read,omitempty"`          // of each of Paths, the version that was handed out; 0: nothing was there; -1: refused
 	Reason          string   `json:"reason,omitempty"`        // that a person gave for asking for access
 	Role            string   `json:"role,omitempty"`
 	TTL             int64    `json:"ttl,omitempty"` // seconds

@@ -21,7 +21,7 @@ import (
 // MaxLine bounds a line in bytes, whatever the request was: each part of it has
 // a bound of its own, and they add up to less (a usual line has 700). So no
 // entry is too big for a device that another one passed through.
-const MaxLine = 24 << 10
+const MaxLine = 48 << 10
 
 // The bounds of the parts, in bytes of the line: a character that is escaped counts as its escape.
 const (
@@ -30,7 +30,9 @@ const (
 	maxName  = 128  // of any other string
 	maxList  = 1024 // of a list of names, in all
 	maxFacts = 512  // of lists that are shorter by nature, in all
+	maxPaths = 6144 // of a list of paths, in all: it is to be whole
 	maxNums  = 32   // of a list of versions: how many
+	maxRead  = 256  // of a list of versions that belong to paths: how many
 )
 
 // A Line is the one encoding of an entry: canonical JSON in one line, keys
@@ -179,6 +181,8 @@ func (d *Data) bounded() *Data {
 	c.LeaseID = clip(c.LeaseID, maxPath)
 	c.Keys = clipList(c.Keys, maxName, maxList)
 	c.MetadataKeys = clipList(c.MetadataKeys, maxName, maxFacts)
+	c.Paths = clipList(c.Paths, maxPath, maxPaths)
+	c.Read = append([]int64(nil), c.Read[:min(len(c.Read), maxRead)]...)
 	c.Policies = clipList(c.Policies, maxName, maxFacts)
 	if more := len(c.Versions) - maxNums; more > 0 {
 		c.VersionsDropped += int64(more)
@@ -232,6 +236,23 @@ func spellBytes(s string) string {
 		s = s[n:]
 	}
 	return b.String()
+}
+
+// PathsFit reports whether an entry has room for all of these paths, none of
+// them cut. Who asks for secrets together asks for no more than that, so that each
+// read is found by its path.
+func PathsFit(paths []string) bool {
+	if len(paths) > maxRead {
+		return false
+	}
+	room := maxPaths
+	for _, p := range paths {
+		n := encodedLen(p)
+		if room -= n + len(`"",`); n > maxPath || room < 0 || !utf8.ValidString(p) {
+			return false
+		}
+	}
+	return true
 }
 
 // clipList keeps as many of the list as take max bytes, each of them item at
@@ -514,9 +535,17 @@ func (w *writer) data(d *Data) {
 	w.str("lease_id", d.LeaseID)
 	w.list("metadata_keys", d.MetadataKeys)
 	w.str("mount_point", d.MountPoint)
+	w.list("paths", d.Paths)
 	w.list("policies", d.Policies)
 	w.str("policy", d.Policy)
 	w.str("policy_sha256", d.PolicySHA256)
+	if len(d.Read) > 0 {
+		w.key("read")
+		for i, n := range d.Read {
+			w.b = strconv.AppendInt(append(w.b, "[,"[min(i, 1)]), n, 10)
+		}
+		w.b = append(w.b, ']')
+	}
 	w.str("reason", d.Reason)
 	w.str("role", d.Role)
 	w.str("ticket", d.Ticket)

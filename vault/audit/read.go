@@ -203,7 +203,7 @@ func (q *Query) matches(e *Entry) bool {
 	return (q.Type == "" || e.Type == q.Type) &&
 		(q.Env == "" || e.about(q.Env)) &&
 		(q.Who == "" || e.Auth.is(q.Who) || e.Request.ClientToken.text == q.Who || e.Response != nil && e.Response.Auth != nil && e.Response.Auth.is(q.Who)) &&
-		(q.Path == "" || e.Request.at(strings.Trim(q.Path, "/")))
+		(q.Path == "" || e.at(strings.Trim(q.Path, "/")))
 }
 
 func (e *Entry) about(env string) bool {
@@ -214,6 +214,11 @@ func (e *Entry) about(env string) bool {
 	for _, d := range e.data() {
 		if d.Environment == env || d.MountPoint == env+"/" {
 			return true
+		}
+		for _, p := range d.Paths {
+			if strings.HasPrefix(p, env+"/") {
+				return true
+			}
 		}
 	}
 	return false
@@ -240,6 +245,19 @@ func (a *Auth) is(who string) bool {
 		}
 	}
 	return false
+}
+
+func (e *Entry) at(path string) bool {
+	for _, d := range e.data() {
+		for _, p := range d.Paths {
+			// What is asked for together are secrets of KV mounts: MOUNT/data/SECRET.
+			_, secret, _ := strings.Cut(p, "/data/")
+			if below(p, path) || below(secret, path) {
+				return true
+			}
+		}
+	}
+	return e.Request.at(path)
 }
 
 func (r *Request) at(path string) bool {
