@@ -47,6 +47,13 @@ type Tx interface {
 	// current one, in one query; found is whether there is such a path. The
 	// version's Version is 0 if it has no row.
 	KVVersion(mount, path string, version int64) (row KeyRow, v VersionRow, found bool, err error)
+	// KVCurrent calls each with the row of every one of paths that is there, and with
+	// that of its current version (Version 0 if it has none), in no order. It makes
+	// one query for a few hundred paths; each must not use the transaction.
+	KVCurrent(mount string, paths []string, each func(KeyRow, VersionRow) error) error
+	// KVCurrentFrom does so for at most limit paths p with from <= p < end, sorted
+	// bytewise. An empty end is none.
+	KVCurrentFrom(mount, from, end string, limit int, each func(KeyRow, VersionRow) error) error
 	PutKVKey(mount string, row KeyRow) error
 	// DeleteKVKey removes a path with all its versions.
 	DeleteKVKey(mount, path string) error

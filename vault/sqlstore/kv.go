@@ -1,6 +1,9 @@
 package sqlstore
 
 import (
+	"slices"
+	"strings"
+
 	"envrun/vault/keyring"
 	"envrun/vault/kv"
 )
@@ -78,6 +81,59 @@ func (t *Tx) KVVersion(mount, path string, version int64) (row kv.KeyRow, v kv.V
 		v.Version, v.Gen = *n, *gen
 	}
 	return row, v, found, err
+}
+
+const current = `SELECT k.path, k.current, k.gen, k.meta, v.version, v.gen, v.key, v.data FROM kv_keys k
+	LEFT JOIN kv_versions v ON v.mount = k.mount AND v.path = k.path AND v.version = k.current
+	WHERE k.mount = ? AND k.path `
+
+// KVCurrent calls each with the rows of paths and of their current versions, in one
+// statement for 256 of them.
+func (t *Tx) KVCurrent(mount string, paths []string, each func(kv.KeyRow, kv.VersionRow) error) error {
+	for some := range slices.Chunk(paths, 256) {
+		places := 8
+		for places < len(some) {
+			places *= 4 // 8, 32, 128, 512: few statements, as each stays prepared
+		}
+		args := make([]any, 1+places)
+		args[0] = mount
+		for i := range places {
+			args[1+i] = some[min(i, len(some)-1)]
+		}
+		query := current + `IN (?` + strings.Repeat(`, ?`, places-1) + `)`
+		if err := t.each(query, args, rowsOf(each)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// KVCurrentFrom calls each with the rows of at most limit paths from the first that
+// is not below from, sorted bytewise, and of those only the ones before end, with
+// their current versions.
+func (t *Tx) KVCurrentFrom(mount, from, end string, limit int, each func(kv.KeyRow, kv.VersionRow) error) error {
+	if end == "" {
+		return t.each(current+`>= ? ORDER BY k.path LIMIT ?`, []any{mount, from, limit}, rowsOf(each))
+	}
+	return t.each(current+`>= ? AND k.path < ? ORDER BY k.path LIMIT ?`, []any{mount, from, end, limit}, rowsOf(each))
+}
+
+// rowsOf reads a row of current.
+func rowsOf(each func(kv.KeyRow, kv.VersionRow) error) func(func(...any) error) error {
+	return func(scan func(...any) error) error {
+		var k kv.KeyRow
+		var v kv.VersionRow
+		var n *int64
+		var gen *uint32
+		if err := scan(&k.Path, &k.Current, &k.Gen, &k.Sealed, &n, &gen, &v.Key, &v.Data); err != nil {
+			return err
+		}
+		v.Path = k.Path
+		if n != nil && gen != nil {
+			v.Version, v.Gen = *n, *gen
+		}
+		return each(k, v)
+	}
 }
 
 // PutKVKey writes the row of a path.
