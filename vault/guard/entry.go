@@ -61,24 +61,34 @@ func (g *Guard[T]) entry(req *Request, t *turn[T], at time.Time) audit.Entry {
 	if !tok.Expires.IsZero() {
 		e.Auth.TokenTTL = int64(tok.TTL / time.Second)
 	}
-	if t.decided {
+	switch {
+	case t.decided:
 		e.Auth.PolicyResults = results(t.decision)
+	case t.also != nil:
+		e.Auth.PolicyResults = results(t.also...)
 	}
 	return e
 }
 
-func results(d policy.Decision) *audit.PolicyResults {
-	r := &audit.PolicyResults{Allowed: d.Allowed}
-	if !d.Allowed {
-		return r
-	}
-	if d.Reason == policy.ReasonRoot {
-		r.GrantingPolicies = []audit.GrantingPolicy{{Name: policy.RootName, Type: "acl"}}
-	}
-	for src := range d.Deciding() {
-		g := audit.GrantingPolicy{Name: src.Policy, Type: "acl"}
+// results says what granted the request; of several decisions, what granted any.
+func results(decisions ...policy.Decision) *audit.PolicyResults {
+	r := new(audit.PolicyResults)
+	grant := func(name string) {
+		g := audit.GrantingPolicy{Name: name, Type: "acl"}
 		if !slices.Contains(r.GrantingPolicies, g) {
 			r.GrantingPolicies = append(r.GrantingPolicies, g)
+		}
+	}
+	for _, d := range decisions {
+		if !d.Allowed {
+			continue
+		}
+		r.Allowed = true
+		if d.Reason == policy.ReasonRoot {
+			grant(policy.RootName)
+		}
+		for src := range d.Deciding() {
+			grant(src.Policy)
 		}
 	}
 	slices.SortFunc(r.GrantingPolicies, func(a, b audit.GrantingPolicy) int { return strings.Compare(a.Name, b.Name) })

@@ -109,6 +109,7 @@ type Request struct {
 	Body   []byte         // the same as JSON, as it was sent; nil if there is none
 	Token  string         // as sent; "" if none was
 	Wrap   time.Duration  // how long the answer is to stay wrapped; 0: not
+	Match  string         // If-None-Match: what of the answer the client has already; "" if it says nothing
 	Addr   netip.AddrPort // of the client
 	Agent  string         // User-Agent
 }
@@ -203,6 +204,8 @@ type Call[T any] struct {
 	token *token.Token
 	acl   *policy.ACL
 	aclOf func(T, *token.Token) (*policy.ACL, error)
+	now   time.Time
+	also  []policy.Decision
 }
 
 // Context ends when the client has gone or the time for the request is over.
@@ -222,6 +225,16 @@ func (c *Call[T]) Token() *token.Token { return c.token }
 
 // ACL is what the token may do; without a token it refuses everything.
 func (c *Call[T]) ACL() *policy.ACL { return c.acl }
+
+// May decides on one more thing that is done within the request, as it would be
+// if it were asked for by itself: with the same wrapping and no parameters. What it
+// decides is in the record of the request. It is for actions that are Private,
+// whose answer is put together of what the policies give.
+func (c *Call[T]) May(op policy.Op, path string) bool {
+	d := c.acl.Decide(policy.Request{Path: path, Op: op, WrapTTL: c.req.Wrap, Now: c.now})
+	c.also = append(c.also, d)
+	return d.Allowed
+}
 
 // ACLOf is what another token may do.
 func (c *Call[T]) ACLOf(t *token.Token) (*policy.ACL, error) { return c.aclOf(c.tx, t) }
@@ -269,6 +282,7 @@ type turn[T any] struct {
 	op       policy.Op
 	decided  bool
 	decision policy.Decision
+	also     []policy.Decision // of Call.May
 	refused  error
 }
 
@@ -477,8 +491,9 @@ func (g *Guard[T]) do(ctx context.Context, tx T, req *Request, t *turn[T]) (answ
 			answer, err = nil, ErrPanic
 		}
 	}()
-	c := &Call[T]{ctx: ctx, tx: tx, req: req, op: t.op, token: t.token, acl: t.acl, aclOf: g.acl}
-	if answer, err = t.action.do(c); err != nil {
+	c := &Call[T]{ctx: ctx, tx: tx, req: req, op: t.op, token: t.token, acl: t.acl, aclOf: g.acl, now: g.Now()}
+	answer, err = t.action.do(c)
+	if t.also = c.also; err != nil {
 		return nil, err
 	}
 	if answer == nil {

@@ -126,6 +126,7 @@ type reply struct {
 	text     []byte // instead of JSON, of the type
 	kind     string
 	etag     string
+	none     bool // no body at all
 }
 
 // answered makes an answer of data.
@@ -195,6 +196,7 @@ func common(h http.Header) {
 	h.Set("Content-Type", "application/json")
 	h.Set("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
 	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set(wire.OwnHeader, "1")
 }
 
 func writeError(w http.ResponseWriter, r *http.Request, err error) {
@@ -237,6 +239,14 @@ func writeAnswer(w http.ResponseWriter, id string, a *guard.Answer) {
 		w.WriteHeader(a.Status)
 		return
 	}
+	if body.etag != "" {
+		w.Header().Set("ETag", body.etag)
+	}
+	if body.none {
+		w.Header().Del("Content-Type")
+		w.WriteHeader(a.Status)
+		return
+	}
 	text, err := body.marshal(id)
 	if err != nil {
 		writeJSON(w, http.StatusInternalServerError, wire.Errors{Errors: []string{"internal error"}})
@@ -244,9 +254,6 @@ func writeAnswer(w http.ResponseWriter, id string, a *guard.Answer) {
 	}
 	if body.kind != "" {
 		w.Header().Set("Content-Type", body.kind)
-	}
-	if body.etag != "" {
-		w.Header().Set("ETag", body.etag)
 	}
 	write(w, a.Status, text)
 }

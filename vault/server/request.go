@@ -40,7 +40,7 @@ const (
 // nothing: it is answered with the status of the problem.
 // big is asked before a body of more than SmallBody bytes is read.
 func parse(w http.ResponseWriter, r *http.Request, big func() bool) (*guard.Request, error) {
-	req := &guard.Request{ID: newUUID(), Agent: cut(r.UserAgent(), 256)}
+	req := &guard.Request{ID: newUUID(), Agent: cut(r.UserAgent(), 256), Match: r.Header.Get("If-None-Match")}
 	req.Addr, _ = netip.ParseAddrPort(r.RemoteAddr)
 
 	var err error
@@ -98,16 +98,8 @@ func parse(w http.ResponseWriter, r *http.Request, big func() bool) (*guard.Requ
 // parsePath gives the path below /v1/, decoded: an encoded slash is a slash.
 func parsePath(r *http.Request) (string, error) {
 	p := r.URL.Path
-	if len(p) > MaxPath {
-		return "", problem(http.StatusRequestURITooLong)
-	}
-	if !utf8.ValidString(p) || strings.ContainsFunc(p, func(c rune) bool { return !unicode.IsPrint(c) && c != ' ' }) {
-		return "", &refusal{status: http.StatusBadRequest, bare: true}
-	}
-	for seg := range strings.SplitSeq(p, "/") {
-		if seg == "." || seg == ".." {
-			return "", problem(http.StatusBadRequest, "relative paths not supported")
-		}
+	if err := checkRequestPath(p); err != nil {
+		return "", err
 	}
 	if strings.Contains(p, "//") {
 		clean := path.Clean(p)
@@ -121,6 +113,22 @@ func parsePath(r *http.Request) (string, error) {
 		return "", problem(http.StatusNotFound)
 	}
 	return below, nil
+}
+
+// checkRequestPath refuses what is asked for nowhere.
+func checkRequestPath(p string) error {
+	if len(p) > MaxPath {
+		return problem(http.StatusRequestURITooLong)
+	}
+	if !utf8.ValidString(p) || strings.ContainsFunc(p, func(c rune) bool { return !unicode.IsPrint(c) && c != ' ' }) {
+		return &refusal{status: http.StatusBadRequest, bare: true}
+	}
+	for seg := range strings.SplitSeq(p, "/") {
+		if seg == "." || seg == ".." {
+			return problem(http.StatusBadRequest, "relative paths not supported")
+		}
+	}
+	return nil
 }
 
 func parseQuery(raw string) (url.Values, error) {

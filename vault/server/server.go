@@ -177,6 +177,7 @@ func (s *Server) ready(o *opened, keys ownKeys) error {
 	sys = append(sys, leases{}.area()...)
 	sys = append(sys, audits{hasher, s.AuditDevices}.area()...)
 	sys = append(sys, auditLog{&o.kept, o.public, s.Now}.area()...)
+	sys = append(sys, bundles{o.tables, o.kv}.area()...)
 	sys = append(sys, sealing{s}.area()...)
 	sys = append(sys, rotations{o.tables, o.kv, s.Now, &o.trouble}.area()...)
 	sys = append(sys, measures{s}.area()...)
