@@ -112,6 +112,13 @@ type Writer interface {
 	Apply(ctx context.Context, env Env, changes []Change) ([]Info, error)
 }
 
+// SomeReader is implemented by vaults where it costs much to look a second time.
+type SomeReader interface {
+	// GetSome is GetMany that leaves out what is not there: it returns what it finds,
+	// in the order asked.
+	GetSome(ctx context.Context, env Env, paths []Path) ([]Secret, error)
+}
+
 // Historian is implemented by vaults that keep former versions.
 type Historian interface {
 	// Versions yields the known versions of one secret, newest first, deleted

@@ -36,6 +36,8 @@ func (t *tool) server(p *project.Project, env project.Env) (*remote.Vault, error
 		Pins:      env.Server.Pins,
 		Proxy:     http.ProxyFromEnvironment,
 		Token:     func(ctx context.Context) (string, error) { return t.token(ctx, env) },
+		Plain:     t.isNoted(plainServers, env.Vault),
+		Learnt:    func(plain bool) { t.learnt(env.Vault, plain) },
 	}
 	ca, from := env.Server.CA, env.Server.Pos.String()
 	if addr := t.Getenv("VAULT_ADDR"); addr == "" || sameServer(addr, env.Vault) {
@@ -124,7 +126,7 @@ func (t *tool) findToken(ctx context.Context, env project.Env) (string, error) {
 	if sameServer(addr, env.Vault) {
 		return token, nil
 	}
-	known, err := t.knownServers()
+	known, err := t.noted(knownServers)
 	if err != nil {
 		return "", err
 	}
@@ -147,7 +149,7 @@ func (t *tool) findToken(ctx context.Context, env project.Env) (string, error) {
 	if !ok {
 		return "", &cli.HintError{Err: fmt.Errorf("no token was sent to %s", env.Vault), Code: cli.CodePolicy, Hint: "if the project file is right: " + need}
 	}
-	return token, t.knowServer(env.Vault)
+	return token, t.note(knownServers, env.Vault)
 }
 
 // anyToken is the first token there is, and where it was found.
@@ -176,40 +178,61 @@ func sameServer(a, b string) bool {
 	return errA == nil && errB == nil && u.Host != "" && u.Scheme == v.Scheme && strings.EqualFold(u.Host, v.Host) && u.Path == v.Path
 }
 
-// serversFile holds the servers that a token may be sent to, one address a line.
-// Whoever can write it can have one sent elsewhere, as who can write our pins can
-// have another key believed.
-func (t *tool) serversFile() (string, error) {
-	dir, err := t.stateDir()
-	return filepath.Join(dir, "servers"), err
-}
+// Files in the state folder that hold addresses of servers, one a line.
+const (
+	// Those that a token may be sent to. Whoever can write it can have one sent
+	// elsewhere, as who can write our pins can have another key believed.
+	knownServers = "servers"
+	// Those that are not envrund: what envrund alone answers is not tried there.
+	plainServers = "servers-plain"
+)
 
-func (t *tool) knownServers() ([]string, error) {
-	file, err := t.serversFile()
+// noted are the addresses in one of these files.
+func (t *tool) noted(name string) ([]string, error) {
+	dir, err := t.stateDir()
 	if err != nil {
 		return nil, err
 	}
-	text, err := readSmall(file)
+	text, err := readSmall(filepath.Join(dir, name))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
 	return strings.Fields(string(text)), err
 }
 
-func (t *tool) knowServer(address string) error {
-	file, err := t.serversFile()
+func (t *tool) isNoted(name, address string) bool {
+	all, _ := t.noted(name) // what cannot be read is not known
+	return slices.ContainsFunc(all, func(s string) bool { return sameServer(s, address) })
+}
+
+// note adds an address to one of the files.
+func (t *tool) note(name, address string) error {
+	dir, err := t.stateDir()
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	f, err := os.OpenFile(filepath.Join(dir, name), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
 	_, err = fmt.Fprintln(f, address)
 	return errors.Join(err, f.Close())
+}
+
+// learnt keeps for the next time that a server is not envrund, or is by now. Where
+// it cannot be kept it is found out again, for one request.
+func (t *tool) learnt(address string, plain bool) {
+	if plain {
+		_ = t.note(plainServers, address)
+		return
+	}
+	// Seldom enough to forget all of them, rather than to rewrite the file beside others.
+	if dir, err := t.stateDir(); err == nil {
+		_ = os.Remove(filepath.Join(dir, plainServers))
+	}
 }
 
 // explainServer is about servers and the way to them.

@@ -4,11 +4,16 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -21,8 +26,8 @@ import (
 // own server. A real vault command looks at either beside envrun. Each has a
 // project whose environments are mounts of its own: $MOUNT/dev and $MOUNT/prod.
 func TestServerScripts(t *testing.T) {
-	t.Run("Vault", func(t *testing.T) { serverScripts(t, hashivault.Start(t)) })
-	t.Run("envrund", func(t *testing.T) { serverScripts(t, envrund(t)) })
+	t.Run("Vault", func(t *testing.T) { serverScripts(t, hashivault.Start(t), false) })
+	t.Run("envrund", func(t *testing.T) { serverScripts(t, envrund(t), true) })
 }
 
 // envrund is our server, started for a test as a user starts it to try it out. The
@@ -63,31 +68,82 @@ func envrund(t *testing.T) *hashivault.Server {
 	return &hashivault.Server{Addr: facts.Address, Token: facts.RootToken}
 }
 
-func serverScripts(t *testing.T, s *hashivault.Server) {
+// A counter stands before a server and keeps which requests went through it.
+type counter struct {
+	*httptest.Server
+	mu   sync.Mutex
+	seen []string
+}
+
+func counting(t *testing.T, address string) *counter {
+	to, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := new(counter)
+	proxy := httputil.NewSingleHostReverseProxy(to)
+	c.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c.mu.Lock()
+		c.seen = append(c.seen, r.Method+" "+r.URL.String())
+		c.mu.Unlock()
+		proxy.ServeHTTP(w, r)
+	}))
+	t.Cleanup(c.Close)
+	return c
+}
+
+// requests [N]: since it was said last, the server was asked at most N times.
+func requests(ts *testscript.TestScript, neg bool, args []string) {
+	c := ts.Value("requests").(*counter)
+	c.mu.Lock()
+	seen := c.seen
+	c.seen = nil
+	c.mu.Unlock()
+	if len(args) == 0 {
+		return
+	}
+	n, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	if len(seen) > n != neg {
+		ts.Fatalf("%d requests:\n%s", len(seen), strings.Join(seen, "\n"))
+	}
+}
+
+// The condition [own] is true of our server.
+func serverScripts(t *testing.T, s *hashivault.Server, own bool) {
 	program := os.Getenv(hashivault.Variable)
 	var n atomic.Int64
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/server",
 		RequireExplicitExec: true,
+		Condition: func(name string) (bool, error) {
+			if name != "own" {
+				return false, fmt.Errorf("there is no condition %q", name)
+			}
+			return own, nil
+		},
 		Setup: func(e *testscript.Env) error {
 			home := filepath.Join(e.WorkDir, ".home")
 			if err := os.MkdirAll(home, 0o700); err != nil {
 				return err
 			}
+			proxy := counting(t, s.Addr)
+			e.Values["requests"] = proxy
 			mount := "t" + strconv.FormatInt(n.Add(1), 10)
 			for name, value := range map[string]string{
 				"HOME": home, "XDG_RUNTIME_DIR": "", "CANARY": "canary-9f31c07be2",
-				"SERVER": s.Addr, "VAULT_ADDR": s.Addr, "VAULT_TOKEN": s.Token, "MOUNT": mount, "VAULT": program,
+				"SERVER": proxy.URL, "VAULT_ADDR": proxy.URL, "VAULT_TOKEN": s.Token, "MOUNT": mount, "VAULT": program,
 			} {
 				e.Setenv(name, value)
 			}
-			text := fmt.Sprintf("vault = %q\nproject = \"app\"\ndefault = \"dev\"\n\n[env.dev]\nmount = \"%s/dev\"\n\n[env.prod]\nmount = \"%s/prod\"\nprotected = true\n", s.Addr, mount, mount)
+			text := fmt.Sprintf("vault = %q\nproject = \"app\"\ndefault = \"dev\"\n\n[env.dev]\nmount = \"%s/dev\"\n\n[env.prod]\nmount = \"%s/prod\"\nprotected = true\n", proxy.URL, mount, mount)
 			return os.WriteFile(filepath.Join(e.WorkDir, "envrun.toml"), []byte(text), 0o644)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"nowhere": nowhere,
-			"sub":     sub,
-			"under":   under(t, s),
+			"nowhere":  nowhere,
+			"sub":      sub,
+			"under":    under(t, s),
+			"requests": requests,
 		},
 	})
 }

@@ -38,7 +38,7 @@ type Overlay struct {
 }
 
 // Resolve works out what a command gets in an environment. All secrets it needs
-// are asked for in one GetMany; only when one is not there does it look further.
+// are asked for in one GetSome or GetMany; only when one is not there does it look further.
 //
 // The error is a *project.EnvError if the project has no such environment, the
 // vault's own if it could not answer, and a *ProblemError if the plan cannot
@@ -212,6 +212,13 @@ func (w *work) fetch() error {
 		need(r.Path, r.Optional)
 	}
 	w.secrets = make(map[vault.Path]vault.Secret, len(paths))
+	if some, ok := w.reader.(vault.SomeReader); ok {
+		got, err := some.GetSome(w.ctx, w.env.Name, paths)
+		for _, s := range got {
+			w.secrets[s.Path] = s
+		}
+		return err
+	}
 	// Each turn but the last takes at least one path away.
 	for len(paths) > 0 {
 		got, err := w.reader.GetMany(w.ctx, w.env.Name, paths)

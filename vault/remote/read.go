@@ -49,43 +49,90 @@ func checkPlace(env vault.Env, path vault.Path) error {
 // Get implements vault.Reader.
 func (v *Vault) Get(ctx context.Context, env vault.Env, path vault.Path) (vault.Secret, error) {
 	p, err := v.read(ctx, env, path, 0)
-	switch {
-	case err != nil:
+	if err == nil {
+		err = p.absent()
+	}
+	if err != nil {
 		return vault.Secret{}, err
-	case p.info.Version == 0:
-		return vault.Secret{}, &vault.Error{Kind: vault.KindNotFound, Env: env, Path: path}
-	case p.info.Deleted:
-		return vault.Secret{}, &vault.Error{Kind: vault.KindNotFound, Env: env, Path: path, Detail: fmt.Sprintf("was deleted in version %d", p.info.Version)}
 	}
 	return p.secret(), nil
 }
 
+// absent is the error of a secret that is not there.
+func (p present) absent() error {
+	switch {
+	case p.info.Version == 0:
+		return &vault.Error{Kind: vault.KindNotFound, Env: p.info.Env, Path: p.info.Path}
+	case p.info.Deleted:
+		return &vault.Error{Kind: vault.KindNotFound, Env: p.info.Env, Path: p.info.Path, Detail: fmt.Sprintf("was deleted in version %d", p.info.Version)}
+	}
+	return nil
+}
+
 // GetMany implements vault.Reader.
 func (v *Vault) GetMany(ctx context.Context, env vault.Env, paths []vault.Path) ([]vault.Secret, error) {
+	all, err := v.readMany(ctx, env, paths)
+	if err != nil {
+		return nil, err
+	}
+	secrets := make([]vault.Secret, len(paths))
+	for i, p := range all {
+		if err := p.absent(); err != nil {
+			return nil, err
+		}
+		secrets[i] = p.secret()
+	}
+	return secrets, nil
+}
+
+// GetSome implements vault.SomeReader.
+func (v *Vault) GetSome(ctx context.Context, env vault.Env, paths []vault.Path) ([]vault.Secret, error) {
+	all, err := v.readMany(ctx, env, paths)
+	if err != nil {
+		return nil, err
+	}
+	var secrets []vault.Secret
+	for _, p := range all {
+		if p.there() {
+			secrets = append(secrets, p.secret())
+		}
+	}
+	return secrets, nil
+}
+
+// readMany reads the present versions of several secrets, in their order: in one
+// request where the server has that. The error is that of the first which fails.
+func (v *Vault) readMany(ctx context.Context, env vault.Env, paths []vault.Path) ([]present, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	at := map[vault.Path]int{} // of the first that asks for it
 	var once []vault.Path
 	for _, path := range paths {
+		if err := checkPlace(env, path); err != nil {
+			return nil, err
+		}
 		if _, ok := at[path]; !ok {
 			at[path] = len(once)
 			once = append(once, path)
 		}
 	}
-	found := make([]vault.Secret, len(once))
-	err := parallel.Do(ctx, len(once), atOnce, func(i int) (err error) {
-		found[i], err = v.Get(ctx, env, once[i])
-		return err
-	})
+	found, err := v.bundle(ctx, env, once)
+	if err == errPlain {
+		found = make([]present, len(once))
+		err = parallel.Do(ctx, len(once), atOnce, func(i int) (err error) {
+			found[i], err = v.read(ctx, env, once[i], 0)
+			return err
+		})
+	}
 	if err != nil {
 		return nil, err
 	}
-	secrets := make([]vault.Secret, len(paths))
+	all := make([]present, len(paths))
 	for i, path := range paths {
-		secrets[i] = found[at[path]]
+		all[i] = found[at[path]]
 	}
-	return secrets, nil
+	return all, nil
 }
 
 // read reads a version of a secret, 0 for the present one. Nothing there is no
@@ -142,6 +189,9 @@ func (v *Vault) List(ctx context.Context, env vault.Env, prefix vault.Path) iter
 				yield(vault.Info{}, err)
 				return
 			}
+		}
+		if err := v.listNames(ctx, env, prefix, yield); err != errPlain {
+			return
 		}
 		paths, bad, err := v.walk(ctx, env, prefix)
 		if err != nil {
@@ -214,11 +264,7 @@ func (v *Vault) walk(ctx context.Context, env vault.Env, prefix vault.Path) (pat
 				path, err := vault.ParsePath(folder + name)
 				switch {
 				case err != nil:
-					what := "the secret"
-					if isFolder {
-						what = "the folder"
-					}
-					bad = append(bad, &vault.Error{Kind: vault.KindUnsupported, Env: env, Detail: fmt.Sprintf("%s %.200q, which another tool named so and envrun cannot", what, folder+key)})
+					bad = append(bad, strange(env, folder+key))
 				case isFolder:
 					deeper = append(deeper, string(path))
 				default:
@@ -226,13 +272,26 @@ func (v *Vault) walk(ctx context.Context, env vault.Env, prefix vault.Path) (pat
 				}
 			}
 			if len(paths)+len(deeper)+len(bad) > maxSecrets {
-				return nil, nil, &vault.Error{Kind: vault.KindUnsupported, Env: env, Detail: fmt.Sprintf("has more than %d secrets: list a part of it", maxSecrets)}
+				return nil, nil, tooMany(env)
 			}
 		}
 		folders = deeper
 	}
 	slices.Sort(paths)
 	return slices.Compact(paths), bad, nil
+}
+
+// strange says that envrun has no room for a name; that of a folder ends in a slash.
+func strange(env vault.Env, name string) error {
+	what := "the secret"
+	if strings.HasSuffix(name, "/") {
+		what = "the folder"
+	}
+	return &vault.Error{Kind: vault.KindUnsupported, Env: env, Detail: fmt.Sprintf("%s %.200q, which another tool named so and envrun cannot", what, name)}
+}
+
+func tooMany(env vault.Env) error {
+	return &vault.Error{Kind: vault.KindUnsupported, Env: env, Detail: fmt.Sprintf("has more than %d secrets: list a part of it", maxSecrets)}
 }
 
 // list asks for the keys of one folder; of one that is not there are none.

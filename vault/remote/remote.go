@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"envrun/vault"
@@ -38,6 +39,12 @@ type Options struct {
 	// Token gives the token, each time one is needed. Its error is passed on.
 	Token func(context.Context) (string, error)
 
+	// Plain says that the server is known to be another than envrund, which answers
+	// some requests that no other has: none of them is tried then. Learnt, if not
+	// nil, is told when it turns out otherwise, for the next time.
+	Plain  bool
+	Learnt func(plain bool)
+
 	// Proxy chooses a proxy for https; nil: none is used.
 	Proxy func(*http.Request) (*url.URL, error)
 
@@ -62,15 +69,17 @@ type Vault struct {
 	// Not a client: that would follow redirects, and take the token along.
 	transport *http.Transport
 	envs      map[string]vault.Env // by mount, of Options.Mounts
+	plain     atomic.Bool          // Options.Plain, or what was learnt since
 
 	mu     sync.Mutex
 	mounts map[vault.Env]wire.Mount // that were found to be KV v2
 }
 
 var (
-	_ vault.Vault     = (*Vault)(nil)
-	_ vault.Historian = (*Vault)(nil)
-	_ vault.EnvKeeper = (*Vault)(nil)
+	_ vault.Vault      = (*Vault)(nil)
+	_ vault.Historian  = (*Vault)(nil)
+	_ vault.EnvKeeper  = (*Vault)(nil)
+	_ vault.SomeReader = (*Vault)(nil)
 )
 
 // Open prepares a client and asks the server nothing. What is wrong with the
@@ -81,6 +90,7 @@ func Open(o Options) (*Vault, error) {
 		return nil, err
 	}
 	v := &Vault{o: o, base: base, envs: map[string]vault.Env{}, mounts: map[vault.Env]wire.Mount{}}
+	v.plain.Store(o.Plain)
 	if v.o.Timeout <= 0 {
 		v.o.Timeout = 30 * time.Second
 	}

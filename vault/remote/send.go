@@ -30,6 +30,8 @@ type call struct {
 	// repeat: sending it twice does no more than sending it once. Others are
 	// repeated only when it is known that the server did not act on them.
 	repeat bool
+	// own: it is one that envrund alone answers; errPlain from any other server.
+	own bool
 	// secrets are values in the body: if the server's words repeat one they are left out.
 	secrets []string
 }
@@ -159,6 +161,10 @@ func (v *Vault) once(ctx context.Context, c call, at *url.URL, token string, bod
 			}
 			return answer{}, t, err
 		}
+		if v.heard(res, c.own) {
+			res.Body.Close()
+			return answer{}, final, errPlain
+		}
 		raw, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
 		res.Body.Close()
 		switch {
@@ -257,10 +263,14 @@ func (v *Vault) judge(c call, res *http.Response, token string, raw []byte) (ans
 		e.Trouble, e.Text = NotVault, fmt.Sprintf("status %d", status)
 		return answer{}, final, e
 	}
-	// A policy's refusal has the layout of several errors. That of a token that is
-	// none has not, or it says so (server-api §1.1).
-	policy := !slices.Contains(body.Errors, wire.Denied) && !slices.ContainsFunc(body.Errors, func(s string) bool { return strings.Contains(s, "invalid token") })
-	return answer{}, final, &statusError{status, texts, policy}
+	return answer{}, final, &statusError{status, texts, byPolicy(body.Errors)}
+}
+
+// byPolicy says of the errors of a 403 that a policy refused: that has the layout
+// of several errors. What is said of a token that is none has not, or it says so
+// (server-api §1.1).
+func byPolicy(errors []string) bool {
+	return !slices.Contains(errors, wire.Denied) && !slices.ContainsFunc(errors, func(s string) bool { return strings.Contains(s, "invalid token") })
 }
 
 // wait is how long the server asks to wait, five seconds at most.

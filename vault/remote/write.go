@@ -37,21 +37,21 @@ func (v *Vault) Apply(ctx context.Context, env vault.Env, changes []vault.Change
 	if _, err := v.mount(ctx, env); err != nil {
 		return nil, err
 	}
-	infos := make([]vault.Info, len(changes))
-	steps := make([]*step, len(changes))
-	err := parallel.Do(ctx, len(changes), atOnce, func(i int) error {
-		was, err := v.read(ctx, env, changes[i].Path, 0)
-		if err != nil {
-			return err
-		}
-		if steps[i], err = was.change(changes[i]); err != nil {
-			return v.place(err, env, changes[i].Path)
-		}
-		infos[i] = was.info
-		return nil
-	})
+	paths := make([]vault.Path, len(changes))
+	for i, c := range changes {
+		paths[i] = c.Path
+	}
+	all, err := v.readMany(ctx, env, paths)
 	if err != nil {
 		return nil, err
+	}
+	infos := make([]vault.Info, len(changes))
+	steps := make([]*step, len(changes))
+	for i, was := range all {
+		if steps[i], err = was.change(changes[i]); err != nil {
+			return nil, v.place(err, env, changes[i].Path)
+		}
+		infos[i] = was.info
 	}
 	if err := v.mayDelete(ctx, env, steps); err != nil {
 		return nil, err
