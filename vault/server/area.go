@@ -133,8 +133,9 @@ func body[T any](c *call) (v T, warnings []string, err error) {
 	}
 	if err := json.Unmarshal(req.Body, &v); err != nil {
 		if wrong := (*json.UnmarshalTypeError)(nil); errors.As(err, &wrong) {
-			kind, _, _ := strings.Cut(wrong.Value, " ") // "number 12" would repeat the number
-			return v, nil, bad("error converting input for field %q: '' expected type '%s', got unconvertible type '%s'", wrong.Field, wrong.Type.Kind(), kind)
+			kind, _, _ := strings.Cut(wrong.Value, " ")                      // "number 12" would repeat the number
+			field := wrong.Field[strings.LastIndexByte(wrong.Field, '.')+1:] // without our own names for what holds it
+			return v, nil, bad("error converting input for field %q: '' expected type '%s', got unconvertible type '%s'", field, wrong.Type.Kind(), kind)
 		}
 		return v, nil, bad("Field validation failed: %s", err)
 	}

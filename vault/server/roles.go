@@ -181,7 +181,12 @@ func (r *tokenRole) allow(me *token.Token, asked []string) ([]string, error) {
 				continue
 			}
 			if !slices.Contains(r.Allowed, name) && !matches(r.AllowedGlobs, name) {
-				return nil, bad("token policies (%s) must be subset of the role's allowed policies (%s) or glob policies (%s)", quoted(asked), quoted(r.Allowed), quoted(r.AllowedGlobs))
+				allowed := slices.Clone(r.Allowed)
+				if !r.NoDefault && !slices.Contains(allowed, policy.DefaultName) {
+					allowed = append(allowed, policy.DefaultName)
+					slices.Sort(allowed)
+				}
+				return nil, bad("token policies (%s) must be subset of the role's allowed policies (%s) or glob policies (%s)", quoted(asked), quoted(allowed), quoted(r.AllowedGlobs))
 			}
 		}
 	default:

@@ -181,9 +181,11 @@ func (s *Server) ready(o *opened, keys ownKeys) error {
 	sys = append(sys, sealing{s}.area()...)
 	sys = append(sys, rotations{o.tables, o.kv, s.Now, &o.trouble}.area()...)
 	sys = append(sys, measures{s}.area()...)
+	sys = append(sys, tools{}.area()...)
+	sys = append(sys, probes{s}.area()...)
 	o.area = map[string]area{
 		"sys/":        sys,
-		"auth/token/": tokenArea{o.store, o.tokens, hasher}.area(),
+		"auth/token/": append(tokenArea{o.store, o.tokens, hasher}.area(), endpoint{path: "tidy", update: probes{s}.tidy}),
 	}
 	o.guard = guard.New(guard.Config[Tx]{
 		DB: s.DB, Tokens: o.tokens, Policies: o.store, Log: logs{o.log}, Devices: s.Devices, Hasher: hasher,

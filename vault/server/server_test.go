@@ -49,6 +49,15 @@ func (r *record) all() []audit.Entry {
 	return slices.Clone(r.entries)
 }
 
+// text is all entries as JSON.
+func (r *record) text() string {
+	b, err := json.Marshal(r.all())
+	if err != nil {
+		panic(err) // entries can be written
+	}
+	return string(b)
+}
+
 func (r *record) Write(_ context.Context, lines ...audit.Line) error {
 	if r.fail != nil {
 		return r.fail

@@ -204,8 +204,8 @@ func (l *Ints) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// Custom is custom metadata: names and texts. Numbers and truth values that
-// arrive become texts. nil is null.
+// Custom is custom metadata, of a secret or of a token, or the options of a mount:
+// names and texts. Numbers and truth values that arrive become texts. nil is null.
 type Custom map[string]string
 
 // UnmarshalJSON implements json.Unmarshaler.

@@ -118,22 +118,22 @@ type VisibleMounts struct {
 
 // MountWrite is the body that makes a mount.
 type MountWrite struct {
-	Type        string            `json:"type"` // "kv" with version 2 in Options, or "kv-v2"
-	Description string            `json:"description"`
-	Config      MountTune         `json:"config"`
-	Options     map[string]string `json:"options"`
-	Local       Bool              `json:"local"`
-	SealWrap    Bool              `json:"seal_wrap"`
+	Type        string    `json:"type"` // "kv" with version 2 in Options, or "kv-v2"
+	Description string    `json:"description"`
+	Config      MountTune `json:"config"`
+	Options     Custom    `json:"options"`
+	Local       Bool      `json:"local"`
+	SealWrap    Bool      `json:"seal_wrap"`
 }
 
 // MountTune is the body that tunes a mount; what is nil stays as it is.
 type MountTune struct {
-	DefaultLeaseTTL   *Duration         `json:"default_lease_ttl,omitempty"`
-	MaxLeaseTTL       *Duration         `json:"max_lease_ttl,omitempty"`
-	ForceNoCache      *Bool             `json:"force_no_cache,omitempty"`
-	Description       *string           `json:"description,omitempty"`
-	ListingVisibility *string           `json:"listing_visibility,omitempty"`
-	Options           map[string]string `json:"options,omitempty"`
+	DefaultLeaseTTL   *Duration `json:"default_lease_ttl,omitempty"`
+	MaxLeaseTTL       *Duration `json:"max_lease_ttl,omitempty"`
+	ForceNoCache      *Bool     `json:"force_no_cache,omitempty"`
+	Description       *string   `json:"description,omitempty"`
+	ListingVisibility *string   `json:"listing_visibility,omitempty"`
+	Options           Custom    `json:"options,omitempty"`
 }
 
 // MountTuning is what reading a tuning answers.
