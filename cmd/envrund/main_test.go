@@ -4,7 +4,9 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -29,13 +31,18 @@ func TestMain(m *testing.M) {
 //	listens              waits until $ADDR answers
 //	fact VAR FILE KEY…   sets VAR to what stands in a JSON file
 //	pin FILE             sets ENVRUND_PIN to the pin that a server printed
+//	call METHOD PATH [FILE]  asks $VAULT_ADDR as $VAULT_TOKEN, with a body; answer.json has the answer
+//	waitfor FILE TEXT    waits until a file has a text
+//	expand FILE          puts the environment into a file, where it says $NAME
 //
-// [vault] is whether there is a vault program; then vault runs it.
+// [vault] is whether there is a vault program; then vault runs it. [client:NAME] is
+// whether there is such a client in $CLIENTS, where .ci/clients puts them.
 func TestScript(t *testing.T) {
 	vault := os.Getenv(hashivault.Variable)
 	if vault == "" {
 		t.Logf("without the scripts that drive a real vault command: %s=$(.ci/vault) go test …", hashivault.Variable)
 	}
+	clients := os.Getenv("ENVRUN_TEST_CLIENTS")
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
@@ -49,6 +56,7 @@ func TestScript(t *testing.T) {
 				return err
 			}
 			e.Setenv("HOME", e.WorkDir)
+			e.Setenv("CLIENTS", clients)
 			e.Setenv("VAULT_FORMAT", "")
 			if vault != "" {
 				bin := filepath.Join(e.WorkDir, ".bin")
@@ -66,9 +74,13 @@ func TestScript(t *testing.T) {
 			if cond == "vault" {
 				return vault != "", nil
 			}
+			if name, ok := strings.CutPrefix(cond, "client:"); ok {
+				_, err := os.Stat(filepath.Join(clients, name))
+				return clients != "" && err == nil, nil
+			}
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"listens": listens, "fact": fact, "pin": pin, "sql": execSQL},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"listens": listens, "fact": fact, "pin": pin, "sql": execSQL, "call": call, "waitfor": waitFor, "expand": expand},
 	})
 }
 
@@ -111,6 +123,42 @@ func pin(ts *testscript.TestScript, _ bool, args []string) {
 		}
 	}
 	ts.Fatalf("%s has no pin", file)
+}
+
+func call(ts *testscript.TestScript, neg bool, args []string) {
+	var body io.Reader = http.NoBody
+	if len(args) > 2 {
+		body = strings.NewReader(ts.ReadFile(args[2]))
+	}
+	req, err := http.NewRequest(args[0], ts.Getenv("VAULT_ADDR")+"/v1/"+args[1], body)
+	ts.Check(err)
+	req.Header.Set("X-Vault-Token", ts.Getenv("VAULT_TOKEN"))
+	res, err := http.DefaultClient.Do(req)
+	ts.Check(err)
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	ts.Check(err)
+	if refused := res.StatusCode >= 300; refused != neg {
+		ts.Fatalf("%s %s: %s %s", args[0], args[1], res.Status, text)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs("answer.json"), text, 0o600))
+}
+
+func expand(ts *testscript.TestScript, _ bool, args []string) {
+	text := os.Expand(ts.ReadFile(args[0]), ts.Getenv)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o600))
+}
+
+func waitFor(ts *testscript.TestScript, _ bool, args []string) {
+	file := ts.MkAbs(args[0])
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		text, _ := os.ReadFile(file) // it may not be there yet
+		if strings.Contains(string(text), args[1]) {
+			return
+		}
+	}
+	text, _ := os.ReadFile(file)
+	ts.Fatalf("%s does not get %q: %s", args[0], args[1], text)
 }
 
 // Clients compare the version, and take features from it.
