@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -240,8 +241,8 @@ func runDiff(ctx context.Context, t *tool, a, b string, all, onlyNames bool) err
 			}
 		}
 	}
-	slices.SortFunc(out, func(a, b difference) int {
-		return strings.Compare(string(a.Path)+"/"+string(a.Field), string(b.Path)+"/"+string(b.Field))
+	sort.Slice(out, func(i, j int) bool {
+		return string(out[i].Path)+"/"+string(out[i].Field) < string(out[j].Path)+"/"+string(out[j].Field)
 	})
 	if t.flags.json {
 		if out == nil {

@@ -5,7 +5,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
-	"slices"
+	"sort"
 	"unicode/utf8"
 
 	"envrun/vault"
@@ -59,7 +59,7 @@ func Import(r io.Reader, f Format, o ImportOptions) ([]Entry, error) {
 		}
 	}
 	if o.Note != nil {
-		slices.SortStableFunc(notes, func(a, b Note) int { return a.Line - b.Line })
+		sort.SliceStable(notes, func(i, j int) bool { return notes[i].Line < notes[j].Line })
 		for _, n := range notes {
 			n.File = o.File
 			o.Note(n)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sort"
 	"strings"
 
 	"envrun/tui/kit"
@@ -65,7 +66,7 @@ func differences(from, to vault.Info) []difference {
 	for name := range since {
 		all = append(all, difference{name: name, state: removed})
 	}
-	slices.SortFunc(all, func(a, b difference) int { return strings.Compare(string(a.name), string(b.name)) })
+	sort.Slice(all, func(i, j int) bool { return all[i].name < all[j].name })
 	return all
 }
 

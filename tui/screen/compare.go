@@ -301,11 +301,10 @@ func pair(columns []*column, valued bool) []pairing {
 		}
 	}
 	rows := make([]pairing, 0, len(all))
-	for _, p := range all {
-		p.judge(columns, valued)
-		rows = append(rows, *p)
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		all[name].judge(columns, valued)
+		rows = append(rows, *all[name])
 	}
-	slices.SortFunc(rows, func(a, b pairing) int { return strings.Compare(a.name, b.name) })
 	return rows
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -240,15 +241,7 @@ func factsByName(facts []Facts) map[vault.FieldName]Facts {
 // and returns how many it took.
 func drawProblems(a kit.Area, problems []draft.Problem, most int) int {
 	sorted := slices.Clone(problems)
-	slices.SortStableFunc(sorted, func(x, y draft.Problem) int {
-		switch {
-		case x.Bad == y.Bad:
-			return 0
-		case x.Bad:
-			return -1
-		}
-		return 1
-	})
+	sort.SliceStable(sorted, func(i, j int) bool { return sorted[i].Bad && !sorted[j].Bad })
 	n := min(len(sorted), most)
 	for i, p := range sorted[:n] {
 		text, role := "note  ", kit.Warn

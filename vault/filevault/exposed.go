@@ -184,7 +184,7 @@ func (h *history) noCommits(err error) error {
 // on: those written after that, and the one that stood there then.
 func readable(versions []seenVersion, since time.Time) []uint64 {
 	versions = slices.Clone(versions)
-	slices.SortFunc(versions, func(a, b seenVersion) int { return cmp.Compare(a.version, b.version) })
+	sort.Slice(versions, func(i, j int) bool { return versions[i].version < versions[j].version })
 	var out []uint64
 	for i, s := range versions {
 		replaced := i+1 < len(versions) && versions[i+1].version > s.version && versions[i+1].at.Before(since)
@@ -242,8 +242,8 @@ func (v *Vault) listExposed(t *tx, gone []leaver, gen uint32, now []record.Seale
 
 // sortExposed puts the lines of a list in their order.
 func sortExposed(entries []record.ExposedEntry) {
-	slices.SortFunc(entries, func(a, b record.ExposedEntry) int {
-		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Version, b.Version))
+	sort.Slice(entries, func(i, j int) bool {
+		return cmp.Or(cmp.Compare(entries[i].Path, entries[j].Path), cmp.Compare(entries[i].Version, entries[j].Version)) < 0
 	})
 }
 
