@@ -129,6 +129,24 @@ type Historian interface {
 	GetVersion(ctx context.Context, env Env, path Path, version uint64) (Secret, error)
 }
 
+// Exporter is implemented by vaults that hand out a whole environment, faster than
+// one secret after the other.
+type Exporter interface {
+	// Export returns what is kept of every secret of an environment, sorted by
+	// path, deleted ones among them; with former every version that is kept, and
+	// else the present one alone. What cannot be read has an Err, and may be
+	// without a path. KindNoEnv if the environment is missing; KindUnsupported,
+	// with the reason in Detail, where no former versions are kept.
+	Export(ctx context.Context, env Env, former bool) ([]Kept, error)
+}
+
+// Kept is what is kept of one secret.
+type Kept struct {
+	Path     Path
+	Versions []Secret // oldest first; of each number one
+	Err      error    // why there are none
+}
+
 // EnvKeeper is implemented by vaults whose environments can be made and removed here.
 type EnvKeeper interface {
 	// AddEnv makes an empty environment with a key of its own. KindExists if it is there.

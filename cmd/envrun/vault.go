@@ -19,7 +19,7 @@ import (
 func newVault(t *tool) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "vault",
-		Short: "Check and care for the file vault",
+		Short: "Check and care for the file vault, and copy it elsewhere",
 		Args:  cobra.ArbitraryArgs,
 		RunE:  group,
 	}
@@ -56,7 +56,7 @@ made anew on purpose is accepted, and how an attacker's would be.`,
 		Args:    cli.ExactArgs(1),
 		RunE:    func(cmd *cobra.Command, args []string) error { return runTrust(cmd.Context(), t, args[0]) },
 	}
-	cmd.AddCommand(verify, status, seal, trust, newVaultMerge(t), newVaultAdopt(t))
+	cmd.AddCommand(verify, status, seal, trust, newVaultMerge(t), newVaultAdopt(t), newVaultCopy(t))
 	return cmd
 }
 

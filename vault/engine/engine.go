@@ -59,6 +59,7 @@ var (
 	_ vault.Vault     = (*Engine)(nil)
 	_ vault.Historian = (*Engine)(nil)
 	_ vault.Verifier  = (*Engine)(nil)
+	_ vault.Exporter  = (*Engine)(nil)
 )
 
 // New makes an Engine; it reads nothing yet.

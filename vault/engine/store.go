@@ -125,6 +125,15 @@ type Settler interface {
 	Settle(ctx context.Context, env vault.Env) error
 }
 
+// Archive is implemented by stores that find the former records of all paths
+// faster than those of one after the other.
+type Archive interface {
+	// Former returns the kept records of an environment by path, newest first.
+	// Heads may be among them or not, and what is no record is left out.
+	// KindUnsupported as Store.Versions.
+	Former(ctx context.Context, env vault.Env) (map[vault.Path][]Record, error)
+}
+
 // EnvKey is one generation of an environment's key.
 type EnvKey struct {
 	Gen uint32 // 1 for the first

@@ -231,6 +231,19 @@ func (v *Vault) GetAll(ctx context.Context, env vault.Env, prefix vault.Path) (g
 	return got, nil
 }
 
+// Export implements vault.Exporter, with what GetMany promises. The former versions
+// are those that git has.
+func (v *Vault) Export(ctx context.Context, env vault.Env, former bool) (all []vault.Kept, err error) {
+	err = v.atOnce(ctx, env, func() error {
+		all, err = v.Engine.Export(ctx, env, former)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return all, nil
+}
+
 // atOnce runs read until no write of several files came into sight meanwhile.
 // It gives up when that has not been so for as long as a writer would wait.
 func (v *Vault) atOnce(ctx context.Context, env vault.Env, read func() error) error {

@@ -255,7 +255,7 @@ type committing struct {
 
 func (c committing) Apply(ctx context.Context, env vault.Env, changes []vault.Change) ([]vault.Info, error) {
 	infos, err := c.Vault.Apply(ctx, env, changes)
-	if err == nil && ctx.Err() == nil && len(changes) > 0 && changes[0].Path == "app" {
+	if err == nil && ctx.Err() == nil && len(changes) > 0 && strings.HasPrefix(string(changes[0].Path), "app") {
 		commit(c.t, c.dir, "write")
 	}
 	return infos, err

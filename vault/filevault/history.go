@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"sync"
@@ -293,16 +294,54 @@ func (h *history) distinct(env vault.Env, name string, list []version) []version
 		}
 	}
 	// Branches and reverts put commits in an order that is not that of versions.
-	slices.SortStableFunc(good, func(a, b version) int {
-		switch {
-		case a.info.Version > b.info.Version:
-			return -1
-		case a.info.Version < b.info.Version:
-			return 1
-		}
-		return 0
-	})
+	sort.SliceStable(good, func(i, j int) bool { return good[i].info.Version > good[j].info.Version })
 	return append(bad, good...)
+}
+
+// former are the versions of all secrets of an environment in the history of HEAD,
+// each with its record, newest first.
+func (h *history) former(ctx context.Context, env vault.Env) (map[vault.Path][]engine.Record, error) {
+	r, err := h.repo(ctx)
+	if err != nil {
+		return nil, err
+	}
+	base := r.prefix + envDir(env) + "/" + secretsDir + "/"
+	found := map[vault.Path][]version{}
+	err = h.everyBlob(ctx, base, secretSuffix, record.MaxRecordSize, func(name string, raw []byte) {
+		if p, err := vault.ParsePath(name); err == nil {
+			found[p] = append(found[p], version{raw: raw})
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	records := map[vault.Path][]engine.Record{}
+	gens := map[uint32]vault.Path{} // a secret that has a version under it
+	for p, list := range found {
+		for _, v := range h.distinct(env, base+string(p)+secretSuffix, list) {
+			if v.err == nil {
+				records[p] = append(records[p], engine.Record{Env: env, Path: p, Version: v.info.Version, Gen: v.gen, At: v.info.At, Raw: v.raw})
+				gens[v.gen] = p
+			}
+		}
+	}
+	// A walk over objects does not say in which commit each is, and it is from a
+	// commit that a retired key is read.
+	for gen, p := range gens {
+		h.mu.Lock()
+		_, known := h.commits[slot{env, gen}]
+		h.mu.Unlock()
+		if known {
+			continue
+		}
+		name := base + string(p) + secretSuffix
+		list, err := h.blobs(ctx, name, "HEAD")
+		if err != nil {
+			return nil, err
+		}
+		h.distinct(env, name, list)
+	}
+	return records, nil
 }
 
 // maxCommits bounds the history of one file that is looked through.

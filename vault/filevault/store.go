@@ -7,6 +7,7 @@ import (
 	"maps"
 	"path"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -28,6 +29,7 @@ var (
 	_ engine.Store   = (*store)(nil)
 	_ engine.Locator = (*store)(nil)
 	_ engine.Settler = (*store)(nil)
+	_ engine.Archive = (*store)(nil)
 )
 
 func newStore(d *disk, wait time.Duration, command string) *store {
@@ -257,6 +259,14 @@ func (s *store) Versions(ctx context.Context, env vault.Env, p vault.Path) iter.
 		}
 		s.history.versions(ctx, env, p, name, head.Raw, yield)
 	}
+}
+
+// Former implements engine.Archive.
+func (s *store) Former(ctx context.Context, env vault.Env) (map[vault.Path][]engine.Record, error) {
+	if err := checkEnv(env); err != nil {
+		return nil, err
+	}
+	return s.history.former(ctx, env)
 }
 
 func (v *view) blob(env vault.Env, name string) ([]byte, error) {
@@ -769,7 +779,7 @@ func (t *tx) commit() error {
 	}
 	var changes []change
 	for _, some := range byRank {
-		slices.SortFunc(some, func(a, b change) int { return strings.Compare(a.name, b.name) })
+		sort.Slice(some, func(i, j int) bool { return some[i].name < some[j].name })
 		changes = append(changes, some...)
 	}
 	switch {

@@ -21,21 +21,22 @@ import (
 // was deleted or destroyed held is not known.
 func (v *Vault) Versions(ctx context.Context, env vault.Env, path vault.Path) iter.Seq2[vault.Info, error] {
 	return func(yield func(vault.Info, error) bool) {
-		infos, err := v.versions(ctx, env, path)
+		all, err := v.versions(ctx, env, path, false)
 		if err != nil {
 			yield(vault.Info{}, err)
 			return
 		}
-		for _, info := range slices.Backward(infos) {
-			if !yield(info, nil) {
+		for _, p := range slices.Backward(all) {
+			if !yield(p.info, nil) {
 				return
 			}
 		}
 	}
 }
 
-// versions are the versions that are kept, oldest first.
-func (v *Vault) versions(ctx context.Context, env vault.Env, path vault.Path) ([]vault.Info, error) {
+// versions are the versions that are kept, oldest first. With values, it is an error
+// where they may not be read.
+func (v *Vault) versions(ctx context.Context, env vault.Env, path vault.Path, values bool) ([]present, error) {
 	if err := checkPlace(env, path); err != nil {
 		return nil, err
 	}
@@ -67,7 +68,7 @@ func (v *Vault) versions(ctx context.Context, env vault.Env, path vault.Path) ([
 		}
 		p, err := v.read(ctx, env, path, n)
 		switch {
-		case vault.KindOf(err) == vault.KindDenied:
+		case vault.KindOf(err) == vault.KindDenied && !values:
 			all[i].info.Deleted = !one.DeletionTime.IsZero()
 			return nil
 		case err != nil:
@@ -82,7 +83,6 @@ func (v *Vault) versions(ctx context.Context, env vault.Env, path vault.Path) ([
 	if err != nil {
 		return nil, err
 	}
-	var infos []vault.Info
 	for i, p := range all {
 		if by := m.Versions[p.info.Version].CreatedBy; by != nil {
 			p.info.By = by.Actor
@@ -98,9 +98,53 @@ func (v *Vault) versions(ctx context.Context, env vault.Env, path vault.Path) ([
 			}
 		}
 		all[i] = p
-		infos = append(infos, p.info)
 	}
-	return infos, nil
+	return all, nil
+}
+
+// Export implements vault.Exporter. What the token may not read, and what envrun has
+// no room for, has an Err.
+func (v *Vault) Export(ctx context.Context, env vault.Env, former bool) ([]vault.Kept, error) {
+	if _, err := v.mount(ctx, env); err != nil {
+		return nil, err
+	}
+	paths, bad, err := v.walk(ctx, env, "")
+	if err != nil {
+		return nil, err
+	}
+	all := make([]vault.Kept, len(paths))
+	err = parallel.Do(ctx, len(paths), atOnce, func(i int) error {
+		all[i].Path = paths[i]
+		var kept []present
+		var err error
+		if former {
+			kept, err = v.versions(ctx, env, paths[i], true)
+		} else {
+			kept = make([]present, 1)
+			kept[0], err = v.read(ctx, env, paths[i], 0)
+		}
+		switch vault.KindOf(err) {
+		case vault.KindNotFound: // it went meanwhile
+			return nil
+		case vault.KindDenied, vault.KindUnsupported:
+			all[i].Err = err
+			return nil
+		}
+		for _, p := range kept {
+			if p.info.Version > 0 {
+				all[i].Versions = append(all[i].Versions, p.secret())
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	all = slices.DeleteFunc(all, func(k vault.Kept) bool { return len(k.Versions) == 0 && k.Err == nil })
+	for _, err := range bad {
+		all = append(all, vault.Kept{Err: err})
+	}
+	return all, nil
 }
 
 // sameIn is since when a field has the value that it has in raw, if it had it in p.

@@ -46,6 +46,7 @@ func Run(t *testing.T, open func(t *testing.T) vault.Vault) {
 		{"Values", testValues},
 		{"ManyFields", testManyFields},
 		{"History", testHistory},
+		{"Export", testExport},
 		{"Verify", testVerify},
 		{"ConcurrentWriters", testConcurrentWriters},
 		{"ConcurrentReaders", testConcurrentReaders},
@@ -708,6 +709,67 @@ func testHistory(t *testing.T, v vault.Vault) {
 	for _, err := range h.Versions(t.Context(), "absent", "app") {
 		wantKind(t, err, vault.KindNoEnv)
 	}
+}
+
+func testExport(t *testing.T, v vault.Vault) {
+	x, ok := v.(vault.Exporter)
+	if !ok {
+		t.Skip("this vault hands out no environment as a whole")
+	}
+	none, err := x.Export(t.Context(), Dev, false)
+	if err != nil || len(none) != 0 {
+		t.Errorf("Export of nothing = %v, %v", none, err)
+	}
+	_, err = x.Export(t.Context(), "absent", false)
+	wantKind(t, err, vault.KindNoEnv)
+
+	apply(t, v, Dev, vault.Change{Path: "app/c", Set: []vault.Field{Set("A", "1"), Set("B", "b")}, Note: ptr("first")})
+	apply(t, v, Dev, vault.Change{Path: "app/c", Was: 1, Set: []vault.Field{Set("A", "2")}, Note: ptr("second")})
+	apply(t, v, Dev, vault.Change{Path: "app", Set: []vault.Field{Set("N", "n")}, Tags: &[]string{"x"}, Rotate: ptr("30d")})
+	apply(t, v, Dev, vault.Change{Path: "app/gone", Set: []vault.Field{Set("A", "1")}})
+	apply(t, v, Dev, vault.Change{Path: "app/gone", Was: 1, Delete: true})
+	apply(t, v, Prod, vault.Change{Path: "other", Set: []vault.Field{Set("A", "1")}})
+
+	// wantExport takes what is wanted of each secret: its path and a text of each version.
+	wantExport := func(former bool, want map[vault.Path][]string) {
+		t.Helper()
+		all, err := x.Export(t.Context(), Dev, former)
+		if vault.KindOf(err) == vault.KindUnsupported && former {
+			if e, ok := errors.AsType[*vault.Error](err); !ok || e.Detail == "" {
+				t.Errorf("unsupported, without a reason: %v", err)
+			}
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.IsSortedFunc(all, func(a, b vault.Kept) int { return strings.Compare(string(a.Path), string(b.Path)) }) || len(all) != len(want) {
+			t.Errorf("Export: %d secrets, or not by path", len(all))
+		}
+		for _, k := range all {
+			var got []string
+			for _, s := range k.Versions {
+				text := strconv.FormatUint(s.Version, 10)
+				for _, f := range s.Values {
+					text += fmt.Sprintf(" %s=%s", f.Name, f.Value.Reveal())
+				}
+				if s.Deleted {
+					text += " deleted"
+				} else {
+					checkShape(t, s)
+				}
+				got = append(got, text)
+			}
+			if k.Err != nil || !slices.Equal(got, want[k.Path]) {
+				t.Errorf("Export of %s: %q, %v, want %q", k.Path, got, k.Err, want[k.Path])
+			}
+			if last := k.Versions[len(k.Versions)-1]; k.Path == "app" && (last.Rotate != "30d" || !slices.Equal(last.Tags, []string{"x"})) || k.Path == "app/c" && last.Note != "second" {
+				t.Errorf("%s has the note %q, rotation %q, tags %q", k.Path, last.Note, last.Rotate, last.Tags)
+			}
+		}
+	}
+	wantExport(false, map[vault.Path][]string{"app": {"1 N=n"}, "app/c": {"2 A=2 B=b"}, "app/gone": {"2 deleted"}})
+	wantExport(true, map[vault.Path][]string{"app": {"1 N=n"}, "app/c": {"1 A=1 B=b", "2 A=2 B=b"}, "app/gone": {"1 A=1", "2 deleted"}})
 }
 
 func testVerify(t *testing.T, v vault.Vault) {

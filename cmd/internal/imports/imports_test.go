@@ -51,6 +51,8 @@ var rules = []rule{
 		"the program checks exports with it: what a log is must not depend on where it is kept or sent"},
 	{[]string{"vault/remote"}, []string{"os", "path/filepath", "envrun/vault/engine", "envrun/vault/filevault", "envrun/vault/seal", "envrun/auth/..."}, nil,
 		"a client is given its token, its certificates and its settings; it reads no file and no variable"},
+	{[]string{"vault/carry"}, []string{"os", "path/filepath", "net", "net/http", "envrun/vault/engine", "envrun/vault/filevault", "envrun/vault/remote", "envrun/auth/..."}, nil,
+		"it carries between any two vaults, and knows neither"},
 	{[]string{"vault/registry"}, []string{"envrun/vault/engine", "envrun/vault/filevault", "envrun/vault/remote", "net", "net/http", "os"}, nil,
 		"it knows kinds of addresses and no vault; cmd brings those"},
 	{[]string{"cmd/envrun", "tui/...", "envrun/...", "vault/audit", "vault/sqlstore"}, []string{"envrun/vault/audit/device"}, nil,
