@@ -31,6 +31,10 @@ func (d database) Read(ctx context.Context, f func(server.Tx) error) error {
 	return d.DB.Read(ctx, func(tx *sqlstore.Tx) error { return f(tx) })
 }
 
+func (d database) ReadKept(ctx context.Context, f func(server.Tx) error) error {
+	return d.DB.ReadKept(ctx, func(tx *sqlstore.Tx) error { return f(tx) })
+}
+
 func (d database) Write(ctx context.Context, f func(server.Tx) error) error {
 	return d.DB.Write(ctx, func(tx *sqlstore.Tx) error { return f(tx) })
 }

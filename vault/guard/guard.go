@@ -51,6 +51,9 @@ var (
 type DB[T any] interface {
 	// Read runs f on a snapshot that does not change.
 	Read(ctx context.Context, f func(T) error) error
+	// ReadKept is Read for an f that may be run several times, of which the last
+	// counts: a DB that has rows in memory may try with those first.
+	ReadKept(ctx context.Context, f func(T) error) error
 	// Write runs f on what all writes before it left, and makes all that f did
 	// durable, or none of it if f fails, before it returns.
 	Write(ctx context.Context, f func(T) error) error
@@ -300,7 +303,9 @@ func (g *Guard[T]) Serve(ctx context.Context, req *Request) (*Answer, error) {
 		failed error
 		done   bool
 	)
-	err := g.DB.Read(ctx, func(tx T) error {
+	err := g.DB.ReadKept(ctx, func(tx T) error {
+		// A database may run a transaction more than once.
+		answer, failed, done = nil, nil, false
 		var err error
 		if t, err = g.decide(ctx, tx, req); err != nil {
 			return err

@@ -82,6 +82,8 @@ type db struct{ now *tx }
 
 func (d *db) Read(_ context.Context, f func(*tx) error) error { return f(d.now.clone()) }
 
+func (d *db) ReadKept(ctx context.Context, f func(*tx) error) error { return d.Read(ctx, f) }
+
 func (d *db) Write(_ context.Context, f func(*tx) error) error {
 	next := d.now.clone()
 	next.writes = true

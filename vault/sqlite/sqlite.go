@@ -9,7 +9,9 @@
 // ends with its process. A network file system without such locks is refused too.
 //
 // Whoever can write the file can take rows away and put old ones back; see
-// vault/kv for what is noticed of that.
+// vault/kv for what is noticed of that. While the server runs it reads rows from
+// memory (sqlstore): it looks at each of its writes, which every request makes one of,
+// whether somebody has written past it.
 package sqlite
 
 import (
@@ -109,6 +111,8 @@ func open(ctx context.Context, file, dsn, journal string, release func() error) 
 		BeginRead:    "BEGIN",
 		Placeholders: func(query string) string { return query },
 		Explain:      func(op string, err error) error { return explain(file, op, err) },
+		Alone:        true, // the lock says so
+		Foreign:      "PRAGMA data_version",
 		Release:      release,
 	})
 }

@@ -56,11 +56,11 @@ func (t *Tx) AppendAudit(rows []audit.Row, head audit.Head) error {
 			args = append(args, r.Index, r.At.UnixNano(), r.Line, joinHashes(r.Hashes))
 		}
 		rows = rows[n:]
-		if _, err := t.exec(insertAudit[n], args...); err != nil {
+		if _, err := t.execBeside(insertAudit[n], args...); err != nil {
 			return err
 		}
 	}
-	_, err := t.exec(`INSERT INTO audit_head (one, size, at, edge) VALUES (1, ?, ?, ?)
+	_, err := t.execBeside(`INSERT INTO audit_head (one, size, at, edge) VALUES (1, ?, ?, ?)
 		ON CONFLICT (one) DO UPDATE SET size = excluded.size, at = excluded.at, edge = excluded.edge`, head.Size, head.At.UnixNano(), joinHashes(head.Edge))
 	return err
 }

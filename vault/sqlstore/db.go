@@ -33,6 +33,13 @@ type Driver struct {
 	// KindUnavailable. It must not repeat what an argument held.
 	Explain func(op string, err error) error
 
+	// Alone says that nobody else writes the database while it is open: then rows
+	// are kept in memory. Foreign, if not empty, is a statement that gives another
+	// number on a connection when somebody else has written after all, past the
+	// server: what is kept is forgotten then.
+	Alone   bool
+	Foreign string
+
 	// Patience is how long a transaction may take; 0 is for ever, which is right
 	// for a file that somebody else's network is not between.
 	Patience time.Duration
@@ -47,6 +54,8 @@ type DB struct {
 	d Driver
 
 	queries sync.Map // statement with ? → as the database wants it
+
+	rows *rows // that are kept; nil: none are
 
 	readers chan *conn // the connections that read; nil stands for one that is not open
 
@@ -70,6 +79,9 @@ func New(ctx context.Context, d Driver) (*DB, error) {
 		writes:    make(chan *write),
 		closing:   make(chan struct{}),
 		committed: make(chan struct{}),
+	}
+	if d.Alone {
+		db.rows = new(rows)
 	}
 	d.DB.SetMaxOpenConns(d.Readers + 2) // one more than is kept, so that a broken one need not be gone before its successor is there
 	d.DB.SetMaxIdleConns(d.Readers + 1)
@@ -113,25 +125,46 @@ func (db *DB) Read(ctx context.Context, f func(*Tx) error) error {
 	return db.read(ctx, true, f)
 }
 
+// ReadKept is Read for an f that may be run several times, and most often reads only
+// rows that are kept in memory where the database is this server's alone (rows.go):
+// what it does outside counts if it was the last time.
+func (db *DB) ReadKept(ctx context.Context, f func(*Tx) error) error {
+	if db.rows != nil {
+		if done, err := db.quick(ctx, f); done {
+			return err
+		}
+	}
+	return db.read(ctx, true, f)
+}
+
 // ReadOne is Read for an f that runs one statement, which sees one moment by
 // itself: it saves the beginning and the end of a transaction.
 func (db *DB) ReadOne(ctx context.Context, f func(*Tx) error) error {
 	return db.read(ctx, false, f)
 }
 
-func (db *DB) read(ctx context.Context, snapshot bool, f func(*Tx) error) error {
+// reader is the right to read on a connection, which is given back to db.readers,
+// and one that is open already or nil.
+func (db *DB) reader(ctx context.Context) (*conn, error) {
 	select {
 	case <-db.closing:
-		return errClosed
+		return nil, errClosed
 	default:
 	}
-	var c *conn
 	select {
-	case c = <-db.readers:
+	case c := <-db.readers:
+		return c, nil
 	case <-ctx.Done():
-		return &vault.Error{Kind: vault.KindUnavailable, Op: "reading", Detail: "waiting for a connection to the database", Err: ctx.Err()}
+		return nil, &vault.Error{Kind: vault.KindUnavailable, Op: "reading", Detail: "waiting for a connection to the database", Err: ctx.Err()}
 	case <-db.closing:
-		return errClosed
+		return nil, errClosed
+	}
+}
+
+func (db *DB) read(ctx context.Context, snapshot bool, f func(*Tx) error) error {
+	c, err := db.reader(ctx)
+	if err != nil {
+		return err
 	}
 	defer func() { db.readers <- c }()
 	txctx, cancel := db.patience()
@@ -150,8 +183,7 @@ func (db *DB) read(ctx context.Context, snapshot bool, f func(*Tx) error) error 
 			return err
 		}
 	}
-	use, err := db.open(txctx)
-	if err != nil {
+	if use, err = db.open(txctx); err != nil {
 		return db.d.Explain("reading", err)
 	}
 	broken, err := db.readOn(txctx, use, snapshot, f)
@@ -312,6 +344,7 @@ func (db *DB) commit(c *conn, first *write) *conn {
 		return c
 	}
 	var kept []*write // ran well, and wait to be durable
+	var touched touch // by those
 	lost := func(err error) *conn {
 		for _, w := range kept {
 			w.result <- err
@@ -335,10 +368,13 @@ func (db *DB) commit(c *conn, first *write) *conn {
 				}
 				savepoint = true
 			}
-			w.turn <- &Tx{db: db, c: c, ctx: ctx, writes: true}
+			tx := &Tx{db: db, c: c, ctx: ctx, writes: true}
+			w.turn <- tx
 			switch err := <-w.ran; {
 			case err == nil:
 				kept = append(kept, w)
+				touched.all = touched.all || tx.touched.all
+				touched.keys = append(touched.keys, tx.touched.keys...)
 				savepoint = false
 			case len(kept) > 0:
 				// Some errors, a full disk, make SQLite undo the whole transaction:
@@ -375,6 +411,11 @@ func (db *DB) commit(c *conn, first *write) *conn {
 		}
 		return c
 	}
+	done := func() {}
+	if db.rows != nil && !touched.none() {
+		db.rows.begin()
+		done = func() { db.rows.end(&touched) } // also if it is not known whether the change was kept
+	}
 	if err := c.control(ctx, "COMMIT"); err != nil {
 		err = db.d.Explain("making the change durable", err)
 		var ve *vault.Error
@@ -382,8 +423,10 @@ func (db *DB) commit(c *conn, first *write) *conn {
 			ve.Detail += "; whether the change was kept is not known"
 		}
 		_ = c.control(ctx, "ROLLBACK")
+		done()
 		return lost(err)
 	}
+	done()
 	for _, w := range kept {
 		w.result <- nil
 	}
@@ -393,7 +436,11 @@ func (db *DB) commit(c *conn, first *write) *conn {
 // begin begins a write on c, or on a new connection if c is nil or has died.
 func (db *DB) begin(ctx context.Context, c *conn) (*conn, error) {
 	if c != nil {
-		if err := c.control(ctx, db.d.BeginWrite); err == nil {
+		err := c.control(ctx, db.d.BeginWrite)
+		if err == nil {
+			err = db.notice(ctx, c)
+		}
+		if err == nil {
 			return c, nil
 		}
 		_ = c.control(ctx, "ROLLBACK")
@@ -403,7 +450,11 @@ func (db *DB) begin(ctx context.Context, c *conn) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.control(ctx, db.d.BeginWrite); err != nil {
+	err = c.control(ctx, db.d.BeginWrite)
+	if err == nil {
+		err = db.notice(ctx, c)
+	}
+	if err != nil {
 		_ = c.control(ctx, "ROLLBACK")
 		c.close()
 		return nil, err
@@ -411,10 +462,33 @@ func (db *DB) begin(ctx context.Context, c *conn) (*conn, error) {
 	return c, nil
 }
 
+// notice forgets the rows that are kept if somebody has written past the server.
+func (db *DB) notice(ctx context.Context, c *conn) error {
+	if db.d.Foreign == "" {
+		return nil
+	}
+	s, err := c.prepared(ctx, db, db.d.Foreign)
+	if err != nil {
+		return err
+	}
+	var now int64
+	if err := s.QueryRowContext(ctx).Scan(&now); err != nil {
+		return err
+	}
+	if c.foreign == nil || *c.foreign != now { // of a new connection there is nothing to compare with
+		c.foreign = &now
+		db.rows.begin()
+		db.rows.end(&touch{all: true})
+	}
+	return nil
+}
+
 // A conn is one connection with the statements prepared on it.
 type conn struct {
 	c     *sql.Conn
 	stmts map[string]*sql.Stmt
+
+	foreign *int64 // what Driver.Foreign gave last; nil: it was not asked yet
 }
 
 func (db *DB) open(ctx context.Context) (*conn, error) {
@@ -422,7 +496,7 @@ func (db *DB) open(ctx context.Context) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &conn{c, map[string]*sql.Stmt{}}, nil
+	return &conn{c: c, stmts: map[string]*sql.Stmt{}}, nil
 }
 
 // control runs what begins and ends transactions, of one statement or several.

@@ -11,7 +11,9 @@
 // time, in SQLite by its nature and in PostgreSQL by an advisory lock that
 // every replica takes: what a write reads stays true until it is committed, so
 // a check-and-set is a read and a write, and numbers without gaps can be given
-// out. Read gives a snapshot.
+// out. Read gives a snapshot. ReadKept gives one too, and where the database is
+// this server's alone, which a file of SQLite is, makes it of rows that are kept in
+// memory, sealed as they were stored: see rows.go.
 //
 // It refuses to know what it keeps: it seals and opens nothing, and decides
 // nothing. Whoever can change the tables can delete and restore rows; that
@@ -31,7 +33,8 @@
 //   - a file of its own, tokens.go, audit.go, with methods of *Tx made of exec,
 //     row and each. Statements are constants with ? for arguments; they are
 //     prepared once for each connection. Every error of the database ends the
-//     transaction, so that a method can return it as it is.
+//     transaction, so that a method can return it as it is. A method that changes
+//     rows and is not made of exec says which of the kept rows it changes, if any.
 //
 // What is small and has one key needs no table: Blob and its siblings.
 package sqlstore

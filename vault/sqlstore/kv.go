@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 
@@ -21,7 +22,7 @@ func (t *Tx) KVHead(mount string) (row kv.HeadRow, found bool, err error) {
 
 // PutKVHead writes the head of a mount.
 func (t *Tx) PutKVHead(mount string, row kv.HeadRow) error {
-	_, err := t.exec(`INSERT INTO kv_mounts (mount, gen, head) VALUES (?, ?, ?)
+	_, err := t.execBeside(`INSERT INTO kv_mounts (mount, gen, head) VALUES (?, ?, ?)
 		ON CONFLICT (mount) DO UPDATE SET gen = excluded.gen, head = excluded.head`, mount, row.Gen, row.Sealed)
 	return err
 }
@@ -42,9 +43,28 @@ func (t *Tx) DropKV(mount string) error {
 
 // KVKey returns the row of a path.
 func (t *Tx) KVKey(mount, path string) (row kv.KeyRow, found bool, err error) {
-	row.Path = path
-	found, err = t.row(`SELECT current, gen, meta FROM kv_keys WHERE mount = ? AND path = ?`, []any{mount, path}, &row.Current, &row.Gen, &row.Sealed)
-	return row, found, err
+	if v, ok := memory[pathRows](t, versionKey(mount, path)); ok {
+		return v.clone().key, true, nil
+	}
+	return single(t, func() (kv.KeyRow, bool, error) {
+		row := kv.KeyRow{Path: path}
+		found, err := t.row(`SELECT current, gen, meta FROM kv_keys WHERE mount = ? AND path = ?`, []any{mount, path}, &row.Current, &row.Gen, &row.Sealed)
+		return row, found, err
+	})
+}
+
+// pathRows are the row of a path and that of its current version.
+type pathRows struct {
+	key     kv.KeyRow
+	version kv.VersionRow
+}
+
+func versionKey(mount, path string) rowKey { return rowKey{versionRows, mount, path} }
+
+func (p pathRows) clone() pathRows {
+	p.key.Sealed = bytes.Clone(p.key.Sealed)
+	p.version.Key, p.version.Data = bytes.Clone(p.version.Key), bytes.Clone(p.version.Data)
+	return p
 }
 
 // KVHeadAndKey returns both in one statement.
@@ -64,23 +84,34 @@ func (t *Tx) KVHeadAndKey(mount, path string) (head kv.HeadRow, row kv.KeyRow, f
 // KVVersion returns the row of a path and that of one of its versions, 0 for
 // the current one, in one statement. The version's row has the number 0 if there is none.
 func (t *Tx) KVVersion(mount, path string, version int64) (row kv.KeyRow, v kv.VersionRow, found bool, err error) {
-	row.Path, v.Path = path, path
+	var p pathRows
+	if version == 0 {
+		p, found, err = kept(t, versionKey(mount, path), func() (pathRows, bool, error) {
+			return t.version(path, `SELECT k.current, k.gen, k.meta, v.version, v.gen, v.key, v.data FROM kv_keys k
+			LEFT JOIN kv_versions v ON v.mount = k.mount AND v.path = k.path AND v.version = k.current
+			WHERE k.mount = ? AND k.path = ?`, mount, path)
+		}, func(p pathRows) (pathRows, int) {
+			return p.clone(), len(p.key.Sealed) + len(p.version.Key) + len(p.version.Data)
+		})
+	} else {
+		p, found, err = single(t, func() (pathRows, bool, error) {
+			return t.version(path, `SELECT k.current, k.gen, k.meta, v.version, v.gen, v.key, v.data FROM kv_keys k
+			LEFT JOIN kv_versions v ON v.mount = k.mount AND v.path = k.path AND v.version = ?
+			WHERE k.mount = ? AND k.path = ?`, version, mount, path)
+		})
+	}
+	return p.key, p.version, found, err
+}
+
+func (t *Tx) version(path, query string, args ...any) (p pathRows, found bool, err error) {
+	p.key.Path, p.version.Path = path, path
 	var n *int64
 	var gen *uint32
-	dest := []any{&row.Current, &row.Gen, &row.Sealed, &n, &gen, &v.Key, &v.Data}
-	if version == 0 {
-		found, err = t.row(`SELECT k.current, k.gen, k.meta, v.version, v.gen, v.key, v.data FROM kv_keys k
-			LEFT JOIN kv_versions v ON v.mount = k.mount AND v.path = k.path AND v.version = k.current
-			WHERE k.mount = ? AND k.path = ?`, []any{mount, path}, dest...)
-	} else {
-		found, err = t.row(`SELECT k.current, k.gen, k.meta, v.version, v.gen, v.key, v.data FROM kv_keys k
-			LEFT JOIN kv_versions v ON v.mount = k.mount AND v.path = k.path AND v.version = ?
-			WHERE k.mount = ? AND k.path = ?`, []any{version, mount, path}, dest...)
-	}
+	found, err = t.row(query, args, &p.key.Current, &p.key.Gen, &p.key.Sealed, &n, &gen, &p.version.Key, &p.version.Data)
 	if n != nil && gen != nil {
-		v.Version, v.Gen = *n, *gen
+		p.version.Version, p.version.Gen = *n, *gen
 	}
-	return row, v, found, err
+	return p, found, err
 }
 
 const current = `SELECT k.path, k.current, k.gen, k.meta, v.version, v.gen, v.key, v.data FROM kv_keys k
@@ -138,7 +169,7 @@ func rowsOf(each func(kv.KeyRow, kv.VersionRow) error) func(func(...any) error) 
 
 // PutKVKey writes the row of a path.
 func (t *Tx) PutKVKey(mount string, row kv.KeyRow) error {
-	_, err := t.exec(`INSERT INTO kv_keys (mount, path, current, gen, meta) VALUES (?, ?, ?, ?, ?)
+	_, err := t.execOn(versionKey(mount, row.Path), `INSERT INTO kv_keys (mount, path, current, gen, meta) VALUES (?, ?, ?, ?, ?)
 		ON CONFLICT (mount, path) DO UPDATE SET current = excluded.current, gen = excluded.gen, meta = excluded.meta`,
 		mount, row.Path, row.Current, row.Gen, row.Sealed)
 	return err
@@ -146,17 +177,17 @@ func (t *Tx) PutKVKey(mount string, row kv.KeyRow) error {
 
 // DeleteKVKey removes the row of a path and those of all its versions.
 func (t *Tx) DeleteKVKey(mount, path string) error {
-	if _, err := t.exec(`DELETE FROM kv_versions WHERE mount = ? AND path = ?`, mount, path); err != nil {
+	if _, err := t.execOn(versionKey(mount, path), `DELETE FROM kv_versions WHERE mount = ? AND path = ?`, mount, path); err != nil {
 		return err
 	}
-	_, err := t.exec(`DELETE FROM kv_keys WHERE mount = ? AND path = ?`, mount, path)
+	_, err := t.execOn(versionKey(mount, path), `DELETE FROM kv_keys WHERE mount = ? AND path = ?`, mount, path)
 	return err
 }
 
 // PutKVVersion writes the row of a version. One that is there already, which
 // its path's row does not know of, is replaced.
 func (t *Tx) PutKVVersion(mount string, row kv.VersionRow) error {
-	_, err := t.exec(`INSERT INTO kv_versions (mount, path, version, gen, key, data) VALUES (?, ?, ?, ?, ?, ?)
+	_, err := t.execOn(versionKey(mount, row.Path), `INSERT INTO kv_versions (mount, path, version, gen, key, data) VALUES (?, ?, ?, ?, ?, ?)
 		ON CONFLICT (mount, path, version) DO UPDATE SET gen = excluded.gen, key = excluded.key, data = excluded.data`,
 		mount, row.Path, row.Version, row.Gen, row.Key, row.Data)
 	return err
@@ -164,14 +195,14 @@ func (t *Tx) PutKVVersion(mount string, row kv.VersionRow) error {
 
 // RewrapKVVersion replaces the wrapped key of a version, and leaves its data alone.
 func (t *Tx) RewrapKVVersion(mount string, row kv.VersionRow) error {
-	_, err := t.exec(`UPDATE kv_versions SET gen = ?, key = ? WHERE mount = ? AND path = ? AND version = ?`,
+	_, err := t.execOn(versionKey(mount, row.Path), `UPDATE kv_versions SET gen = ?, key = ? WHERE mount = ? AND path = ? AND version = ?`,
 		row.Gen, row.Key, mount, row.Path, row.Version)
 	return err
 }
 
 // DeleteKVVersions removes the rows of a path's versions from the first to the last.
 func (t *Tx) DeleteKVVersions(mount, path string, first, last int64) error {
-	_, err := t.exec(`DELETE FROM kv_versions WHERE mount = ? AND path = ? AND version BETWEEN ? AND ?`, mount, path, first, last)
+	_, err := t.execOn(versionKey(mount, path), `DELETE FROM kv_versions WHERE mount = ? AND path = ? AND version BETWEEN ? AND ?`, mount, path, first, last)
 	return err
 }
 

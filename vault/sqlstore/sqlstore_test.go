@@ -300,7 +300,7 @@ func TestMisuse(t *testing.T) {
 		if err := db.Close(); err != nil {
 			t.Error(err)
 		}
-		for _, err := range []error{db.Write(ctx, put("a")), db.Read(ctx, func(*sqlstore.Tx) error { return nil }), db.ReadOne(ctx, func(*sqlstore.Tx) error { return nil })} {
+		for _, err := range []error{db.Write(ctx, put("a")), db.Read(ctx, func(*sqlstore.Tx) error { return nil }), db.ReadOne(ctx, func(*sqlstore.Tx) error { return nil }), db.ReadKept(ctx, func(*sqlstore.Tx) error { return nil })} {
 			if vault.KindOf(err) != vault.KindUnavailable {
 				t.Errorf("closed: %v", err)
 			}

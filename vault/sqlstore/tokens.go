@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"bytes"
 	"time"
 
 	"envrun/auth/token"
@@ -42,9 +43,16 @@ func (t *Tx) tokenRow(where string, arg any) (token.Row, bool, error) {
 	return r, true, nil
 }
 
+func tokenKey(id token.ID) rowKey { return rowKey{tokenRows, string(id[:]), ""} }
+
 // TokenRow returns the row of a token, and false if there is none.
 func (t *Tx) TokenRow(id token.ID) (token.Row, bool, error) {
-	return t.tokenRow(`SELECT id, accessor, parent, expires, body FROM tokens WHERE id = ?`, id[:])
+	return kept(t, tokenKey(id), func() (token.Row, bool, error) {
+		return t.tokenRow(`SELECT id, accessor, parent, expires, body FROM tokens WHERE id = ?`, id[:])
+	}, func(r token.Row) (token.Row, int) {
+		r.Body = bytes.Clone(r.Body)
+		return r, len(r.Body) + len(r.Accessor)
+	})
 }
 
 // TokenRowByAccessor does so by the accessor.
@@ -54,7 +62,7 @@ func (t *Tx) TokenRowByAccessor(accessor string) (token.Row, bool, error) {
 
 // PutTokenRow inserts the row, or replaces the one with its ID.
 func (t *Tx) PutTokenRow(r token.Row) error {
-	_, err := t.exec(`INSERT INTO tokens (id, accessor, parent, expires, body) VALUES (?, ?, ?, ?, ?)
+	_, err := t.execOn(tokenKey(r.ID), `INSERT INTO tokens (id, accessor, parent, expires, body) VALUES (?, ?, ?, ?, ?)
 		ON CONFLICT (id) DO UPDATE SET accessor = excluded.accessor, parent = excluded.parent, expires = excluded.expires, body = excluded.body`,
 		r.ID[:], r.Accessor, bytesOf(r.Parent), nanos(r.Expires), r.Body)
 	return err
@@ -62,10 +70,10 @@ func (t *Tx) PutTokenRow(r token.Row) error {
 
 // DeleteTokenRow removes a token with what it kept for itself.
 func (t *Tx) DeleteTokenRow(id token.ID) error {
-	if _, err := t.exec(`DELETE FROM token_values WHERE token = ?`, id[:]); err != nil {
+	if _, err := t.execBeside(`DELETE FROM token_values WHERE token = ?`, id[:]); err != nil {
 		return err
 	}
-	_, err := t.exec(`DELETE FROM tokens WHERE id = ?`, id[:])
+	_, err := t.execOn(tokenKey(id), `DELETE FROM tokens WHERE id = ?`, id[:])
 	return err
 }
 
@@ -117,14 +125,14 @@ func (t *Tx) TokenValue(id token.ID, name string) (raw []byte, found bool, err e
 
 // PutTokenValue keeps it, in place of what was there. The token must be there.
 func (t *Tx) PutTokenValue(id token.ID, name string, raw []byte) error {
-	_, err := t.exec(`INSERT INTO token_values (token, name, raw) VALUES (?, ?, ?)
+	_, err := t.execBeside(`INSERT INTO token_values (token, name, raw) VALUES (?, ?, ?)
 		ON CONFLICT (token, name) DO UPDATE SET raw = excluded.raw`, id[:], name, raw)
 	return err
 }
 
 // DeleteTokenValue removes it; nothing happens if it is not there.
 func (t *Tx) DeleteTokenValue(id token.ID, name string) error {
-	_, err := t.exec(`DELETE FROM token_values WHERE token = ? AND name = ?`, id[:], name)
+	_, err := t.execBeside(`DELETE FROM token_values WHERE token = ? AND name = ?`, id[:], name)
 	return err
 }
 

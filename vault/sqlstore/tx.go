@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -25,6 +26,13 @@ type Tx struct {
 	done   bool
 	err    error
 	after  []func()
+
+	touched touch // of a transaction that writes
+
+	// A read without a transaction, of rows that are kept: see rows.go.
+	quick bool
+	state uint64          // of the tables; all that it sees is of this one
+	wait  context.Context // for a connection
 }
 
 // AfterCommit runs f when the transaction is durable, before Write returns, and
@@ -49,6 +57,9 @@ func (t *Tx) stmt(query string) (*sql.Stmt, error) {
 		return nil, errDone
 	case t.err != nil:
 		return nil, t.err
+	case t.quick:
+		t.err = errAgain // what it asks for is not kept
+		return nil, t.err
 	}
 	s, err := t.c.prepared(t.ctx, t.db, query)
 	if err != nil {
@@ -66,8 +77,23 @@ func (t *Tx) fail(err error) error {
 	return t.err
 }
 
-// exec runs a statement that changes rows and says how many.
+// exec runs a statement that changes rows, and says how many. Of the rows that are
+// kept in memory it may change any.
 func (t *Tx) exec(query string, args ...any) (int64, error) {
+	t.touched.all = true
+	return t.change(query, args)
+}
+
+// execOn is exec that of the rows which may be kept changes those of a key alone.
+func (t *Tx) execOn(key rowKey, query string, args ...any) (int64, error) {
+	t.touched.keys = append(t.touched.keys, key)
+	return t.change(query, args)
+}
+
+// execBeside is exec that changes none which may be kept.
+func (t *Tx) execBeside(query string, args ...any) (int64, error) { return t.change(query, args) }
+
+func (t *Tx) change(query string, args []any) (int64, error) {
 	if !t.writes {
 		return 0, errReads
 	}
@@ -136,8 +162,10 @@ func (t *Tx) each(query string, args []any, row func(scan func(dest ...any) erro
 // Blob returns what PutBlob kept under a kind, such as "policy", and a name.
 // KindNotFound if there is nothing.
 func (t *Tx) Blob(kind, name string) ([]byte, error) {
-	var raw []byte
-	found, err := t.row(`SELECT raw FROM blobs WHERE kind = ? AND name = ?`, []any{kind, name}, &raw)
+	raw, found, err := kept(t, rowKey{blobRows, kind, name}, func() (raw []byte, found bool, err error) {
+		found, err = t.row(`SELECT raw FROM blobs WHERE kind = ? AND name = ?`, []any{kind, name}, &raw)
+		return raw, found, err
+	}, func(raw []byte) ([]byte, int) { return bytes.Clone(raw), len(raw) })
 	if err == nil && !found {
 		err = &vault.Error{Kind: vault.KindNotFound, Detail: "there is no " + kind + " of that name"}
 	}
@@ -148,14 +176,14 @@ func (t *Tx) Blob(kind, name string) ([]byte, error) {
 // the package that keeps things under them. What must not be read or changed
 // behind the server's back is sealed before it comes here (vault/keyring).
 func (t *Tx) PutBlob(kind, name string, raw []byte) error {
-	_, err := t.exec(`INSERT INTO blobs (kind, name, raw) VALUES (?, ?, ?)
+	_, err := t.execOn(rowKey{blobRows, kind, name}, `INSERT INTO blobs (kind, name, raw) VALUES (?, ?, ?)
 		ON CONFLICT (kind, name) DO UPDATE SET raw = excluded.raw`, kind, name, raw)
 	return err
 }
 
 // DeleteBlob removes one, and says whether it was there.
 func (t *Tx) DeleteBlob(kind, name string) (bool, error) {
-	n, err := t.exec(`DELETE FROM blobs WHERE kind = ? AND name = ?`, kind, name)
+	n, err := t.execOn(rowKey{blobRows, kind, name}, `DELETE FROM blobs WHERE kind = ? AND name = ?`, kind, name)
 	return n > 0, err
 }
 
