@@ -145,6 +145,7 @@ type Action[T any] struct {
 	sudo    bool
 	private bool
 	exists  func(context.Context, T) (bool, error)
+	prepare func(context.Context) (any, error)
 	do      Handler[T]
 }
 
@@ -191,6 +192,14 @@ func (a Action[T]) Sudo() Action[T] {
 	return a
 }
 
+// Preparing lets a write do first, once and in no transaction, what may take its
+// time: asking another server. What comes of it is Call.Prepared. An error is
+// answered and recorded as one of the handler, which is not called then.
+func (a Action[T]) Preparing(f func(context.Context) (any, error)) Action[T] {
+	a.prepare = f
+	return a
+}
+
 // Private lets every good token ask, whatever its policies say: for actions whose
 // answer is itself what the policies of the token give.
 func (a Action[T]) Private() Action[T] {
@@ -209,7 +218,12 @@ type Call[T any] struct {
 	aclOf func(T, *token.Token) (*policy.ACL, error)
 	now   time.Time
 	also  []policy.Decision
+	ready any
 }
+
+// Prepared is what the action's preparing made, nil without one. Since then what
+// the request is about may have changed: the handler compares.
+func (c *Call[T]) Prepared() any { return c.ready }
 
 // Context ends when the client has gone or the time for the request is over.
 func (c *Call[T]) Context() context.Context { return c.ctx }
@@ -287,6 +301,7 @@ type turn[T any] struct {
 	decision policy.Decision
 	also     []policy.Decision // of Call.May
 	refused  error
+	ready    any // what was prepared
 }
 
 // undone carries a handler's error out of a transaction that it undoes.
@@ -326,6 +341,11 @@ func (g *Guard[T]) Serve(ctx context.Context, req *Request) (*Answer, error) {
 		// The refusal is recorded: that much room is left.
 		if err := d.Full(); err != nil {
 			failed, changes = &DeviceError{Err: err}, false
+		}
+	}
+	if changes && t.missing == nil && t.action.prepare != nil {
+		if t.ready, failed = g.prepare(ctx, t.action); failed != nil {
+			changes = false
 		}
 	}
 	if changes {
@@ -379,6 +399,7 @@ func (g *Guard[T]) send(ctx context.Context, lines ...audit.Line) error {
 // refusal, of which nothing is recorded yet; err is all that is final.
 func (g *Guard[T]) change(ctx context.Context, req *Request, t *turn[T], began time.Time) (answer *Answer, failed, err error) {
 	var outcome audit.Line
+	ready := t.ready
 	err = g.DB.Write(ctx, func(tx T) error {
 		// A database may run a transaction more than once.
 		answer, failed = nil, nil
@@ -386,6 +407,7 @@ func (g *Guard[T]) change(ctx context.Context, req *Request, t *turn[T], began t
 		if *t, err = g.decide(ctx, tx, req); err != nil {
 			return err
 		}
+		t.ready = ready
 		if t.refused != nil {
 			return undone{t.refused}
 		}
@@ -496,7 +518,7 @@ func (g *Guard[T]) do(ctx context.Context, tx T, req *Request, t *turn[T]) (answ
 			answer, err = nil, ErrPanic
 		}
 	}()
-	c := &Call[T]{ctx: ctx, tx: tx, req: req, op: t.op, token: t.token, acl: t.acl, aclOf: g.acl, now: g.Now()}
+	c := &Call[T]{ctx: ctx, tx: tx, req: req, op: t.op, token: t.token, acl: t.acl, aclOf: g.acl, now: g.Now(), ready: t.ready}
 	answer, err = t.action.do(c)
 	if t.also = c.also; err != nil {
 		return nil, err
@@ -508,6 +530,15 @@ func (g *Guard[T]) do(ctx context.Context, tx T, req *Request, t *turn[T]) (answ
 		return g.Wrap(c, answer)
 	}
 	return answer, nil
+}
+
+func (g *Guard[T]) prepare(ctx context.Context, a Action[T]) (ready any, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			ready, err = nil, ErrPanic
+		}
+	}()
+	return a.prepare(ctx)
 }
 
 // count is the use that a failed request of a token with a number of them costs.

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -78,13 +79,22 @@ func (t *tx) clone() *tx {
 	return &tx{tokens: maps.Clone(t.tokens), policies: maps.Clone(t.policies), values: maps.Clone(t.values), log: t.log[:len(t.log):len(t.log)], gen: t.gen}
 }
 
-type db struct{ now *tx }
+type db struct {
+	now  *tx
+	busy bool // in a transaction
+}
 
-func (d *db) Read(_ context.Context, f func(*tx) error) error { return f(d.now.clone()) }
+func (d *db) Read(_ context.Context, f func(*tx) error) error {
+	d.busy = true
+	defer func() { d.busy = false }()
+	return f(d.now.clone())
+}
 
 func (d *db) ReadKept(ctx context.Context, f func(*tx) error) error { return d.Read(ctx, f) }
 
 func (d *db) Write(_ context.Context, f func(*tx) error) error {
+	d.busy = true
+	defer func() { d.busy = false }()
 	next := d.now.clone()
 	next.writes = true
 	if err := f(next); err != nil {
@@ -161,7 +171,7 @@ type world struct {
 var errBad = errors.New("half-way")
 
 func newWorld(t *testing.T) *world {
-	w := &world{T: t, db: &db{&tx{tokens: map[token.ID]token.Row{}, policies: map[string]string{}, values: map[string]string{}}}, log: &log{}, now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)}
+	w := &world{T: t, db: &db{now: &tx{tokens: map[token.ID]token.Row{}, policies: map[string]string{}, values: map[string]string{}}}, log: &log{}, now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)}
 	var err error
 	if w.tokens, err = token.New(bytes.Repeat([]byte{1}, 32)); err != nil {
 		t.Fatal(err)
@@ -189,6 +199,23 @@ func (w *world) route(_ context.Context, _ *tx, req *guard.Request) (guard.Actio
 		return guard.Reads(func(*guard.Call[*tx]) (*guard.Answer, error) {
 			w.calls++
 			return &guard.Answer{Status: 200, Body: "hello"}, nil
+		}).Open(), nil
+	case strings.HasPrefix(path, "prepared"):
+		return guard.Writes(func(c *guard.Call[*tx]) (*guard.Answer, error) {
+			w.calls++
+			c.Tx().values[path] = c.Prepared().(string)
+			return &guard.Answer{Status: 204}, nil
+		}).Preparing(func(context.Context) (any, error) {
+			if w.db.busy {
+				w.Error("prepared within a transaction")
+			}
+			switch path {
+			case "prepared/bad":
+				return nil, errBad
+			case "prepared/panic":
+				panic("a value")
+			}
+			return "made before", nil
 		}).Open(), nil
 	case req.Op == policy.OpRead:
 		a = guard.Reads(func(c *guard.Call[*tx]) (*guard.Answer, error) {
@@ -280,6 +307,9 @@ func TestServe(t *testing.T) {
 		{"panics", dev, policy.OpUpdate, "panic", guard.ErrPanic, true, false},
 		{"answers nothing", dev, policy.OpUpdate, "nil", guard.ErrEmpty, true, false},
 		{"open", "", policy.OpRead, "open", nil, true, false},
+		{"prepared", "", policy.OpUpdate, "prepared", nil, true, true},
+		{"cannot be prepared", "", policy.OpUpdate, "prepared/bad", errBad, false, false},
+		{"panics while it is prepared", "", policy.OpUpdate, "prepared/panic", guard.ErrPanic, false, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			calls, log, values := w.calls, len(w.db.now.log), maps.Clone(w.db.now.values)
