@@ -86,6 +86,7 @@ type Token struct {
 	Role        string            `json:"role,omitempty"` // that it was made by
 	EntityID    string            `json:"entity_id,omitempty"`
 	Wraps       bool              `json:"wraps,omitempty"` // it stands for one wrapped answer
+	Login       Login             `json:"login,omitzero"`  // that it was made by; zero for one that another token made
 
 	Created     time.Time     `json:"created"`
 	Renewed     time.Time     `json:"renewed,omitzero"`
@@ -93,11 +94,19 @@ type Token struct {
 	TTL         time.Duration `json:"ttl"`              // as made
 	Lease       time.Duration `json:"lease,omitempty"`  // as last renewed; 0: as made
 	ExplicitMax time.Duration `json:"explicit_max,omitempty"`
+	Max         time.Duration `json:"max,omitempty"` // of all renewing, without a period; 0: the server's
 	Period      time.Duration `json:"period,omitempty"`
 	Renewable   bool          `json:"renewable,omitempty"`
 
 	Uses  int            `json:"uses,omitempty"` // that are left; 0: any number; LastUse: this request is the last
 	CIDRs []netip.Prefix `json:"cidrs,omitempty"`
+}
+
+// A Login is the sign-in that made a token.
+type Login struct {
+	Mount string `json:"mount"` // the id of the way to sign in
+	Role  string `json:"role"`
+	Stamp string `json:"stamp"` // of the role as it was: one that was changed since renews nothing
 }
 
 // LastUse, as Token.Uses, means that the request which is being served is the
@@ -134,6 +143,7 @@ type Row struct {
 	ID       ID
 	Accessor string
 	Parent   ID
+	Mount    string    // Login.Mount; "" for a token that another one made
 	Expires  time.Time // zero: never
 	Body     []byte
 }
@@ -151,6 +161,8 @@ type Store interface {
 	DeleteTokenRow(ID) error
 	// TokenChildren returns the tokens whose parent is the given one.
 	TokenChildren(ID) ([]ID, error)
+	// TokensOfMount returns at most limit tokens that signed in at a mount.
+	TokensOfMount(mount string, limit int) ([]ID, error)
 	// TokenAccessors returns the accessors of all tokens, sorted.
 	TokenAccessors() ([]string, error)
 	// TokensExpired returns at most limit tokens that expire at or before a time.
@@ -191,6 +203,21 @@ func (ts *Tokens) IDOf(text string) ID {
 	return ID(h.Sum(nil))
 }
 
+// RevokeMount revokes at most limit tokens that signed in at a mount, with those
+// that were made with them, and says how many it found.
+func (ts *Tokens) RevokeMount(s Store, mount string, limit int) (int, error) {
+	ids, err := s.TokensOfMount(mount, limit)
+	if err != nil {
+		return 0, err
+	}
+	for _, id := range ids {
+		if err := ts.Revoke(s, id); err != nil {
+			return 0, err
+		}
+	}
+	return len(ids), nil
+}
+
 // A Spec is what a new token is to be.
 type Spec struct {
 	Text   string // chosen, for a development server's root token; "" makes one
@@ -204,9 +231,10 @@ type Spec struct {
 	Role        string
 	EntityID    string
 	Wraps       bool
+	Login       Login
 
 	TTL         time.Duration // 0: the server's default, or no end for a root token
-	MaxTTL      time.Duration // of the mount that makes it; 0: the server's
+	MaxTTL      time.Duration // of the mount or the role that makes it, for renewing too; 0: the server's
 	ExplicitMax time.Duration
 	Period      time.Duration
 	Renewable   bool
@@ -221,8 +249,8 @@ func (ts *Tokens) Create(s Store, spec Spec) (text string, t Token, warnings []s
 	now := ts.Now().UTC()
 	t = Token{
 		Policies: Policies(spec.Policies), NoDefault: spec.NoDefault, Meta: spec.Meta, DisplayName: spec.DisplayName,
-		Path: spec.Path, Role: spec.Role, EntityID: spec.EntityID, Wraps: spec.Wraps,
-		Created: now, TTL: spec.TTL, ExplicitMax: spec.ExplicitMax, Period: spec.Period,
+		Path: spec.Path, Role: spec.Role, EntityID: spec.EntityID, Wraps: spec.Wraps, Login: spec.Login,
+		Created: now, TTL: spec.TTL, ExplicitMax: spec.ExplicitMax, Max: spec.MaxTTL, Period: spec.Period,
 		Renewable: spec.Renewable, Uses: spec.Uses, CIDRs: spec.CIDRs,
 	}
 	if err := t.check(); err != nil {
@@ -403,7 +431,7 @@ func (ts *Tokens) read(row Row) (Token, error) {
 		return Token{}, ErrTampered
 	}
 	t.ID = row.ID
-	if t.Accessor != row.Accessor || t.Parent != row.Parent || !t.Expires.Equal(row.Expires) {
+	if t.Accessor != row.Accessor || t.Parent != row.Parent || t.Login.Mount != row.Mount || !t.Expires.Equal(row.Expires) {
 		return Token{}, ErrTampered
 	}
 	return t, nil
@@ -414,7 +442,7 @@ func (ts *Tokens) put(s Store, t *Token) error {
 	if err != nil {
 		return err
 	}
-	return s.PutTokenRow(Row{ID: t.ID, Accessor: t.Accessor, Parent: t.Parent, Expires: t.Expires, Body: append(ts.mac(t.ID, body), body...)})
+	return s.PutTokenRow(Row{ID: t.ID, Accessor: t.Accessor, Parent: t.Parent, Mount: t.Login.Mount, Expires: t.Expires, Body: append(ts.mac(t.ID, body), body...)})
 }
 
 func (ts *Tokens) mac(id ID, body []byte) []byte {
@@ -462,7 +490,11 @@ func (ts *Tokens) Renew(s Store, t *Token, increment time.Duration) (warnings []
 		if increment > 0 {
 			ttl = increment
 		}
-		if e := t.Created.Add(ts.MaxTTL); end.IsZero() || e.Before(end) {
+		most := ts.MaxTTL
+		if t.Max > 0 {
+			most = t.Max
+		}
+		if e := t.Created.Add(most); end.IsZero() || e.Before(end) {
 			end = e
 		}
 	}

@@ -50,6 +50,15 @@ func (m memory) TokenChildren(id token.ID) ([]token.ID, error) {
 	return ids, nil
 }
 
+func (m memory) TokensOfMount(mount string, limit int) (ids []token.ID, err error) {
+	for _, r := range m {
+		if r.Mount == mount && len(ids) < limit {
+			ids = append(ids, r.ID)
+		}
+	}
+	return ids, nil
+}
+
 func (m memory) TokenAccessors() ([]string, error) {
 	var out []string
 	for _, row := range m {
@@ -321,6 +330,7 @@ func TestRenew(t *testing.T) {
 		{"explicit", token.Spec{TTL: time.Hour, ExplicitMax: 90 * time.Minute, Renewable: true}, 59 * time.Minute, 0, 31 * time.Minute, nil},
 		{"period", token.Spec{Period: time.Hour, Renewable: true}, 30 * time.Minute, 9 * time.Hour, time.Hour, nil},
 		{"period and explicit", token.Spec{Period: time.Hour, ExplicitMax: 90 * time.Minute, Renewable: true}, 59 * time.Minute, 0, 31 * time.Minute, nil},
+		{"the maker's maximum", token.Spec{TTL: time.Hour, MaxTTL: 90 * time.Minute, Renewable: true}, 59 * time.Minute, 0, 31 * time.Minute, nil},
 		{"not renewable", token.Spec{TTL: time.Hour}, 0, 0, time.Hour, token.ErrNotRenewable},
 		{"root", token.Spec{Policies: []string{"root"}, Renewable: true}, 0, 0, 0, token.ErrNotRenewable},
 	} {
@@ -363,5 +373,37 @@ func TestDepth(t *testing.T) {
 			return
 		}
 		tok = next
+	}
+}
+
+// All that signed in at a mount ends with it, and what was made with those.
+func TestRevokeMount(t *testing.T) {
+	w := newWorld(t)
+	in := token.Login{Mount: "m1", Role: "ci", Stamp: "1"}
+	a, made := w.make(token.Spec{Policies: []string{"dev"}, Login: in})
+	child, _ := w.make(token.Spec{Policies: []string{"dev"}, Parent: &made})
+	b, _ := w.make(token.Spec{Policies: []string{"dev"}, Login: in})
+	other, _ := w.make(token.Spec{Policies: []string{"dev"}, Login: token.Login{Mount: "m2"}})
+	if n, err := w.RevokeMount(w.memory, "m1", 1); n != 1 || err != nil {
+		t.Fatalf("%d revoked, %v", n, err)
+	}
+	if n, err := w.RevokeMount(w.memory, "m1", 100); n != 1 || err != nil {
+		t.Fatalf("%d revoked, %v", n, err)
+	}
+	for _, text := range []string{a, b, child} {
+		if _, err := w.Lookup(w.memory, text); !errors.Is(err, token.ErrInvalid) {
+			t.Errorf("a token of the mount: %v", err)
+		}
+	}
+	if _, err := w.Lookup(w.memory, other); err != nil {
+		t.Errorf("one of another mount: %v", err)
+	}
+	// Whoever moves a token to another mount in the table is noticed.
+	for id, r := range w.memory {
+		r.Mount = "m3"
+		w.memory[id] = r
+	}
+	if _, err := w.Lookup(w.memory, other); !errors.Is(err, token.ErrTampered) {
+		t.Errorf("a token whose mount was changed: %v", err)
 	}
 }

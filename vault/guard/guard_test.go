@@ -71,6 +71,8 @@ func (t *tx) TokenChildren(id token.ID) ([]token.ID, error) {
 	return ids, nil
 }
 
+func (t *tx) TokensOfMount(string, int) ([]token.ID, error) { return nil, nil }
+
 func (t *tx) TokenAccessors() ([]string, error) { return nil, nil }
 
 func (t *tx) TokensExpired(time.Time, int) ([]token.ID, error) { return nil, nil }

@@ -25,18 +25,30 @@ func bytesOf(id token.ID) any {
 	return id[:]
 }
 
+// text is a text as it is stored; nil for the empty one.
+func text(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
+}
+
 func (t *Tx) tokenRow(where string, arg any) (token.Row, bool, error) {
 	var (
 		r          token.Row
 		id, parent []byte
+		mount      *string
 		expires    *int64
 	)
-	found, err := t.row(where, []any{arg}, &id, &r.Accessor, &parent, &expires, &r.Body)
+	found, err := t.row(where, []any{arg}, &id, &r.Accessor, &parent, &mount, &expires, &r.Body)
 	if err != nil || !found {
 		return token.Row{}, false, err
 	}
 	copy(r.ID[:], id)
 	copy(r.Parent[:], parent)
+	if mount != nil {
+		r.Mount = *mount
+	}
 	if expires != nil {
 		r.Expires = time.Unix(0, *expires).UTC()
 	}
@@ -48,7 +60,7 @@ func tokenKey(id token.ID) rowKey { return rowKey{tokenRows, string(id[:]), ""} 
 // TokenRow returns the row of a token, and false if there is none.
 func (t *Tx) TokenRow(id token.ID) (token.Row, bool, error) {
 	return kept(t, tokenKey(id), func() (token.Row, bool, error) {
-		return t.tokenRow(`SELECT id, accessor, parent, expires, body FROM tokens WHERE id = ?`, id[:])
+		return t.tokenRow(`SELECT id, accessor, parent, mount, expires, body FROM tokens WHERE id = ?`, id[:])
 	}, func(r token.Row) (token.Row, int) {
 		r.Body = bytes.Clone(r.Body)
 		return r, len(r.Body) + len(r.Accessor)
@@ -57,14 +69,14 @@ func (t *Tx) TokenRow(id token.ID) (token.Row, bool, error) {
 
 // TokenRowByAccessor does so by the accessor.
 func (t *Tx) TokenRowByAccessor(accessor string) (token.Row, bool, error) {
-	return t.tokenRow(`SELECT id, accessor, parent, expires, body FROM tokens WHERE accessor = ?`, accessor)
+	return t.tokenRow(`SELECT id, accessor, parent, mount, expires, body FROM tokens WHERE accessor = ?`, accessor)
 }
 
 // PutTokenRow inserts the row, or replaces the one with its ID.
 func (t *Tx) PutTokenRow(r token.Row) error {
-	_, err := t.execOn(tokenKey(r.ID), `INSERT INTO tokens (id, accessor, parent, expires, body) VALUES (?, ?, ?, ?, ?)
-		ON CONFLICT (id) DO UPDATE SET accessor = excluded.accessor, parent = excluded.parent, expires = excluded.expires, body = excluded.body`,
-		r.ID[:], r.Accessor, bytesOf(r.Parent), nanos(r.Expires), r.Body)
+	_, err := t.execOn(tokenKey(r.ID), `INSERT INTO tokens (id, accessor, parent, mount, expires, body) VALUES (?, ?, ?, ?, ?, ?)
+		ON CONFLICT (id) DO UPDATE SET accessor = excluded.accessor, parent = excluded.parent, mount = excluded.mount, expires = excluded.expires, body = excluded.body`,
+		r.ID[:], r.Accessor, bytesOf(r.Parent), text(r.Mount), nanos(r.Expires), r.Body)
 	return err
 }
 
@@ -98,6 +110,24 @@ func (t *Tx) TokenChildren(id token.ID) ([]token.ID, error) {
 // TokensExpired returns at most limit tokens that expire at or before a time.
 func (t *Tx) TokensExpired(at time.Time, limit int) ([]token.ID, error) {
 	return t.tokenIDs(`SELECT id FROM tokens WHERE expires <= ? ORDER BY expires LIMIT ?`, at.UnixNano(), limit)
+}
+
+// TokensOfMount returns at most limit tokens that signed in at a mount.
+func (t *Tx) TokensOfMount(mount string, limit int) ([]token.ID, error) {
+	return t.tokenIDs(`SELECT id FROM tokens WHERE mount = ? LIMIT ?`, mount, limit)
+}
+
+// UseOnce keeps an id until a time, and says whether it was not there before.
+func (t *Tx) UseOnce(id []byte, until time.Time) (bool, error) {
+	n, err := t.exec(`INSERT INTO used (id, until) VALUES (?, ?) ON CONFLICT (id) DO NOTHING`, id, until.UnixNano())
+	return n == 1, err
+}
+
+// ForgetUsed removes at most limit of the ids that were kept until a time that is
+// over, and says how many.
+func (t *Tx) ForgetUsed(now time.Time, limit int) (int, error) {
+	n, err := t.exec(`DELETE FROM used WHERE id IN (SELECT id FROM used WHERE until < ? LIMIT ?)`, now.UnixNano(), limit)
+	return int(n), err
 }
 
 // texts are the rows of one text column.
