@@ -78,7 +78,7 @@ func (r *Ring) Unseal(ctx context.Context, rec *Record, identities []age.Identit
 		switch {
 		case s.Threshold > 0 && len(shares) > 0:
 			root, err = rec.openShamir(ctx, s, shares)
-		case s.Threshold == 0 && len(identities) > 0:
+		case s.Threshold == 0 && s.Wrapped == nil && len(identities) > 0:
 			root, err = seal.AgeSealer(s.ID, nil, identities).Open(ctx, s.Blob, rec.context(s.ID))
 		default:
 			continue
@@ -340,10 +340,11 @@ func (r *Ring) DropKey(tx Tx, id string) error {
 
 // A RootChange says what is different in the next generation of the root.
 type RootChange struct {
-	Add    []AgeSealer
-	Drop   []string // ids of sealers
-	Shamir *Shares  // new shares, in place of the present ones, if any
-	Now    time.Time
+	Add      []AgeSealer
+	Services []*Enrolment
+	Drop     []string // ids of sealers
+	Shamir   *Shares  // new shares, in place of the present ones, if any
+	Now      time.Time
 }
 
 // A NextRoot is a generation of the root that is ready to be put in place.
@@ -386,7 +387,7 @@ func (r *Ring) RenewRoot(ctx context.Context, rec *Record, c RootChange) (*NextR
 			return nil, nil, &vault.Error{Kind: vault.KindNotFound, Detail: "there is no sealer " + id}
 		}
 	}
-	shares, err := next.add(c.Add, c.Shamir, c.Now)
+	shares, err := next.add(c.Add, c.Services, c.Shamir, c.Now)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -8,8 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"filippo.io/age"
-
 	"envrun/auth/agekey"
 	"envrun/vault"
 	"envrun/vault/seal"
@@ -46,12 +44,13 @@ const rootEnv = vault.Env("root")
 
 // A Sealer is one way to open the root, as the record has it.
 type Sealer struct {
-	ID        string    `json:"id"`                  // "age:alice", "shamir"
+	ID        string    `json:"id"`                  // "age:alice", "shamir", "transit:main"
 	Recipient string    `json:"recipient"`           // the age recipient that the root is sealed for
 	Threshold int       `json:"threshold,omitempty"` // of Shamir: how many shares are needed
 	Shares    int       `json:"shares,omitempty"`    // and how many there are
 	Set       uint32    `json:"set,omitempty"`
-	Identity  []byte    `json:"identity,omitempty"` // of Shamir: the identity, sealed with what the shares give
+	Wrapped   []byte    `json:"wrapped,omitempty"`  // of a service: a key, as it wrapped it
+	Identity  []byte    `json:"identity,omitempty"` // of Shamir and services: the identity, sealed with what the shares give or the service opens
 	Since     time.Time `json:"since"`
 	Blob      []byte    `json:"blob"` // the root, sealed
 }
@@ -100,7 +99,7 @@ func (rec *Record) Generation() (gen uint32, since time.Time) { return rec.r.Gen
 func (rec *Record) Sealers() []Sealer {
 	out := slices.Clone(rec.r.Sealers)
 	for i := range out {
-		out[i].Identity, out[i].Blob = nil, nil
+		out[i].Identity, out[i].Wrapped, out[i].Blob = nil, nil, nil
 	}
 	return out
 }
@@ -159,10 +158,11 @@ type Shares struct{ Shares, Threshold int }
 
 // Options are of a new server.
 type Options struct {
-	Server string // its id
-	Age    []AgeSealer
-	Shamir *Shares // nil: none
-	Now    time.Time
+	Server   string // its id
+	Age      []AgeSealer
+	Services []seal.Sealer // asked to wrap a key each
+	Shamir   *Shares       // nil: none
+	Now      time.Time
 }
 
 // Make makes a root key and what is to be written of it, sealed by everything
@@ -171,7 +171,15 @@ type Options struct {
 // Record.Create's, in the transaction that makes the server.
 func Make(ctx context.Context, o Options) (*Ring, *Record, [][]byte, error) {
 	rec := &Record{r: record{Format: format, Server: o.Server, Gen: 1, Since: o.Now.UTC()}}
-	shares, err := rec.add(o.Age, o.Shamir, o.Now)
+	var enrolled []*Enrolment
+	for _, s := range o.Services {
+		e, err := Enrol(ctx, o.Server, s)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		enrolled = append(enrolled, e)
+	}
+	shares, err := rec.add(o.Age, enrolled, o.Shamir, o.Now)
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -185,7 +193,7 @@ func Make(ctx context.Context, o Options) (*Ring, *Record, [][]byte, error) {
 }
 
 // add adds sealers whose blobs are still missing.
-func (rec *Record) add(ages []AgeSealer, shamir *Shares, now time.Time) (shares [][]byte, err error) {
+func (rec *Record) add(ages []AgeSealer, services []*Enrolment, shamir *Shares, now time.Time) (shares [][]byte, err error) {
 	for _, a := range ages {
 		if a.Name == "" {
 			return nil, &vault.Error{Kind: vault.KindInvalid, Detail: "a sealer needs a name"}
@@ -195,17 +203,17 @@ func (rec *Record) add(ages []AgeSealer, shamir *Shares, now time.Time) (shares 
 		}
 		rec.r.Sealers = append(rec.r.Sealers, Sealer{ID: "age:" + a.Name, Recipient: a.Recipient, Since: now.UTC()})
 	}
+	for _, e := range services {
+		e.s.Since = now.UTC()
+		rec.r.Sealers = append(rec.r.Sealers, e.s)
+	}
 	if shamir != nil {
 		key, set, made, err := split(shamir.Threshold, shamir.Shares)
 		if err != nil {
 			return nil, err
 		}
-		identity, err := age.GenerateHybridIdentity()
-		if err != nil {
-			return nil, fmt.Errorf("making a sealer: %w", err)
-		}
-		s := Sealer{ID: "shamir", Recipient: identity.Recipient().String(), Threshold: shamir.Threshold, Shares: shamir.Shares, Set: set, Since: now.UTC()}
-		if s.Identity, err = key.SealRow(rec.identityRow(set), []byte(identity.String())); err != nil {
+		s := Sealer{ID: "shamir", Threshold: shamir.Threshold, Shares: shamir.Shares, Set: set, Since: now.UTC()}
+		if err := s.identify(key, rec.identityRow(set)); err != nil {
 			return nil, err
 		}
 		rec.r.Sealers = append(rec.r.Sealers, s)
@@ -281,14 +289,9 @@ func (rec *Record) openShamir(ctx context.Context, s Sealer, shares [][]byte) (s
 	if err != nil {
 		return seal.Key{}, err
 	}
-	text, err := key.OpenRow(rec.identityRow(s.Set), s.Identity)
-	if err != nil {
-		return seal.Key{}, &vault.Error{Kind: vault.KindDenied, Detail: "the shares do not open the root key: one of them is not genuine, or the record was changed"}
+	root, err := rec.openBy(ctx, s, key, rec.identityRow(s.Set))
+	if vault.KindOf(err) == vault.KindTampered {
+		err = &vault.Error{Kind: vault.KindDenied, Detail: "the shares do not open the root key: one of them is not genuine, or the record was changed"}
 	}
-	defer clear(text)
-	identity, err := age.ParseHybridIdentity(string(text))
-	if err != nil {
-		return seal.Key{}, &vault.Error{Kind: vault.KindMalformed, Detail: "the identity that the shares open is damaged"}
-	}
-	return seal.AgeSealer(s.ID, nil, []age.Identity{identity}).Open(ctx, s.Blob, rec.context(s.ID))
+	return root, err
 }

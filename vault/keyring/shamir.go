@@ -5,12 +5,18 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/base64"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"strings"
 
+	"filippo.io/age"
+	"filippo.io/age/armor"
 	"github.com/cloudflare/circl/group"
 	"github.com/cloudflare/circl/secretsharing"
 
+	"envrun/auth/agekey"
 	"envrun/vault"
 	"envrun/vault/seal"
 )
@@ -113,4 +119,34 @@ func join(shares [][]byte) (seal.Key, error) {
 		return seal.Key{}, &vault.Error{Kind: vault.KindInvalid, Detail: "joining shares", Err: err}
 	}
 	return shared(secret)
+}
+
+// ForOperators seals shares for one operator each, as age files in text. What is
+// in each is the share in base64, as it is given to unseal. KindInvalid unless there
+// are as many of the one as of the other.
+func ForOperators(shares [][]byte, to []AgeSealer) ([]string, error) {
+	if len(shares) != len(to) {
+		return nil, &vault.Error{Kind: vault.KindInvalid, Detail: fmt.Sprintf("there are %d shares for %d recipients", len(shares), len(to))}
+	}
+	var out []string
+	for i, share := range shares {
+		r, err := agekey.ParseRecipient(to[i].Recipient)
+		if err != nil {
+			return nil, &vault.Error{Kind: vault.KindInvalid, Detail: "the recipient of " + to[i].Name, Err: err}
+		}
+		var b strings.Builder
+		a := armor.NewWriter(&b)
+		w, err := age.Encrypt(a, r)
+		if err != nil {
+			return nil, fmt.Errorf("sealing a share for %s: %w", to[i].Name, err)
+		}
+		if _, err := w.Write([]byte(base64.StdEncoding.EncodeToString(share) + "\n")); err != nil {
+			return nil, fmt.Errorf("sealing a share for %s: %w", to[i].Name, err)
+		}
+		if err := errors.Join(w.Close(), a.Close()); err != nil {
+			return nil, fmt.Errorf("sealing a share for %s: %w", to[i].Name, err)
+		}
+		out = append(out, b.String())
+	}
+	return out, nil
 }
