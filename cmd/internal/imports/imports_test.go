@@ -53,6 +53,8 @@ var rules = []rule{
 		"a client is given its token, its certificates and its settings; it reads no file and no variable"},
 	{[]string{"vault/carry"}, []string{"os", "path/filepath", "net", "net/http", "envrun/vault/engine", "envrun/vault/filevault", "envrun/vault/remote", "envrun/auth/..."}, nil,
 		"it carries between any two vaults, and knows neither"},
+	{[]string{"vault/transit"}, []string{"os", "net", "net/http", "envrun/vault/keyring", "envrun/vault/remote", "envrun/vault/server"}, nil,
+		"a sealer asks an engine that it is handed; how that is reached is not its business"},
 	{[]string{"vault/registry"}, []string{"envrun/vault/engine", "envrun/vault/filevault", "envrun/vault/remote", "net", "net/http", "os"}, nil,
 		"it knows kinds of addresses and no vault; cmd brings those"},
 	{[]string{"cmd/envrun", "tui/...", "envrun/...", "vault/audit", "vault/sqlstore"}, []string{"envrun/vault/audit/device"}, nil,
