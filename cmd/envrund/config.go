@@ -39,6 +39,8 @@ type config struct {
 	Seal struct {
 		Identity   string            `toml:"identity"`   // file of an age identity that unseals the server at its start
 		Recipients map[string]string `toml:"recipients"` // name → age recipient, sealers of a new server
+		Auto       []autoSealer      `toml:"auto"`       // more that unseals it, tried after identity
+		Timeout    string            `toml:"timeout"`    // of one try
 	} `toml:"seal"`
 
 	Limits struct {
@@ -49,6 +51,7 @@ type config struct {
 	Audit []auditDevice `toml:"audit"`
 
 	timeout time.Duration
+	tryTime time.Duration // of Seal.Timeout
 }
 
 // configFlags are the flags of the commands that work on a server's own files.
@@ -92,6 +95,9 @@ func (f *configFlags) load(getenv func(string) string) (*config, error) {
 		}
 		for i := range c.Audit {
 			c.Audit[i].from(dir)
+		}
+		for i := range c.Seal.Auto {
+			c.Seal.Auto[i].from(dir)
 		}
 	}
 	c.Listen = first(f.listen, getenv("ENVRUND_LISTEN"), c.Listen)
@@ -155,6 +161,23 @@ func (c *config) check(file string) error {
 	if c.TLS.Min != "" && c.TLS.Min != "1.2" && c.TLS.Min != "1.3" {
 		return bad(`tls.min is %q: "1.3" is the default, "1.2" the least`, c.TLS.Min)
 	}
+	c.tryTime = tryTime
+	if c.Seal.Timeout != "" {
+		if c.tryTime, err = time.ParseDuration(c.Seal.Timeout); err != nil || c.tryTime <= 0 {
+			return bad("seal.timeout is not a time such as 30s")
+		}
+	}
+	names := map[string]bool{}
+	for i := range c.Seal.Auto {
+		a := &c.Seal.Auto[i]
+		if wrong := a.check(); wrong != "" {
+			return bad("seal.auto %d: %s", i+1, wrong)
+		}
+		if a.Transit != "" && names[a.Name] {
+			return bad("seal.auto %d: there are two of the name %s", i+1, a.Name)
+		}
+		names[a.Name] = true
+	}
 	if c.Limits.Concurrent < 0 {
 		return bad("limits.concurrent is less than 0")
 	}
@@ -198,3 +221,13 @@ func (c *config) store(ctx context.Context) (db *sqlstore.DB, kind string, err e
 
 // sealers are those that the configuration names, in the order of their names.
 func (c *config) sealers() []keyring.AgeSealer { return sealersOf(c.Seal.Recipients) }
+
+// services is how many sealers of the configuration are asked over the network.
+func (c *config) services() (n int) {
+	for _, a := range c.Seal.Auto {
+		if a.Transit != "" {
+			n++
+		}
+	}
+	return n
+}

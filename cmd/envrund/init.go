@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 
 	"filippo.io/age"
 	"github.com/spf13/cobra"
@@ -24,6 +23,7 @@ func newInit(t *tool) *cobra.Command {
 		newIdentity  string
 		shares, need int
 		environments []string
+		shareFor     []string
 	)
 	cmd := &cobra.Command{
 		Use:   "init",
@@ -38,7 +38,9 @@ configuration) unseals it at each start; one that lies in a safe is for the day
 when the shares are gone.
 
 The shares and the token are printed once and kept nowhere. Give each share to
-somebody else.`,
+somebody else; with --share-for each is sealed for an operator's age recipient, who
+gives it with "age -d -i KEY SHARE | envrund unseal". A sealer that the configuration
+names (seal.auto) is one of them too.`,
 		Example: "  envrund init --new-identity /media/safe/envrund.txt\n" +
 			"  envrund init --shares 5 --threshold 3 --recipient alice=age1… --env dev,staging,prod",
 		Args: cli.ExactArgs(0),
@@ -48,38 +50,48 @@ somebody else.`,
 				return err
 			}
 			set := server.Setup{Environments: environments}
+			var to []keyring.AgeSealer // each share is for one of them
+			if to, shares, err = operators(cmd, shareFor, shares); err != nil {
+				return err
+			}
 			if shares > 0 {
-				if need < 1 || need > shares || shares > 1 && need == 1 {
-					return cli.Usagef(cmd.CommandPath(), "--threshold %d: of %d shares, 2 to %d can be asked for", need, shares, shares)
+				if err := checkShares(cmd, shares, need); err != nil {
+					return err
 				}
 				set.Shares = &keyring.Shares{Shares: shares, Threshold: need}
 			}
-			for _, r := range recipients {
-				name, recipient, ok := strings.Cut(r, "=")
-				if !ok || name == "" {
-					return cli.Usagef(cmd.CommandPath(), "--recipient is NAME=RECIPIENT, as alice=age1…")
-				}
-				set.Sealers = append(set.Sealers, keyring.AgeSealer{Name: name, Recipient: recipient})
+			if set.Sealers, err = namedRecipients(cmd, "recipient", recipients); err != nil {
+				return err
 			}
-			return setup(cmd, t, c, set, newIdentity)
+			return setup(cmd, t, c, set, newIdentity, to)
 		},
 	}
 	flags.add(cmd, false)
 	cmd.Flags().IntVar(&shares, "shares", 3, "shares of the root key; 0: none")
 	cmd.Flags().IntVar(&need, "threshold", 2, "how many of them open it")
+	cmd.Flags().StringArrayVar(&shareFor, "share-for", nil, "seal a share for this operator's age recipient, NAME=RECIPIENT (once for each share)")
 	cmd.Flags().StringArrayVar(&recipients, "recipient", nil, "an age recipient that opens it too, NAME=RECIPIENT (again for more)")
 	cmd.Flags().StringVar(&newIdentity, "new-identity", "", "make an age identity that opens it too, and write it to this file")
 	cmd.Flags().StringSliceVar(&environments, "env", nil, "environments to begin with")
 	return cmd
 }
 
-func setup(cmd *cobra.Command, t *tool, c *config, set server.Setup, newIdentity string) error {
+func setup(cmd *cobra.Command, t *tool, c *config, set server.Setup, newIdentity string, to []keyring.AgeSealer) error {
 	ctx := cmd.Context()
-	if n := len(set.Sealers) + len(c.sealers()); set.Shares == nil && n+one(newIdentity != "") < 2 || set.Shares != nil && n == 0 && newIdentity == "" {
+	for _, o := range to { // before there is something that cannot be said again
+		if _, err := agekey.ParseRecipient(o.Recipient); err != nil {
+			return cli.Usagef(cmd.CommandPath(), "--share-for %s: %v", o.Name, err)
+		}
+	}
+	if n := len(set.Sealers) + len(c.sealers()) + c.services(); set.Shares == nil && n+one(newIdentity != "") < 2 || set.Shares != nil && n == 0 && newIdentity == "" {
 		return &cli.HintError{Code: cli.CodeUsage, Err: errors.New("the root key needs two sealers: if the only one is lost, everything is"),
 			Hint: "envrund init --new-identity FILE, or --recipient NAME=age1…"}
 	}
-	s, db, err := c.open(ctx, nil, nil)
+	ways, err := c.ways(t.Getenv)
+	if err != nil {
+		return err
+	}
+	s, db, err := c.open(ctx, nil, nil, &opener{ways: ways})
 	if err != nil {
 		return err
 	}
@@ -112,20 +124,35 @@ func setup(cmd *cobra.Command, t *tool, c *config, set server.Setup, newIdentity
 		}
 		return err
 	}
-	texts := make([]string, len(parts))
-	for i, p := range parts {
-		texts[i] = base64.StdEncoding.EncodeToString(p)
+	defer func() {
+		for _, p := range parts {
+			clear(p)
+		}
+	}()
+	var texts, sealed []string
+	if len(to) > 0 {
+		if sealed, err = keyring.ForOperators(parts, to); err != nil {
+			return err
+		}
+	} else {
+		texts = make([]string, len(parts))
+		for i, p := range parts {
+			texts[i] = base64.StdEncoding.EncodeToString(p)
+		}
 	}
 	if t.json {
-		return cli.WriteJSON(t.Out, map[string]any{"unseal_keys_b64": texts, "unseal_shares": len(texts), "unseal_threshold": threshold(set), "root_token": root})
+		out := map[string]any{"unseal_keys_b64": texts, "unseal_shares": len(parts), "unseal_threshold": threshold(set), "root_token": root}
+		if len(to) > 0 {
+			delete(out, "unseal_keys_b64")
+			out["unseal_keys_age"] = sealed
+		}
+		return cli.WriteJSON(t.Out, out)
 	}
-	for i, text := range texts {
-		t.Printf("Unseal Key %d: %s\n", i+1, text)
-	}
+	printShares(t, texts, sealed, to)
 	t.Printf("\nInitial Root Token: %s\n\n", root)
 	t.Sayf("the server is set up, and sealed. What is printed above is kept nowhere else.\n")
-	if len(texts) > 0 {
-		t.Sayf("give each key to somebody else: %d of the %d open the server\n", threshold(set), len(texts))
+	if len(parts) > 0 {
+		t.Sayf("give each key to somebody else: %d of the %d open the server\n", threshold(set), len(parts))
 	}
 	t.Sayf("next: envrund serve --data %s, then envrund unseal\n", cli.Quote(c.Data))
 	return nil

@@ -76,7 +76,7 @@ envrun, the vault and bao commands and every other client of Vault work with it.
 	root.SetErr(t.Err)
 	root.PersistentFlags().BoolVar(&t.json, "json", false, "print facts as JSON")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return cli.Usagef(cmd.CommandPath(), "%v", err) })
-	root.AddCommand(newDev(t), newInit(t), newServe(t), newUnseal(t), newSeal(t), newStatus(t), newRotate(t), newVerify(t), newVersion(t))
+	root.AddCommand(newDev(t), newInit(t), newServe(t), newUnseal(t), newSeal(t), newStatus(t), newSealer(t), newRotate(t), newVerify(t), newVersion(t))
 	return root
 }
 

@@ -26,9 +26,9 @@ func TestMain(m *testing.M) {
 
 // The program as an operator types it, and the real vault command against it.
 //
-// A script has $ADDR, where nothing listens yet, and besides what testscript has:
+// A script has $ADDR and $OTHER, where nothing listens yet, and besides what testscript has:
 //
-//	listens              waits until $ADDR answers
+//	listens [VAR]        waits until $ADDR answers, or the address in another variable
 //	fact VAR FILE KEY…   sets VAR to what stands in a JSON file
 //	pin FILE             sets ENVRUND_PIN to the pin that a server printed
 //	call METHOD PATH [FILE]  asks $VAULT_ADDR as $VAULT_TOKEN, with a body; answer.json has the answer
@@ -47,13 +47,15 @@ func TestScript(t *testing.T) {
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		Setup: func(e *testscript.Env) error {
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				return err
-			}
-			e.Setenv("ADDR", l.Addr().String())
-			if err := l.Close(); err != nil {
-				return err
+			for _, name := range []string{"ADDR", "OTHER"} {
+				l, err := net.Listen("tcp", "127.0.0.1:0")
+				if err != nil {
+					return err
+				}
+				e.Setenv(name, l.Addr().String())
+				if err := l.Close(); err != nil {
+					return err
+				}
 			}
 			e.Setenv("HOME", e.WorkDir)
 			e.Setenv("CLIENTS", clients)
@@ -84,8 +86,8 @@ func TestScript(t *testing.T) {
 	})
 }
 
-func listens(ts *testscript.TestScript, _ bool, _ []string) {
-	addr := ts.Getenv("ADDR")
+func listens(ts *testscript.TestScript, _ bool, args []string) {
+	addr := ts.Getenv(append(args, "ADDR")[0])
 	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if c, err := net.Dial("tcp", addr); err == nil {
 			c.Close()

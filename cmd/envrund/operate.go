@@ -142,7 +142,7 @@ func newStatus(t *tool) *cobra.Command {
 		Args:    cli.ExactArgs(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var s wire.SealStatus
-			if err := r.ask(cmd.Context(), t.Getenv, http.MethodGet, "sys/seal-status", "", nil, &s); err != nil {
+			if err := r.ask(cmd.Context(), t.Getenv, http.MethodGet, "sys/seal-status?sealers=true", "", nil, &s); err != nil {
 				return err
 			}
 			if err := showStatus(t, s); err != nil {
@@ -170,6 +170,12 @@ func showStatus(t *tool, s wire.SealStatus) error {
 		t.Printf("shares       %d of %d given, of %d\n", s.Progress, s.T, s.N)
 	}
 	t.Printf("version      %s\nstorage      %s\n", cli.Printable(s.Version), cli.Printable(s.StorageType))
+	if len(s.Sealers) > 0 {
+		t.Printf("sealers      %s\n", cli.Printable(strings.Join(s.Sealers, ", ")))
+	}
+	for _, p := range s.SealProblems {
+		t.Printf("not opened   %s\n", cli.Printable(p))
+	}
 	return nil
 }
 

@@ -58,8 +58,8 @@ func logger(t *tool) *slog.Logger {
 }
 
 // open opens the database of a configuration and the server on it, sealed, with the
-// audit devices in set, nil for none.
-func (c *config) open(ctx context.Context, log *slog.Logger, set *device.Set) (*server.Server, *sqlstore.DB, error) {
+// audit devices in set, nil for none, and what opens it by itself, nil for nothing.
+func (c *config) open(ctx context.Context, log *slog.Logger, set *device.Set, o *opener) (*server.Server, *sqlstore.DB, error) {
 	if err := os.MkdirAll(c.Data, 0o700); err != nil {
 		return nil, nil, fmt.Errorf("making the folder of the data: %w", err)
 	}
@@ -77,6 +77,9 @@ func (c *config) open(ctx context.Context, log *slog.Logger, set *device.Set) (*
 			conf.AuditDevices = append(conf.AuditDevices, server.AuditDevice{Name: h.Name, Type: h.Type, Required: h.Required})
 		}
 	}
+	if o != nil {
+		conf.Services, conf.SealProblems = services(o.ways), o.problems
+	}
 	return server.New(conf), db, nil
 }
 
@@ -88,7 +91,8 @@ func newServe(t *tool) *cobra.Command {
 		Long: `Run the server until it is told to stop (SIGTERM, Ctrl-C): then it ends the
 requests that are under way, seals itself and goes.
 
-It starts sealed, unless the configuration names an identity that unseals it.
+It starts sealed, unless the configuration names what unseals it: then that is
+tried until it does, or somebody gives it shares.
 Without a certificate of its own it makes one at the first start and prints its
 pin, which clients compare: vault_pin in envrun.toml.`,
 		Example: "  envrund serve --config /etc/envrund.toml",
@@ -112,7 +116,12 @@ func serve(ctx context.Context, t *tool, c *config) error {
 		return &cli.HintError{Err: err, Code: cli.CodeConfig}
 	}
 	defer closeDevices(set, log)
-	s, db, err := c.open(ctx, log, set)
+	ways, err := c.ways(t.Getenv)
+	if err != nil {
+		return err
+	}
+	o := &opener{ways: ways, log: log}
+	s, db, err := c.open(ctx, log, set, o)
 	if err != nil {
 		return err
 	}
@@ -122,11 +131,17 @@ func serve(ctx context.Context, t *tool, c *config) error {
 	if err != nil {
 		return err
 	}
-	if c.Seal.Identity != "" {
-		if err := unsealBy(ctx, s, c.Seal.Identity, log); err != nil {
-			return err
+	if len(ways) > 0 {
+		tried := make(chan struct{})
+		go o.run(ctx, s, tried)
+		// An identity opens it before anybody asks. For what hangs nobody waits.
+		select {
+		case <-tried:
+		case <-time.After(startTime):
+			log.Warn("still sealed: answering meanwhile")
 		}
 	}
+	go enrol(ctx, s, log)
 	l, err := net.Listen("tcp", c.Listen)
 	if err != nil {
 		return fmt.Errorf("listening: %w", err)
@@ -149,6 +164,7 @@ const (
 	sweepEvery = 5 * time.Second
 	signEvery  = time.Second
 	turnEvery  = time.Second
+	startTime  = 3 * time.Second // that the first tries to unseal have before the server answers
 )
 
 // run serves until ctx ends.
@@ -228,20 +244,7 @@ func turn(ctx context.Context, s *server.Server, log *slog.Logger) {
 	}
 }
 
-// unsealBy opens the server with the identity in a file.
-func unsealBy(ctx context.Context, s *server.Server, file string, log *slog.Logger) error {
-	ids, err := readIdentity(file)
-	if err != nil {
-		return err
-	}
-	name, err := s.Unseal(ctx, ids)
-	if err != nil {
-		return err
-	}
-	log.Info("unsealed", "by", name)
-	return s.Attend(ctx)
-}
-
+// readIdentity reads the identity in a file, which must be private.
 func readIdentity(file string) ([]age.Identity, error) {
 	info, err := os.Stat(file)
 	if err != nil {

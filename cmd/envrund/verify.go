@@ -35,23 +35,12 @@ Exit status 1 if anything is wrong.`,
 			if err != nil {
 				return err
 			}
-			file := first(identity, c.Seal.Identity)
-			if file == "" {
-				return &cli.HintError{Err: errors.New("there is no identity to open the database with"), Code: cli.CodeAuth, Hint: "envrund verify --identity FILE"}
-			}
 			ctx := cmd.Context()
-			ids, err := readIdentity(file)
-			if err != nil {
-				return err
-			}
-			s, db, err := c.open(ctx, logger(t), nil)
+			s, db, err := c.unsealed(ctx, t, identity, "envrund verify --identity FILE")
 			if err != nil {
 				return err
 			}
 			defer db.Close()
-			if _, err := s.Unseal(ctx, ids); err != nil {
-				return err
-			}
 			v, err := s.Verify(ctx)
 			if err != nil {
 				return fmt.Errorf("the check did not come to its end: %w", err)

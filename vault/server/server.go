@@ -34,6 +34,7 @@ import (
 	"envrun/vault/guard"
 	"envrun/vault/keyring"
 	"envrun/vault/policy"
+	"envrun/vault/seal"
 )
 
 // A Config is what a server is made of.
@@ -53,6 +54,12 @@ type Config struct {
 	// sealed beside the shares that PUT sys/init asks for. None: it is refused there,
 	// because a root key has at least two sealers.
 	Sealers []keyring.AgeSealer
+	// Services are sealers that are asked over the network: those of a new server
+	// beside the Sealers, and of one that is there when sys/sealers adds them.
+	Services []seal.Sealer
+	// SealProblems are why the server has not opened by itself as its configuration
+	// says, without addresses: everybody is told. nil: nothing is to open it.
+	SealProblems func() []string
 
 	Version     string // of the API that is spoken, as clients compare it: "1.18.0"
 	BuildDate   string // RFC 3339
@@ -98,7 +105,8 @@ type opened struct {
 	public string // the key that checkpoints are checked with
 	kept   atomic.Pointer[checkpoint]
 
-	trouble  trouble     // of rotations
+	trouble  trouble // of rotations
+	enrolled enrolled
 	tampered atomic.Bool // the audit log is not what was signed
 }
 
@@ -179,6 +187,7 @@ func (s *Server) ready(o *opened, keys ownKeys) error {
 	sys = append(sys, auditLog{&o.kept, o.public, s.Now}.area()...)
 	sys = append(sys, bundles{o.tables, o.kv}.area()...)
 	sys = append(sys, sealing{s}.area()...)
+	sys = append(sys, sealers{o.ring, &o.enrolled, s.Now}.area()...)
 	sys = append(sys, rotations{o.tables, o.kv, s.Now, &o.trouble}.area()...)
 	sys = append(sys, measures{s}.area()...)
 	sys = append(sys, tools{}.area()...)

@@ -37,7 +37,7 @@ func (s *Server) status(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	case "sys/health":
 		return true, s.health(ctx, w, r, req)
 	case "sys/seal-status":
-		return true, s.only(w, r, policy.OpRead, req, func() error { return s.sealStatus(ctx, w) })
+		return true, s.only(w, r, policy.OpRead, req, func() error { return s.sealStatus(ctx, w, req) })
 	case "sys/leader":
 		return true, s.only(w, r, policy.OpRead, req, func() error { return s.leader(w) })
 	case "sys/init":
@@ -97,6 +97,7 @@ func (s *Server) health(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	if o != nil && o.tampered.Load() {
 		h.AuditProblems = append(h.AuditProblems, "audit log: its entries are not those that were signed: somebody changed the database")
 	}
+	h.SealProblems = s.sealProblems()
 	if o == nil {
 		h.ReplicationPerformanceMode, h.ReplicationDRMode = "unknown", "unknown"
 	}
@@ -115,15 +116,25 @@ func (s *Server) health(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	return nil
 }
 
-func (s *Server) sealStatus(ctx context.Context, w http.ResponseWriter) error {
-	st, err := s.sealFacts(ctx)
+// sealProblems is why the server has not opened by itself, while it is sealed.
+func (s *Server) sealProblems() []string {
+	if s.SealProblems == nil || s.open.Load() != nil {
+		return nil
+	}
+	return s.SealProblems()
+}
+
+func (s *Server) sealStatus(ctx context.Context, w http.ResponseWriter, req *guard.Request) error {
+	more, _ := req.Params["sealers"].(string)
+	st, err := s.sealFacts(ctx, more == "true")
 	if err == nil {
 		writeJSON(w, http.StatusOK, st)
 	}
 	return err
 }
 
-func (s *Server) sealFacts(ctx context.Context) (wire.SealStatus, error) {
+// sealFacts is what everybody may know; more is what Vault does not have.
+func (s *Server) sealFacts(ctx context.Context, more bool) (wire.SealStatus, error) {
 	rec, err := s.record(ctx)
 	if err != nil {
 		return wire.SealStatus{}, err
@@ -131,6 +142,14 @@ func (s *Server) sealFacts(ctx context.Context) (wire.SealStatus, error) {
 	st := wire.SealStatus{Type: "shamir", Initialized: rec != nil, Sealed: true, Version: s.Version, BuildDate: s.BuildDate, StorageType: s.StorageType}
 	if rec != nil {
 		st.T, st.N = shamirOf(rec)
+	}
+	if more {
+		if rec != nil {
+			for _, sealer := range rec.Sealers() {
+				st.Sealers = append(st.Sealers, sealer.ID)
+			}
+		}
+		st.SealProblems = s.sealProblems()
 	}
 	s.mu.Lock()
 	st.Progress, st.Nonce = len(s.shares), s.nonce
@@ -167,7 +186,7 @@ func (s *Server) init(ctx context.Context, w http.ResponseWriter, req *guard.Req
 		return bad("invalid seal configuration: shares must be at least 1")
 	case t > n:
 		return bad("invalid seal configuration: threshold cannot be larger than shares")
-	case len(s.Sealers) == 0:
+	case len(s.Sealers)+len(s.Services) == 0:
 		return bad("the root key needs two sealers: name an age recipient in the server's configuration, or use envrund init")
 	}
 	keys, root, err := s.Init(ctx, Setup{Shares: &keyring.Shares{Shares: int(in.SecretShares), Threshold: int(in.SecretThreshold)}})
@@ -221,7 +240,7 @@ func (s *Server) Init(ctx context.Context, set Setup) (shares [][]byte, root str
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	id := newUUID()
-	ring, rec, shares, err := keyring.Make(ctx, keyring.Options{Server: id, Age: append(slices.Clone(s.Sealers), set.Sealers...), Shamir: set.Shares, Now: s.Now()})
+	ring, rec, shares, err := keyring.Make(ctx, keyring.Options{Server: id, Age: append(slices.Clone(s.Sealers), set.Sealers...), Services: s.Services, Shamir: set.Shares, Now: s.Now()})
 	if err != nil {
 		return nil, "", err
 	}
@@ -273,12 +292,12 @@ func (s *Server) unseal(ctx context.Context, w http.ResponseWriter, req *guard.R
 	case rec == nil:
 		return bad("Vault is not initialized")
 	case s.open.Load() != nil:
-		return s.sealStatus(ctx, w)
+		return s.sealStatus(ctx, w, req)
 	case bool(in.Reset):
 		s.mu.Lock()
 		s.forget()
 		s.mu.Unlock()
-		return s.sealStatus(ctx, w)
+		return s.sealStatus(ctx, w, req)
 	case in.Key == "":
 		return bad("'key' must be specified in request body as JSON, or 'reset' set to true")
 	}
@@ -294,7 +313,7 @@ func (s *Server) unseal(ctx context.Context, w http.ResponseWriter, req *guard.R
 	if err := s.Attend(ctx); err != nil {
 		s.Logger.Error("attending to the root key", "error", err)
 	}
-	return s.sealStatus(ctx, w)
+	return s.sealStatus(ctx, w, req)
 }
 
 // Share takes in one share of the root key, and opens the server with the last of
@@ -341,23 +360,13 @@ func (s *Server) Share(ctx context.Context, share []byte) error {
 }
 
 // Unseal opens the server with an identity that its root key is sealed for, and
-// returns the name of that sealer.
-func (s *Server) Unseal(ctx context.Context, identities []age.Identity) (string, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	rec, err := s.record(ctx)
-	if err != nil {
-		return "", err
-	}
-	if rec == nil {
-		return "", &vault.Error{Kind: vault.KindNoVault, Op: "unsealing", Detail: "the server is not initialised"}
-	}
-	ring := new(keyring.Ring)
-	name, err := ring.Unseal(ctx, rec, identities, nil)
-	if err != nil {
-		return "", err
-	}
-	return name, s.unlock(ctx, ring)
+// returns the id of that sealer. It waits for a plugin.
+func (s *Server) Unseal(ctx context.Context, identities []age.Identity) (by string, err error) {
+	err = s.unsealWith(ctx, func(ring *keyring.Ring, rec *keyring.Record) (err error) {
+		by, err = ring.Unseal(ctx, rec, identities, nil)
+		return err
+	})
+	return by, err
 }
 
 // forget drops the shares that have come in. The lock is held.

@@ -21,8 +21,10 @@ type Health struct {
 	ClockSkewMS                   int64 `json:"clock_skew_ms"`
 	ReplicationPrimaryCanaryAgeMS int64 `json:"replication_primary_canary_age_ms"`
 
-	// Of envrund alone: the audit devices that do not take entries, and why.
+	// Of envrund alone: the audit devices that do not take entries, and why; and
+	// what was to open it at its start and has not yet, and why.
 	AuditProblems []string `json:"audit_problems,omitempty"`
+	SealProblems  []string `json:"seal_problems,omitempty"`
 }
 
 // SealStatus is the answer of sys/seal-status and of unsealing.
@@ -41,6 +43,11 @@ type SealStatus struct {
 	ClusterID    string `json:"cluster_id,omitempty"`
 	RecoverySeal bool   `json:"recovery_seal"`
 	StorageType  string `json:"storage_type"`
+
+	// Of envrund alone, for ?sealers=true: what opens the root key, and what was to
+	// open it at its start and has not yet.
+	Sealers      []string `json:"sealers,omitempty"`
+	SealProblems []string `json:"seal_problems,omitempty"`
 }
 
 // Leader is the answer of sys/leader.
@@ -161,4 +168,36 @@ type Rotation struct {
 	Rows       int64     `json:"rows"`  // that were looked at
 	Total      int64     `json:"total"` // that there were at the beginning, or more
 	Problem    string    `json:"problem,omitempty"`
+}
+
+// Sealer is one of those that open envrund's root key: sys/sealers.
+type Sealer struct {
+	ID        string    `json:"id"`                  // "age:alice", "shamir", "transit:main"
+	Recipient string    `json:"recipient,omitempty"` // of age
+	Shares    int       `json:"shares,omitempty"`    // of shamir: how many there are
+	Threshold int       `json:"threshold,omitempty"` // and how many it takes
+	Since     time.Time `json:"since"`
+}
+
+// Sealers are all of them, and the services that the server's configuration names
+// and that can be made sealers too.
+type Sealers struct {
+	Sealers    []Sealer `json:"sealers"`
+	Available  []string `json:"available"`
+	Generation uint32   `json:"generation"` // of the root key
+}
+
+// SealerWrite is the body that makes a sealer.
+type SealerWrite struct {
+	Recipient       string  `json:"recipient,omitempty"`        // of age
+	SecretShares    Int     `json:"secret_shares,omitempty"`    // of shamir
+	SecretThreshold Int     `json:"secret_threshold,omitempty"` // of shamir
+	Recipients      Strings `json:"recipients,omitempty"`       // of shamir: whom each share is sealed for; none: they come in clear
+}
+
+// SealerKeys is what making new shares gives, this once.
+type SealerKeys struct {
+	Keys       []Token  `json:"keys,omitempty"` // hex
+	KeysBase64 []Token  `json:"keys_base64,omitempty"`
+	KeysAge    []string `json:"keys_age,omitempty"` // sealed for the recipients, in their order
 }
