@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
@@ -71,6 +72,37 @@ type part struct {
 	Data   *secret  `json:"data,omitempty"`
 }
 
+// parts are the answer of a bundle.
+type parts []part
+
+func (list parts) appendJSON(b []byte) ([]byte, error) {
+	size := 0
+	for _, p := range list {
+		if size += 512; p.Data != nil {
+			size += len(p.Data.Data)
+		}
+	}
+	b = append(slices.Grow(b, size), `{"secrets":[`...)
+	for i, p := range list {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		data := p.Data
+		p.Data = nil
+		head, err := encode(p)
+		if err != nil {
+			return nil, err
+		}
+		if b = append(b, bytes.TrimSuffix(head, []byte("}\n"))...); data != nil {
+			if b, err = data.appendJSON(append(b, `,"data":`...)); err != nil {
+				return nil, err
+			}
+		}
+		b = append(b, '}')
+	}
+	return append(b, "]}"...), nil
+}
+
 func (p *part) fail(err error) { p.Status, p.Errors = explain(err) }
 
 // errNoSecret is what a path in a bundle gets that is no secret of KV version 2.
@@ -96,7 +128,7 @@ func (b bundles) bundle(c *call, _ []string) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	parts := make([]part, len(in.Paths))
+	parts := make(parts, len(in.Paths))
 	found := make([]kv.Found, len(in.Paths))
 	of := map[*mount][]int{} // the paths of each mount that may be read
 	var mounts []*mount
@@ -180,9 +212,7 @@ func (b bundles) bundle(c *call, _ []string) (*answer, error) {
 		}
 		parts[i].Data.Data = v.Data.Reveal()
 	}
-	a := answered(struct {
-		Secrets []part `json:"secrets"`
-	}{parts})
+	a := answered(parts)
 	a.Body.(*reply).etag = etag
 	a.Facts = facts
 	return warn(a, warnings...), nil

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -174,6 +175,18 @@ func actor(c *call) kv.Actor {
 type secret struct {
 	Data     json.RawMessage `json:"data"`
 	Metadata wire.Version    `json:"metadata"`
+}
+
+func (s secret) appendJSON(b []byte) ([]byte, error) {
+	meta, err := encode(s.Metadata)
+	if err != nil {
+		return nil, err
+	}
+	if b = append(b, `{"data":`...); s.Data == nil {
+		b = append(b, "null"...)
+	}
+	b = append(append(b, s.Data...), `,"metadata":`...)
+	return append(append(b, bytes.TrimSuffix(meta, []byte("\n"))...), '}'), nil
 }
 
 func version(i kv.Info) wire.Version {
