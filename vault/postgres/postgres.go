@@ -71,7 +71,55 @@ func Open(ctx context.Context, address string) (*sqlstore.DB, error) {
 		Placeholders: placeholders,
 		Explain:      func(op string, err error) error { return explain(where, op, err) },
 		Patience:     patience,
+		Notify:       "SELECT pg_notify('" + channel + "', ?)",
+		Listen: func(ctx context.Context, begun func(), heard func(string)) error {
+			return listen(ctx, config, begun, heard)
+		},
 	})
+}
+
+// channel is what servers on one database tell each other on.
+const channel = "envrun_changes"
+
+// stillThere is how long a listener hears nothing before it asks whether the
+// connection is still one.
+const stillThere = 30 * time.Second
+
+// listen is sqlstore.Driver's Listen.
+func listen(ctx context.Context, config *pgx.ConnConfig, begun func(), heard func(string)) error {
+	c, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		_ = c.Close(closing)
+	}()
+	if _, err := c.Exec(ctx, "LISTEN "+channel); err != nil {
+		return err
+	}
+	begun()
+	for {
+		wait, cancel := context.WithTimeout(ctx, stillThere)
+		n, err := c.WaitForNotification(wait)
+		cancel()
+		switch {
+		case err == nil:
+			heard(n.Payload)
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case wait.Err() == nil || c.IsClosed():
+			return err
+		default:
+			ask, cancel := context.WithTimeout(ctx, connectPatience)
+			err := c.Ping(ask)
+			cancel()
+			if err != nil {
+				return err
+			}
+		}
+	}
 }
 
 // prepare makes a new connection as we need it.

@@ -44,6 +44,12 @@ type Driver struct {
 	// for a file that somebody else's network is not between.
 	Patience time.Duration
 
+	// Listen calls begun when it hears, and heard with each text that the statement
+	// Notify was given from then on by any server, until ctx ends or the connection
+	// breaks. nil: no other server works on the database.
+	Listen func(ctx context.Context, begun func(), heard func(text string)) error
+	Notify string // of one argument
+
 	// Release, if not nil, is called last by Close: it lets go of a lock.
 	Release func() error
 }
@@ -63,6 +69,10 @@ type DB struct {
 	closing   chan struct{}
 	closeOnce sync.Once
 	committed chan struct{} // closed when the committer has ended
+
+	listening sync.Mutex
+	listeners map[*func(string, bool)]bool // nil until somebody listens
+	hearing   sync.WaitGroup
 	closeErr  error
 }
 
@@ -105,6 +115,7 @@ func (db *DB) Close() error {
 	db.closeOnce.Do(func() {
 		close(db.closing)
 		<-db.committed
+		db.hearing.Wait()
 		for range db.d.Readers {
 			(<-db.readers).close()
 		}
