@@ -178,6 +178,7 @@ func run(ctx context.Context, s *server.Server, l net.Listener, log *slog.Logger
 		MaxHeaderBytes:    server.MaxHeader,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
+	h.RegisterOnShutdown(s.EndStreams)
 	ended := make(chan error, 1)
 	go func() { ended <- h.Serve(l) }()
 	tick := time.NewTicker(sweepEvery)

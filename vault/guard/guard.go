@@ -112,6 +112,7 @@ type Request struct {
 	Body   []byte         // the same as JSON, as it was sent; nil if there is none
 	Token  string         // as sent; "" if none was
 	Wrap   time.Duration  // how long the answer is to stay wrapped; 0: not
+	Last   string         // Last-Event-ID: the last of a stream of events that the client has
 	Match  string         // If-None-Match: what of the answer the client has already; "" if it says nothing
 	Addr   netip.AddrPort // of the client
 	Agent  string         // User-Agent
@@ -216,6 +217,7 @@ type Call[T any] struct {
 	token *token.Token
 	acl   *policy.ACL
 	aclOf func(T, *token.Token) (*policy.ACL, error)
+	look  func(context.Context) (*policy.ACL, error)
 	now   time.Time
 	also  []policy.Decision
 	ready any
@@ -252,6 +254,10 @@ func (c *Call[T]) May(op policy.Op, path string) bool {
 	c.also = append(c.also, d)
 	return d.Allowed
 }
+
+// Look says what the token may do by now: for an answer that goes on after the
+// transaction has ended. ErrBadToken if it may do nothing any more.
+func (c *Call[T]) Look(ctx context.Context) (*policy.ACL, error) { return c.look(ctx) }
 
 // ACLOf is what another token may do.
 func (c *Call[T]) ACLOf(t *token.Token) (*policy.ACL, error) { return c.aclOf(c.tx, t) }
@@ -460,19 +466,14 @@ func (g *Guard[T]) decide(ctx context.Context, tx T, req *Request) (turn[T], err
 	case req.Token == "":
 		bad = ErrNoToken
 	default:
-		tok, err := g.Tokens.Lookup(tx, req.Token)
+		tok, acl, err := g.who(tx, req)
 		switch {
-		case errors.Is(err, token.ErrInvalid):
-			bad = ErrBadToken
+		case err == ErrBadToken:
+			bad = err
 		case err != nil:
-			return t, fmt.Errorf("looking up a token: %w", err)
-		case !tok.From(req.Addr.Addr()):
-			bad = ErrBadToken
+			return t, err
 		default:
-			t.token = &tok
-			if t.acl, err = g.acl(tx, &tok); err != nil {
-				return t, err
-			}
+			t.token, t.acl = tok, acl
 		}
 	}
 
@@ -507,6 +508,30 @@ func (g *Guard[T]) decide(ctx context.Context, tx T, req *Request) (turn[T], err
 	return t, nil
 }
 
+// who finds the token of a request and what it may do, or ErrBadToken.
+func (g *Guard[T]) who(tx T, req *Request) (*token.Token, *policy.ACL, error) {
+	tok, err := g.Tokens.Lookup(tx, req.Token)
+	switch {
+	case errors.Is(err, token.ErrInvalid):
+		return nil, nil, ErrBadToken
+	case err != nil:
+		return nil, nil, fmt.Errorf("looking up a token: %w", err)
+	case !tok.From(req.Addr.Addr()):
+		return nil, nil, ErrBadToken
+	}
+	acl, err := g.acl(tx, &tok)
+	return &tok, acl, err
+}
+
+// look is Call.Look.
+func (g *Guard[T]) look(ctx context.Context, req *Request) (acl *policy.ACL, err error) {
+	err = g.DB.Read(ctx, func(tx T) error {
+		_, acl, err = g.who(tx, req)
+		return err
+	})
+	return acl, err
+}
+
 // do calls the handler: the only place that does.
 func (g *Guard[T]) do(ctx context.Context, tx T, req *Request, t *turn[T]) (answer *Answer, err error) {
 	if t.missing != nil {
@@ -519,6 +544,7 @@ func (g *Guard[T]) do(ctx context.Context, tx T, req *Request, t *turn[T]) (answ
 		}
 	}()
 	c := &Call[T]{ctx: ctx, tx: tx, req: req, op: t.op, token: t.token, acl: t.acl, aclOf: g.acl, now: g.Now(), ready: t.ready}
+	c.look = func(ctx context.Context) (*policy.ACL, error) { return g.look(ctx, req) }
 	answer, err = t.action.do(c)
 	if t.also = c.also; err != nil {
 		return nil, err

@@ -126,7 +126,8 @@ type reply struct {
 	text     []byte // instead of JSON, of the type
 	kind     string
 	etag     string
-	none     bool // no body at all
+	none     bool    // no body at all
+	stream   *stream // instead of an answer that ends
 }
 
 // answered makes an answer of data.

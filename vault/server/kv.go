@@ -120,7 +120,7 @@ func (e kvEngine) find(req *guard.Request, m *mount, rest string) (action, error
 	}
 	a := guard.Reads(do)
 	if writes {
-		a = guard.Writes(do)
+		a = guard.Writes(k.telling(do, strings.TrimSuffix(m.Path, "/"), change(req.Op, area)))
 	}
 	if creates {
 		a = a.Existing(func(_ context.Context, tx Tx) (bool, error) {
@@ -132,6 +132,41 @@ func (e kvEngine) find(req *guard.Request, m *mount, rest string) (action, error
 		})
 	}
 	return a.Noting(kvFacts(req, m, area)), nil
+}
+
+// change is what a write does to a secret, as streams of events tell it; "" for
+// what is about none.
+func change(op policy.Op, area string) string {
+	switch area {
+	case "data", "metadata":
+		switch {
+		case op == policy.OpDelete && area == "data":
+			return wire.ChangeDelete
+		case op == policy.OpDelete:
+			return wire.ChangeRemove
+		case area == "data":
+			return wire.ChangeWrite
+		}
+		return wire.ChangeMetadata
+	case "delete", "undelete", "destroy":
+		return area
+	}
+	return ""
+}
+
+// telling is do, and tells of it.
+func (k kvCall) telling(do func(*call) (*answer, error), mount, what string) func(*call) (*answer, error) {
+	return func(c *call) (*answer, error) {
+		a, err := do(c)
+		if err != nil || what == "" || a.Status >= 300 {
+			return a, err
+		}
+		e := wire.Change{Mount: mount, Path: k.path, What: what, Time: wire.Time{Time: k.now().UTC()}}
+		if a.Facts != nil {
+			e.Version = a.Facts.Version
+		}
+		return a, told(c.Tx(), e)
+	}
 }
 
 // kvFacts is what of a request is recorded: names and numbers, no value.

@@ -61,6 +61,9 @@ func TestMatrix(t *testing.T) {
 		if e.Path == "sys/seal" {
 			continue // TestSeal
 		}
+		if e.Path == "sys/events" {
+			continue // which does not end: TestEventsMatrix
+		}
 		own := e.Op.String()
 		var sets [][]string
 		for _, c := range caps {

@@ -90,6 +90,10 @@ func (m *metrics) text(s *Server) string {
 		sum, time.Duration(m.nanos.Load()).Seconds(), sum)
 	head("envrun_requests_in_flight", "gauge", "Requests that are under way.")
 	fmt.Fprintf(&b, "envrun_requests_in_flight %d\n", len(s.slots))
+	if o := s.open.Load(); o != nil {
+		head("envrun_streams", "gauge", "Clients that are told of changes.")
+		fmt.Fprintf(&b, "envrun_streams %d\n", o.hub.streams())
+	}
 	head("envrun_unsealed", "gauge", "1 while the server is unsealed.")
 	fmt.Fprintf(&b, "envrun_unsealed 1\n") // sealed, it answers nothing of this
 	if s.AuditProblems != nil {

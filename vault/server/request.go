@@ -40,7 +40,7 @@ const (
 // nothing: it is answered with the status of the problem.
 // big is asked before a body of more than SmallBody bytes is read.
 func parse(w http.ResponseWriter, r *http.Request, big func() bool) (*guard.Request, error) {
-	req := &guard.Request{ID: newUUID(), Agent: cut(r.UserAgent(), 256), Match: r.Header.Get("If-None-Match")}
+	req := &guard.Request{ID: newUUID(), Agent: cut(r.UserAgent(), 256), Match: r.Header.Get("If-None-Match"), Last: r.Header.Get("Last-Event-ID")}
 	req.Addr, _ = netip.ParseAddrPort(r.RemoteAddr)
 
 	var err error

@@ -68,6 +68,7 @@ type Config struct {
 
 	Concurrent int           // requests at a time; 0: 512
 	Timeout    time.Duration // of one request; 0: 60 s
+	Heartbeat  time.Duration // of a stream of events, and how long it may outlast its token; 0: 15 s
 
 	Logger *slog.Logger // what the server did, never what was asked; nil: nothing is logged
 	Now    func() time.Time
@@ -102,6 +103,8 @@ type opened struct {
 	tables *tables
 	kv     kvEngine
 	cubby  cubbyhole
+	hub    *hub
+	deaf   func() // ends what the hub hears
 	public string // the key that checkpoints are checked with
 	kept   atomic.Pointer[checkpoint]
 
@@ -186,6 +189,11 @@ func (s *Server) ready(o *opened, keys ownKeys) error {
 	sys = append(sys, audits{hasher, s.AuditDevices}.area()...)
 	sys = append(sys, auditLog{&o.kept, o.public, s.Now}.area()...)
 	sys = append(sys, bundles{o.tables, o.kv}.area()...)
+	o.hub, o.deaf = newHub(s.Heartbeat), func() {}
+	if db, ok := s.DB.(notifier); ok {
+		o.deaf = db.Listen(o.hub.heard)
+	}
+	sys = append(sys, events{o.hub, s.Now}.area()...)
 	sys = append(sys, sealing{s}.area()...)
 	sys = append(sys, sealers{o.ring, &o.enrolled, s.Now}.area()...)
 	sys = append(sys, rotations{o.tables, o.kv, s.Now, &o.trouble}.area()...)
@@ -248,16 +256,21 @@ func (o *opened) route(_ context.Context, tx Tx, req *guard.Request) (action, er
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	c := &counted{ResponseWriter: w}
-	op := s.serve(c, r)
-	if op == 0 {
+	op, stream := s.serve(c, r)
+	switch {
+	case op == 0:
 		s.metrics.refused.Add(1)
-		return
+	case stream != nil: // it takes nobody's place, and has no time in which it has to end
+		s.metrics.count(op, http.StatusOK, time.Since(began))
+		stream.run(r.Context(), w)
+	default:
+		s.metrics.count(op, c.status, time.Since(began))
 	}
-	s.metrics.count(op, c.status, time.Since(began))
 }
 
-// serve answers one request and returns its operation, none if it could not be read.
-func (s *Server) serve(w http.ResponseWriter, r *http.Request) (op policy.Op) {
+// serve answers one request and returns its operation, none if it could not be read,
+// and the stream that is its answer, if it is one.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) (op policy.Op, _ *stream) {
 	common(w.Header())
 	if ns := r.Header.Get("X-Vault-Namespace"); ns != "" {
 		w.Header().Set("X-Vault-Namespace", cut(ns, 128))
@@ -288,7 +301,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) (op policy.Op) {
 			w.Header().Set("Retry-After", "1")
 		}
 		writeError(w, r, err)
-		return 0
+		return 0, nil
 	}
 	// Only now: a client that sends slowly takes nobody's place.
 	select {
@@ -297,32 +310,35 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) (op policy.Op) {
 	default:
 		w.Header().Set("Retry-After", "1")
 		writeError(w, r, problem(http.StatusTooManyRequests, "too many requests at a time"))
-		return 0
+		return 0, nil
 	}
 	if known, err := s.status(ctx, w, r, req); known {
 		if err != nil {
 			s.log(req, err)
 			writeError(w, r, err)
 		}
-		return req.Op
+		return req.Op, nil
 	}
 	if r.Method == http.MethodHead {
 		writeError(w, r, problem(http.StatusMethodNotAllowed))
-		return req.Op
+		return req.Op, nil
 	}
 	o := s.open.Load()
 	if o == nil {
 		writeError(w, r, errSealed)
-		return req.Op
+		return req.Op, nil
 	}
 	a, err := o.guard.Serve(ctx, req)
 	if err != nil {
 		s.log(req, err)
 		writeError(w, r, err)
-		return req.Op
+		return req.Op, nil
+	}
+	if body, ok := a.Body.(*reply); ok && body.stream != nil {
+		return req.Op, body.stream
 	}
 	writeAnswer(w, req.ID, a)
-	return req.Op
+	return req.Op, nil
 }
 
 // log keeps what was internal: the client is told nothing of it.

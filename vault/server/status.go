@@ -380,6 +380,8 @@ func (s *unsealing) forget() {
 // Lock seals the server: requests that are under way fail or end.
 func (s *Server) Lock() {
 	if o := s.open.Swap(nil); o != nil {
+		o.deaf()
+		o.hub.end()
 		o.ring.Seal()
 		s.Logger.Warn("sealed")
 	}

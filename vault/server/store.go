@@ -14,6 +14,7 @@ import (
 	"envrun/vault/keyring"
 	"envrun/vault/kv"
 	"envrun/vault/policy"
+	"envrun/vault/wire"
 )
 
 // Tx is what the server needs of a transaction: vault/sqlstore has it.
@@ -24,6 +25,9 @@ type Tx interface {
 	audit.Tx
 	audit.Reader
 	audit.KeepTx
+
+	// Notify tells all servers of the database when the transaction is durable.
+	Notify(text string) error
 
 	// What a token keeps for itself, by name. It goes with the token.
 	TokenValue(id token.ID, name string) (raw []byte, found bool, err error)
@@ -104,6 +108,9 @@ func (s store) Generation(tx Tx) (uint64, error) {
 func (s store) changed(tx Tx) error {
 	n, err := s.Generation(tx)
 	if err != nil {
+		return err
+	}
+	if err := tx.Notify(`{"what":"` + wire.EventAgain + `"}`); err != nil { // who may see what is different
 		return err
 	}
 	return tx.PutBlob(kindNumber, recordNumber, binary.BigEndian.AppendUint64(nil, n+1))
