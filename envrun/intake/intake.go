@@ -11,8 +11,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
+	"sort"
 
 	"envrun/envrun/environ"
 	"envrun/vault"
@@ -76,7 +75,7 @@ func Fields(entries []environ.Entry) ([]vault.Field, error) {
 	for n, value := range byName {
 		fields = append(fields, vault.Field{Name: n, Value: value})
 	}
-	slices.SortFunc(fields, func(a, b vault.Field) int { return strings.Compare(string(a.Name), string(b.Name)) })
+	sort.Slice(fields, func(i, j int) bool { return fields[i].Name < fields[j].Name })
 	return fields, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"maps"
 	"slices"
+	"sort"
 	"strings"
 
 	"envrun/envrun/editor"
@@ -149,7 +150,7 @@ func (o Opener) Text(d *Draft, base []vault.Field, head ...string) ([]byte, erro
 			fields = append(fields, vault.Field{Name: e.name, Value: v})
 		}
 	}
-	slices.SortFunc(fields, func(a, b vault.Field) int { return strings.Compare(string(a.Name), string(b.Name)) })
+	sort.Slice(fields, func(i, j int) bool { return fields[i].Name < fields[j].Name })
 	return editor.Text(fields, head...)
 }
 

@@ -5,7 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
+	"sort"
 	"sync"
 
 	"envrun/vault"
@@ -187,7 +187,7 @@ func (v view) sealEntries(ctx context.Context, tx Tx) ([]record.SealedEntry, err
 }
 
 func sortEntries(entries []record.SealedEntry) {
-	slices.SortFunc(entries, func(a, b record.SealedEntry) int { return strings.Compare(string(a.Path), string(b.Path)) })
+	sort.Slice(entries, func(i, j int) bool { return entries[i].Path < entries[j].Path })
 }
 
 // sealGrants are the grants of the present key that holders of it made. One

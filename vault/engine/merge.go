@@ -943,7 +943,7 @@ func (l lineage) common(a, b version) ([]record.Hash, bool) {
 	}
 	// What stands before an inner one is the parent of an inner one, so parents do.
 	both = slices.DeleteFunc(both, func(h record.Hash) bool { return inner[h] })
-	slices.SortFunc(both, func(x, y record.Hash) int { return bytes.Compare(x[:], y[:]) })
+	sort.Slice(both, func(i, j int) bool { return bytes.Compare(both[i][:], both[j][:]) < 0 })
 	for _, h := range both {
 		known = known && l[h].version > max(gapA, gapB)
 	}

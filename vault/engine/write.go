@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
+	"sort"
 
 	"envrun/vault"
 	"envrun/vault/record"
@@ -254,7 +254,7 @@ func (p present) change(c vault.Change) (*record.Record, []vault.Field, error) {
 	if !changed {
 		return nil, nil, nil
 	}
-	slices.SortFunc(fields, func(a, b vault.Field) int { return strings.Compare(string(a.Name), string(b.Name)) })
+	sort.Slice(fields, func(i, j int) bool { return fields[i].Name < fields[j].Name })
 	return next, fields, nil
 }
 
