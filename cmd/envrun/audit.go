@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -16,18 +17,38 @@ import (
 )
 
 func newAudit(t *tool) *cobra.Command {
+	var read auditOptions
 	cmd := &cobra.Command{
-		Use:   "audit",
-		Short: "Check the audit log of a team server",
-		Args:  cobra.ArbitraryArgs,
-		RunE:  group,
+		Use:   "audit [flags]",
+		Short: "Read and check the audit log of a team server",
+		Long: `Shows who did what on the server that an environment is on, and what came of it: the
+newest entries, one line for each request, in UTC. With -e only what was about that
+environment. It takes a policy that lets you read sys/audit-log/.
+
+Each entry that is shown is proven to be in the log which the server signed, and that
+log to go on from what this machine saw of it before: a server whose history was
+rewritten or set back is refused. That nothing was left out is proven by an export.`,
+		Example: `  envrun audit
+  envrun audit -e prod --since 2h --path billing
+  envrun audit --follow --who ann@example.dev
+  envrun audit --since 7d --json | jq 'select(.status == 403)'`,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return group(cmd, args)
+			}
+			return runAudit(cmd.Context(), t, read)
+		},
 	}
+	read.flags(cmd)
+	cmd.AddCommand(newAuditExport(t), newAuditProof(t), newAuditForget(t))
 	var o auditVerifyOptions
 	verify := &cobra.Command{
-		Use: "verify FILE", Short: "Check an exported audit log, offline",
+		Use: "verify FILE", Short: "Check an exported audit log, or a proof of an entry, offline",
 		Long: `Checks that a file which was exported from the audit log of a team server holds the
 entries that the server signed, in their order: that none was changed, left out,
-added or moved. Nobody is asked; "-" is stdin.
+added or moved. Of what audit proof --json printed it checks that the entries are in
+the log. Nobody is asked; "-" is stdin.
 
 The first time the public key of the log is needed, from whoever runs the server:
 --key. From then on this machine knows it, and remembers the end of the log that it
@@ -69,6 +90,7 @@ func runAuditVerify(t *tool, o auditVerifyOptions, file string) error {
 	if err != nil {
 		return err
 	}
+	memory := audit.Memory{Dir: filepath.Join(state, "audit")}
 	var in io.Reader = t.In
 	name := "stdin"
 	if file != "-" {
@@ -80,7 +102,11 @@ func runAuditVerify(t *tool, o auditVerifyOptions, file string) error {
 		defer f.Close()
 		in = f
 	}
-	rep, err := audit.Memory{Dir: filepath.Join(state, "audit")}.Verify(in, o.key, t.now())
+	begin := bufio.NewReader(in)
+	if head, _ := begin.Peek(len(audit.ProofBegins)); string(head) == audit.ProofBegins {
+		return t.verifyProofs(memory, begin, o.key, name)
+	}
+	rep, err := memory.Verify(begin, o.key, t.now())
 	if err != nil {
 		var ve *vault.Error
 		if errors.As(err, &ve) && ve.File == "" {
@@ -119,6 +145,26 @@ func runAuditVerify(t *tool, o auditVerifyOptions, file string) error {
 		t.Notef("this machine has seen %s of it since", entries(rep.SeenSize))
 	}
 	return nil
+}
+
+// verifyProofs checks what audit proof --json printed, a line for each entry.
+func (t *tool) verifyProofs(m audit.Memory, in io.Reader, key, name string) error {
+	lines := bufio.NewScanner(in)
+	lines.Buffer(nil, 1<<20)
+	for n := 1; lines.Scan(); n++ {
+		p, err := m.CheckProof(lines.Bytes(), key)
+		if err != nil {
+			var ve *vault.Error
+			if errors.As(err, &ve) && ve.File == "" {
+				ve.File, ve.Line = name, n
+			}
+			return &auditError{err}
+		}
+		if err := t.printProved(p); err != nil {
+			return err
+		}
+	}
+	return lines.Err()
 }
 
 func entries(n int64) string {

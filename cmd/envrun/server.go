@@ -16,6 +16,7 @@ import (
 	"envrun/cmd/internal/cli"
 	"envrun/envrun/project"
 	"envrun/vault"
+	"envrun/vault/audit"
 	"envrun/vault/remote"
 )
 
@@ -38,6 +39,9 @@ func (t *tool) server(p *project.Project, env project.Env) (*remote.Vault, error
 		Token:     func(ctx context.Context) (string, error) { return t.token(ctx, env) },
 		Plain:     t.isNoted(plainServers, env.Vault),
 		Learnt:    func(plain bool) { t.learnt(env.Vault, plain) },
+	}
+	if state, err := t.stateDir(); err == nil {
+		o.Witness = &remote.Witness{Memory: audit.Memory{Dir: filepath.Join(state, "audit")}, Now: t.now, Suspect: func(err error) { t.suspect(env.Name, err) }}
 	}
 	ca, from := env.Server.CA, env.Server.Pos.String()
 	if addr := t.Getenv("VAULT_ADDR"); addr == "" || sameServer(addr, env.Vault) {
@@ -85,8 +89,9 @@ func readSmall(file string) ([]byte, error) {
 // question is asked once: it may be put to a person, and the interface has no
 // place for that.
 type tokens struct {
-	mu sync.Mutex
-	by map[string]shownToken
+	mu   sync.Mutex
+	by   map[string]shownToken
+	said []string // what was suspected of a server
 }
 
 type shownToken struct {

@@ -37,11 +37,7 @@ func envrund(t *testing.T) *hashivault.Server {
 	if testing.Short() || os.Getenv(hashivault.Variable) == "" {
 		t.Skipf("a real vault command looks at it: not in short mode, and not without %s", hashivault.Variable)
 	}
-	program := filepath.Join(t.TempDir(), "envrund")
-	if out, err := exec.Command("go", "build", "-o", program, "../envrund").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v: %s", err, out)
-	}
-	cmd := exec.Command(program, "dev", "--listen", "127.0.0.1:0", "--json")
+	cmd := exec.Command(serverProgram(t), "dev", "--listen", "127.0.0.1:0", "--json")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -66,6 +62,16 @@ func envrund(t *testing.T) *hashivault.Server {
 		t.Fatal(err)
 	}
 	return &hashivault.Server{Addr: facts.Address, Token: facts.RootToken}
+}
+
+// serverProgram is our server, built as the working tree has it.
+func serverProgram(t *testing.T) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "envrund")
+	if out, err := exec.Command("go", "build", "-o", program, "../envrund").CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v: %s", err, out)
+	}
+	return program
 }
 
 // A counter stands before a server and keeps which requests went through it.

@@ -32,11 +32,12 @@ type tool struct {
 	now            func() time.Time
 	goos           string
 	flags          globals
-	runFlags       runOptions // the root's own run flags
-	plain          bool       // --plain of the root
-	statusFile     *os.File   // --status-fd
-	base           string     // the project's folder, which errors name files from; empty until it is known
-	shown          tokens     // what servers were shown, or why nothing
+	runFlags       runOptions   // the root's own run flags
+	plain          bool         // --plain of the root
+	statusFile     *os.File     // --status-fd
+	base           string       // the project's folder, which errors name files from; empty until it is known
+	shown          tokens       // what servers were shown, or why nothing
+	notice         func(string) // where warnings go while the interface has the terminal; nil: stderr
 	releaseSignals func()
 }
 

@@ -99,6 +99,7 @@ func runTUI(ctx context.Context, t *tool, o tuiOptions) error {
 		}
 	}
 	bell := tui.NewBell()
+	t.notice = bell.Say
 	open, who, err := t.openers(p, bell)
 	if err != nil {
 		return err

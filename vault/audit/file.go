@@ -43,6 +43,58 @@ const exportFormat = 1
 // maxTop bounds the first and the last line: 63 nodes and a long name.
 const maxTop = 8 << 10
 
+// An Exporter writes an export whose entries come from somewhere that need not be
+// trusted: they lead to the checkpoint, or there is no export.
+type Exporter struct {
+	w    *bufio.Writer
+	tree Head
+	to   Checkpoint
+	note []byte
+}
+
+// NewExporter begins an export of the entries from from up to a checkpoint, whose
+// signature is the caller's to have checked. nodes are what Edge gives.
+func NewExporter(w io.Writer, from int64, nodes []tlog.Hash, to Checkpoint, note []byte) (*Exporter, error) {
+	x := &Exporter{bufio.NewWriter(w), Head{Size: from, Edge: nodes}, to, note}
+	if err := x.tree.check(); err != nil {
+		return nil, err
+	}
+	return x, x.put(top{Format: exportFormat, From: from, Log: to.Origin, Nodes: nodes})
+}
+
+func (x *Exporter) put(v any) error {
+	line, err := json.Marshal(v)
+	if err == nil {
+		_, err = x.w.Write(append(line, '\n'))
+	}
+	return err
+}
+
+// Next is the number of the entry that Add takes next.
+func (x *Exporter) Next() int64 { return x.tree.Size }
+
+// Add writes the next entry.
+func (x *Exporter) Add(line string) error {
+	if _, err := parseKnown([]byte(line)); err != nil {
+		return fmt.Errorf("entry %d: %w", x.tree.Size, err)
+	}
+	x.tree, _ = x.tree.append(tlog.RecordHash([]byte(line)))
+	x.w.WriteString(line) // an error stays with w
+	return x.w.WriteByte('\n')
+}
+
+// End writes the checkpoint behind the last entry. KindTampered, and no end, if they
+// do not lead to it.
+func (x *Exporter) End() error {
+	if x.tree.Size != x.to.Size || x.tree.root() != x.to.Root {
+		return tampered("its entries are not those that were signed")
+	}
+	if err := x.put(bottom{string(x.note)}); err != nil {
+		return err
+	}
+	return x.w.Flush()
+}
+
 // Export writes the entries from from up to the checkpoint, which Log.Checkpoint gave, as a file that
 // Verify checks. It reads in pieces, and an entry that is not the one that was
 // appended ends it with KindTampered.
@@ -54,23 +106,16 @@ func (l *Log) Export(r Reader, w io.Writer, from int64, checkpoint []byte) error
 	if err := within(r, from, c.Size); err != nil {
 		return err
 	}
-	t := top{Format: exportFormat, From: from, Log: c.Origin}
-	if t.Nodes, err = edge(r, from); err != nil {
+	nodes, err := edge(r, from)
+	if err != nil {
 		return err
 	}
-	b := bufio.NewWriter(w)
-	put := func(v any) error {
-		line, err := json.Marshal(v)
-		if err == nil {
-			_, err = b.Write(append(line, '\n'))
-		}
+	x, err := NewExporter(w, from, nodes, c, checkpoint)
+	if err != nil {
 		return err
 	}
-	if err := put(t); err != nil {
-		return err
-	}
-	for at := from; at < c.Size; {
-		rows, err := rowsOf(r, at, int(min(chunk, c.Size-at)))
+	for x.Next() < c.Size {
+		rows, err := rowsOf(r, x.Next(), int(min(chunk, c.Size-x.Next())))
 		if err != nil {
 			return err
 		}
@@ -78,23 +123,19 @@ func (l *Log) Export(r Reader, w io.Writer, from int64, checkpoint []byte) error
 			if _, err := record(row); err != nil {
 				return err
 			}
-			b.WriteString(row.Line) // an error stays with b
-			if err := b.WriteByte('\n'); err != nil {
+			if err := x.Add(row.Line); err != nil {
 				return err
 			}
 		}
-		at += int64(len(rows))
 	}
-	if err := put(bottom{string(checkpoint)}); err != nil {
-		return err
-	}
-	return b.Flush()
+	return x.End()
 }
 
 // A Report is what Verify found in a file that is what it says.
 type Report struct {
 	Checkpoint
 	Signed      []byte    // the checkpoint as a note
+	Key         string    // the public key that it is signed with
 	From        int64     // the number of the first entry; Checkpoint.Size is that behind the last
 	First, Last time.Time // of the entries; zero if there are none
 	Seen        Standing  // how it stands to a checkpoint that was known before
@@ -140,7 +181,7 @@ func (in *lines) verify(t top, key string, seen *Checkpoint) (Report, error) {
 	if t.Log != v.Name() {
 		return Report{}, in.fail(vault.KindTampered, fmt.Sprintf("it is of the log %q, and the key is that of %q", t.Log, v.Name()))
 	}
-	rep := Report{From: t.From}
+	rep := Report{From: t.From, Key: key}
 	tree := Head{Size: t.From, Edge: t.Nodes}
 	denied := func() error {
 		if seen != nil && tree.Size == seen.Size && tree.root() != seen.Root {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -24,6 +25,10 @@ import (
 // by everybody who has seen it. Whoever can write the folder can make this machine forget
 // what it saw, and no more.
 type Memory struct{ Dir string }
+
+// Throwaway ends the origin of a log that begins anew with every start of its server,
+// which keeps all in memory: whatever log comes after it is no surprise.
+const Throwaway = "/dev"
 
 // Seen is what is remembered of one log.
 type Seen struct {
@@ -100,6 +105,9 @@ func (m Memory) Meet(name, key string, checkpoint []byte, now time.Time, prove f
 	if err != nil {
 		return Seen{}, err
 	}
+	if known && key != last.Key && strings.HasSuffix(last.Origin, Throwaway) {
+		known = false // it began anew, as such a server does at each start
+	}
 	if known && key != "" && key != last.Key {
 		return Seen{}, denied(name, "its checkpoints are signed with another key than when it was first seen")
 	}
@@ -119,7 +127,25 @@ func (m Memory) Meet(name, key string, checkpoint []byte, now time.Time, prove f
 	if known && c.Size <= last.Size {
 		return last, nil
 	}
-	return met, m.keep(name, met)
+	kept, err := m.keep(name, met, last)
+	if err == nil && !kept {
+		// Another process of this machine has seen something meanwhile: that counts too.
+		return m.Meet(name, key, checkpoint, now, prove)
+	}
+	return met, err
+}
+
+// Forget drops what is remembered under name, as somebody wants who knows why a log
+// is another one now. It reports whether there was anything.
+func (m Memory) Forget(name string) (bool, error) {
+	err := os.Remove(m.file(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, m.fail("forgetting", m.file(name), err)
+	}
+	return true, nil
 }
 
 func compare(name string, was, is Checkpoint, prove func(was, size int64) (tlog.TreeProof, error)) error {
@@ -181,13 +207,14 @@ func (m Memory) Verify(r io.Reader, key string, now time.Time) (Report, error) {
 		if err != nil {
 			return Report{}, err
 		}
-		return rep, m.keep(origin, Seen{Checkpoint: rep.Checkpoint, Key: key, Signed: rep.Signed, At: now.UTC()})
+		_, err = m.keep(origin, Seen{Checkpoint: rep.Checkpoint, Key: key, Signed: rep.Signed, At: now.UTC()}, last)
+		return rep, err
 	case key != "" && key != last.Key:
 		return Report{}, denied(origin, "this machine knows it by another public key")
 	}
 	rep, err := in.verify(t, last.Key, &last.Checkpoint)
 	if err == nil && rep.Seen == Contains && rep.Size > last.Size {
-		err = m.keep(last.name, Seen{Checkpoint: rep.Checkpoint, Key: last.Key, Signed: rep.Signed, At: now.UTC()})
+		_, err = m.keep(last.name, Seen{Checkpoint: rep.Checkpoint, Key: last.Key, Signed: rep.Signed, At: now.UTC()}, last)
 	}
 	return rep, err
 }
@@ -217,20 +244,25 @@ func (m Memory) log(origin string) (last Seen, known bool, err error) {
 	return last, known, nil
 }
 
-// keep writes what was seen, unless another process has seen more meanwhile.
-func (m Memory) keep(name string, s Seen) error {
+// keep writes what was seen, unless another process has written since was was read:
+// then it has not been compared with that.
+func (m Memory) keep(name string, s, was Seen) (kept bool, err error) {
 	file := m.file(name)
 	if err := os.MkdirAll(m.Dir, 0o700); err != nil {
-		return m.fail("keeping", m.Dir, err)
+		return false, m.fail("keeping", m.Dir, err)
 	}
 	lock := flock.New(file + ".lock")
 	if err := lock.Lock(); err != nil {
-		return m.fail("keeping", file, err)
+		return false, m.fail("keeping", file, err)
 	}
 	defer lock.Unlock()
-	if last, known, err := m.Last(name); err != nil || known && last.Size >= s.Size {
-		return err
+	if last, _, err := m.Last(name); err != nil || string(last.Signed) != string(was.Signed) {
+		return false, err
 	}
+	return true, m.write(name, file, s)
+}
+
+func (m Memory) write(name, file string, s Seen) error {
 	raw, err := json.Marshal(memoryFile{name, s.Key, string(s.Signed), s.At})
 	if err != nil {
 		return m.fail("keeping", file, err)

@@ -17,11 +17,14 @@ type Query struct {
 	Until time.Time // appended before; zero: to the last
 	Env   string    // of this environment: its mount, or an entry about it
 	Who   string    // the display name, the entity, a fact of the identity such as the mail, or a keyed hash of token or accessor
-	Path  string    // this path or below it: of the request ("prod/data/billing"), or of a secret ("billing")
+	Path  string    // this path or below it: of the request ("prod/data/billing"), or of a secret ("billing"); * stands for anything
+	ID    string    // the id of a request
 	Type  Type      // "": intents and outcomes
+	Quiet bool      // leaves out that somebody read this log, who might
 
-	Newest bool // the last Limit entries rather than the first; they still come in order
-	Limit  int  // at most so many; 0: DefaultLimit, and never more than MaxLimit
+	To     int64 // only entries before this number; 0: to the last
+	Newest bool  // the last Limit entries rather than the first; they still come in order
+	Limit  int   // at most so many; 0: DefaultLimit, and never more than MaxLimit
 }
 
 // The number of entries in an answer.
@@ -49,6 +52,7 @@ type Page struct {
 	Records []Record // by Index
 	Next    int64    // From of the query that goes on
 	More    bool     // that query has rows to look at now; else the end of the log is reached
+	Back    int64    // of the newest: To of the query that goes further back; 0: there is nothing before
 	Size    int64    // of the log
 }
 
@@ -66,6 +70,9 @@ func Read(r Reader, q Query) (Page, error) {
 	}
 	limit = min(limit, MaxLimit)
 	from, to := max(q.From, 0), head.Size
+	if q.To > 0 {
+		to = min(to, q.To)
+	}
 	if !q.Since.IsZero() {
 		if from, err = search(r, from, to, q.Since); err != nil {
 			return Page{}, err
@@ -78,7 +85,10 @@ func Read(r Reader, q Query) (Page, error) {
 	}
 	page := Page{Size: head.Size, Next: max(from, to)}
 	if q.Newest {
-		page.Records, err = readBack(r, q, max(from, to-scan), to, limit)
+		page.Records, page.Back, err = readBack(r, q, max(from, to-scan), to, limit)
+		if page.Back <= from {
+			page.Back = 0
+		}
 		return page, err
 	}
 	end := to
@@ -111,22 +121,21 @@ func Read(r Reader, q Query) (Page, error) {
 	return page, nil
 }
 
-// readBack looks from the end.
-func readBack(r Reader, q Query, from, to int64, limit int) ([]Record, error) {
-	var found []Record
-	for to > from && len(found) < limit {
-		start := max(from, to-chunk)
-		rows, err := rowsOf(r, start, int(to-start))
+// readBack looks from the end; at is the last row that it looked at.
+func readBack(r Reader, q Query, from, to int64, limit int) (found []Record, at int64, err error) {
+	for at = to; at > from && len(found) < limit; {
+		start := max(from, at-chunk)
+		rows, err := rowsOf(r, start, int(at-start))
 		if err != nil {
-			return nil, err
+			return nil, at, err
 		}
 		for _, row := range slices.Backward(rows) {
-			if !q.mayMatch(row.Line) {
+			if at = row.Index; !q.mayMatch(row.Line) {
 				continue
 			}
 			rec, err := record(row)
 			if err != nil {
-				return nil, err
+				return nil, at, err
 			}
 			if q.matches(&rec.Entry) {
 				if found = append(found, rec); len(found) == limit {
@@ -134,10 +143,9 @@ func readBack(r Reader, q Query, from, to int64, limit int) ([]Record, error) {
 				}
 			}
 		}
-		to = start
 	}
 	slices.Reverse(found)
-	return found, nil
+	return found, at, nil
 }
 
 // rowsOf reads exactly the rows from, from+1, ….
@@ -191,7 +199,7 @@ func (q *Query) mayMatch(line string) bool {
 	if q.Type != "" && !strings.HasSuffix(line, `"type":"`+string(q.Type)+`"}`) {
 		return false
 	}
-	for _, s := range []string{q.Env, q.Who, strings.Trim(q.Path, "/")} {
+	for _, s := range []string{q.Env, q.Who, q.ID, longest(strings.Split(strings.Trim(q.Path, "/"), "*"))} {
 		if s != "" && plain(s) && !strings.Contains(line, s) {
 			return false
 		}
@@ -199,11 +207,27 @@ func (q *Query) mayMatch(line string) bool {
 	return true
 }
 
+func longest(parts []string) (most string) {
+	for _, s := range parts {
+		if len(s) > len(most) {
+			most = s
+		}
+	}
+	return most
+}
+
 func (q *Query) matches(e *Entry) bool {
 	return (q.Type == "" || e.Type == q.Type) &&
+		(q.ID == "" || e.Request.ID == q.ID) &&
+		(!q.Quiet || !e.readsLog()) &&
 		(q.Env == "" || e.about(q.Env)) &&
 		(q.Who == "" || e.Auth.is(q.Who) || e.Request.ClientToken.text == q.Who || e.Response != nil && e.Response.Auth != nil && e.Response.Auth.is(q.Who)) &&
 		(q.Path == "" || e.at(strings.Trim(q.Path, "/")))
+}
+
+// readsLog reports whether somebody who may reads this log.
+func (e *Entry) readsLog() bool {
+	return strings.HasPrefix(e.Request.Path, "sys/audit-log/") && e.Error == "" && e.Status < 400 && (e.Auth.PolicyResults == nil || e.Auth.PolicyResults.Allowed)
 }
 
 func (e *Entry) about(env string) bool {
@@ -275,7 +299,26 @@ func (r *Request) at(path string) bool {
 
 func below(path, top string) bool {
 	path = strings.TrimSuffix(path, "/")
+	if first, rest, ok := strings.Cut(top, "*"); ok {
+		path, ok = strings.CutPrefix(path, first)
+		return ok && anywhere(path, rest)
+	}
 	return path == top || strings.HasPrefix(path, top) && path[len(top)] == '/'
+}
+
+// anywhere reports whether a text is anything and then what a pattern says.
+func anywhere(s, pattern string) bool {
+	for {
+		part, rest, more := strings.Cut(pattern, "*")
+		if !more {
+			return strings.HasSuffix(s, part)
+		}
+		_, behind, ok := strings.Cut(s, part)
+		if !ok {
+			return false
+		}
+		s, pattern = behind, rest
+	}
 }
 
 // Check reads the whole log and makes its tree anew: KindTampered, with the

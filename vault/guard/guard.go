@@ -128,6 +128,9 @@ type Answer struct {
 	Auth  *audit.Auth     // of a token that was made or renewed
 	Wrap  *audit.WrapInfo // of an answer that was wrapped
 
+	// Known is the guard's to set: a good token asked.
+	Known bool
+
 	// After, if not nil, is called when all that the request did is durable, before
 	// the answer goes out.
 	After func()
@@ -553,8 +556,11 @@ func (g *Guard[T]) do(ctx context.Context, tx T, req *Request, t *turn[T]) (answ
 		return nil, ErrEmpty
 	}
 	if req.Wrap > 0 && answer.Body != nil && answer.Status < 300 {
-		return g.Wrap(c, answer)
+		if answer, err = g.Wrap(c, answer); err != nil {
+			return nil, err
+		}
 	}
+	answer.Known = t.token != nil
 	return answer, nil
 }
 

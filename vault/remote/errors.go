@@ -31,6 +31,7 @@ const (
 	Forbidden                    // the token may not do this
 	NoMount                      // there is no mount, or another one than is wanted
 	NotVault                     // it does not answer as a Vault-API server does
+	NoLog                        // it keeps no audit log that can be read and checked: it is not envrund
 )
 
 // ServerError is the cause of a *vault.Error that a server, or the way to it, is at
@@ -78,6 +79,8 @@ func (e *ServerError) Error() string {
 		what = "has no such mount"
 	case NotVault:
 		what = "does not answer as a Vault-API server does"
+	case NoLog:
+		what = "has no audit log that can be read from here: it is Vault or OpenBao, or envrund behind something that keeps sys/audit-log/ from us"
 	}
 	s := e.Address + " " + what
 	if e.Text != "" {

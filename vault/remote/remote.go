@@ -48,6 +48,9 @@ type Options struct {
 	// Proxy chooses a proxy for https; nil: none is used.
 	Proxy func(*http.Request) (*url.URL, error)
 
+	// Witness holds the server to its audit log; nil: nothing is remembered of it.
+	Witness *Witness
+
 	Timeout time.Duration // of one request; 0: 30 s
 	Pause   time.Duration // before the first repetition; 0: 200 ms. It doubles each time
 }
@@ -70,6 +73,7 @@ type Vault struct {
 	transport *http.Transport
 	envs      map[string]vault.Env // by mount, of Options.Mounts
 	plain     atomic.Bool          // Options.Plain, or what was learnt since
+	looking   looking
 
 	mu     sync.Mutex
 	mounts map[vault.Env]wire.Mount // that were found to be KV v2

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"envrun/vault/audit"
 	"envrun/vault/wire"
 )
 
@@ -34,12 +35,17 @@ type call struct {
 	own bool
 	// secrets are values in the body: if the server's words repeat one they are left out.
 	secrets []string
+	// unseen: no look is taken at the audit log beside it; seen is what is said of the
+	// log that was seen, empty for nothing.
+	unseen bool
+	seen   string
 }
 
 // answer is what the server said, other than an error.
 type answer struct {
 	status int
 	body   []byte
+	shown  string // of the audit log: audit.ShownHeader
 }
 
 // send sends a request, again where that is safe and of use. The error is a
@@ -69,6 +75,22 @@ func (v *Vault) send(ctx context.Context, c call) (answer, error) {
 	}
 	at := v.base.JoinPath(append([]string{"v1"}, c.path...)...)
 	at.RawQuery = c.query.Encode()
+	look := !c.unseen && v.looking.due(v.o.Witness)
+	if look {
+		c.seen = v.seen(v.o.Witness.Memory)
+	}
+	a, err := v.often(ctx, c, at, token, body)
+	if look {
+		if err == nil {
+			v.look(ctx, a.shown)
+		}
+		v.looking.done(v.o.Witness, err == nil)
+	}
+	return a, err
+}
+
+// often sends a request until there is an answer, or it is of no use.
+func (v *Vault) often(ctx context.Context, c call, at *url.URL, token string, body []byte) (answer, error) {
 	pause := v.o.Pause
 	for attempt := 1; ; attempt++ {
 		a, t, err := v.once(ctx, c, at, token, body)
@@ -144,6 +166,9 @@ func (v *Vault) once(ctx context.Context, c call, at *url.URL, token string, bod
 		req.Header.Set("X-Vault-Token", token)
 		req.Header.Set("X-Vault-Request", "true")
 		req.Header.Set("User-Agent", "envrun")
+		if c.seen != "" {
+			req.Header.Set(audit.SeenHeader, c.seen)
+		}
 		if v.o.Namespace != "" {
 			req.Header.Set("X-Vault-Namespace", v.o.Namespace)
 		}
@@ -178,7 +203,9 @@ func (v *Vault) once(ctx context.Context, c call, at *url.URL, token string, bod
 			return answer{}, final, err
 		}
 		if next == nil {
-			return v.judge(c, res, token, raw)
+			a, t, err := v.judge(c, res, token, raw)
+			a.shown = res.Header.Get(audit.ShownHeader)
+			return a, t, err
 		}
 		at = next
 	}
@@ -224,14 +251,14 @@ func (v *Vault) redirected(res *http.Response, at *url.URL) (*url.URL, error) {
 func (v *Vault) judge(c call, res *http.Response, token string, raw []byte) (answer, fate, error) {
 	status := res.StatusCode
 	if status < 300 {
-		return answer{status, raw}, final, nil
+		return answer{status: status, body: raw}, final, nil
 	}
 	var body struct {
 		Errors []string `json:"errors"`
 	}
 	isJSON := json.Unmarshal(raw, &body) == nil
 	if status == http.StatusNotFound && isJSON && body.Errors == nil && len(raw) > 0 {
-		return answer{status, raw}, final, nil
+		return answer{status: status, body: raw}, final, nil
 	}
 	texts := plain(body.Errors)
 	if repeats(texts, append(c.secrets, token)) {

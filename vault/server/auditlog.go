@@ -5,13 +5,13 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
 
 	"envrun/vault"
 	"envrun/vault/audit"
+	"envrun/vault/wire"
 )
 
 // auditLog is sys/audit-log, which is ours alone: it reads the log, and proves what
@@ -19,9 +19,8 @@ import (
 // and the proof that the log has only grown are for every good token, because they say
 // nothing about anybody, and everybody may want to remember the last one.
 type auditLog struct {
-	kept *atomic.Pointer[checkpoint]
-	key  string // public
-	now  func() time.Time
+	key string // public
+	now func() time.Time
 }
 
 // A checkpoint is the note that was kept last, and of how many entries it is.
@@ -40,13 +39,43 @@ func (a auditLog) area() area {
 	}
 }
 
-// checkpoint is the last that was signed, at most a second old.
-func (a auditLog) checkpoint(*call, []string) (*answer, error) {
-	kept := a.kept.Load()
-	if kept == nil {
-		return nil, errNothing
+// checkpoint is the last that was signed.
+func (a auditLog) checkpoint(c *call, _ []string) (*answer, error) {
+	signed, size, err := a.signed(c)
+	if err != nil {
+		return nil, err
 	}
-	return answered(map[string]any{"checkpoint": kept.note, "key": a.key, "size": kept.size}), nil
+	return answered(wire.AuditCheckpoint{AuditSigned: signed, Size: size}), nil
+}
+
+// signed is the checkpoint that the call's own snapshot holds, so that all of it is there
+// to be proven, with the proof that it goes on from what the client says it has seen.
+func (a auditLog) signed(c *call) (signed wire.AuditSigned, size int64, err error) {
+	text, err := c.Tx().AuditCheckpoint()
+	if err != nil {
+		return signed, 0, err
+	}
+	if text == nil {
+		return signed, 0, errNothing
+	}
+	check, err := audit.OpenCheckpoint(text, a.key)
+	if err != nil {
+		return signed, 0, err
+	}
+	signed = wire.AuditSigned{Checkpoint: string(text), Key: a.key}
+	if seen, ok := c.Request().Params["seen"].(string); ok {
+		was, err := whole(seen)
+		if err != nil {
+			return signed, 0, problem(http.StatusBadRequest, "seen: "+err.Error())
+		}
+		if was < check.Size {
+			signed.Growth, err = audit.ProveGrowth(c.Tx(), was, check.Size)
+			if err != nil {
+				return signed, 0, err
+			}
+		}
+	}
+	return signed, check.Size, nil
 }
 
 // growth is the proof that the log of was entries is the beginning of that of size.
@@ -63,7 +92,7 @@ func (a auditLog) growth(c *call, at []string) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return answered(map[string]any{"was": was, "size": size, "hashes": listOf(proof)}), nil
+	return answered(wire.AuditHashes{Was: was, Size: size, Hashes: listOf(proof)}), nil
 }
 
 // proof is an entry, and the proof that it is in the log of the last checkpoint.
@@ -72,11 +101,14 @@ func (a auditLog) proof(c *call, at []string) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	kept := a.kept.Load()
-	if kept == nil || index >= kept.size {
+	signed, size, err := a.signed(c)
+	if err != nil {
+		return nil, err
+	}
+	if index >= size {
 		return nil, errNothing // it will be in the next one, if it is there
 	}
-	proof, err := audit.ProveEntry(c.Tx(), index, kept.size)
+	proof, err := audit.ProveEntry(c.Tx(), index, size)
 	if err != nil {
 		return nil, err
 	}
@@ -87,10 +119,7 @@ func (a auditLog) proof(c *call, at []string) (*answer, error) {
 	if len(page.Records) != 1 || page.Records[0].Index != index {
 		return nil, errNothing
 	}
-	return answered(map[string]any{
-		"index": index, "size": kept.size, "hashes": listOf(proof),
-		"line": page.Records[0].Line, "checkpoint": kept.note, "key": a.key,
-	}), nil
+	return answered(wire.AuditProof{Index: index, Line: page.Records[0].Line, Hashes: listOf(proof), Size: size, AuditSigned: signed}), nil
 }
 
 // nodes is what the first line of an export needs that begins at an entry.
@@ -103,15 +132,16 @@ func (a auditLog) nodes(c *call, at []string) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return answered(map[string]any{"size": size, "hashes": listOf(edge)}), nil
+	return answered(wire.AuditHashes{Size: size, Hashes: listOf(edge)}), nil
 }
 
 // entries answers a query: since and until are times or how long ago, from is where
 // the answer before ended. With lines=true the entries come as the texts that were
-// hashed, else as what they say.
+// hashed, else as what they say. With proofs=true they are those that the last checkpoint
+// has, each with what leads from it there.
 func (a auditLog) entries(c *call, _ []string) (*answer, error) {
 	var q audit.Query
-	var lines bool
+	var lines, proofs bool
 	for name, set := range map[string]func(string) error{
 		"from":   func(s string) (err error) { q.From, err = whole(s); return err },
 		"since":  func(s string) (err error) { q.Since, err = a.time(s); return err },
@@ -119,6 +149,10 @@ func (a auditLog) entries(c *call, _ []string) (*answer, error) {
 		"env":    func(s string) error { q.Env = s; return nil },
 		"who":    func(s string) error { q.Who = s; return nil },
 		"path":   func(s string) error { q.Path = s; return nil },
+		"id":     func(s string) error { q.ID = s; return nil },
+		"to":     func(s string) (err error) { q.To, err = whole(s); return err },
+		"quiet":  func(s string) (err error) { q.Quiet, err = truth(s); return err },
+		"proofs": func(s string) (err error) { proofs, err = truth(s); return err },
 		"newest": func(s string) (err error) { q.Newest, err = truth(s); return err },
 		"lines":  func(s string) (err error) { lines, err = truth(s); return err },
 		"limit":  func(s string) error { n, err := whole(s); q.Limit = int(min(n, audit.MaxLimit)); return err },
@@ -135,26 +169,42 @@ func (a auditLog) entries(c *call, _ []string) (*answer, error) {
 			}
 		}
 	}
+	var found wire.AuditEntries
+	var size int64
+	if proofs {
+		var err error
+		if found.AuditSigned, size, err = a.signed(c); err != nil {
+			return nil, err
+		}
+		if q.To == 0 || q.To > size {
+			q.To = size
+		}
+		if q.To == 0 { // which would be no bound
+			found.Entries = []wire.AuditEntry{}
+			return answered(found), nil
+		}
+	}
 	page, err := audit.Read(c.Tx(), q)
 	if err != nil {
 		return nil, err
 	}
-	type entry struct {
-		Index int64           `json:"index"`
-		At    time.Time       `json:"at"`
-		Entry json.RawMessage `json:"entry,omitempty"`
-		Line  string          `json:"line,omitempty"`
-	}
-	list := make([]entry, len(page.Records))
+	found.Next, found.More, found.Back, found.Size = page.Next, page.More, page.Back, page.Size
+	found.Entries = make([]wire.AuditEntry, len(page.Records))
 	for i, r := range page.Records {
-		list[i] = entry{Index: r.Index, At: r.At}
+		e := &found.Entries[i]
+		e.Index, e.At = r.Index, r.At
 		if lines {
-			list[i].Line = r.Line
+			e.Line = r.Line
 		} else {
-			list[i].Entry = json.RawMessage(r.Line)
+			e.Entry = json.RawMessage(r.Line)
+		}
+		if proofs {
+			if e.Hashes, err = audit.ProveEntry(c.Tx(), r.Index, size); err != nil {
+				return nil, err
+			}
 		}
 	}
-	return answered(map[string]any{"entries": list, "next": page.Next, "more": page.More, "size": page.Size}), nil
+	return answered(found), nil
 }
 
 // time is a moment, or how long ago it is.
@@ -191,6 +241,33 @@ func listOf(hashes []tlog.Hash) []tlog.Hash {
 		return []tlog.Hash{}
 	}
 	return hashes
+}
+
+// shown is what is said of the log beside an answer to whoever has seen a checkpoint of so many
+// entries; "" where there is nothing to say.
+func (s *Server) shown(ctx context.Context, o *opened, seen string) string {
+	was, err := whole(seen)
+	if err != nil {
+		return ""
+	}
+	kept := o.kept.Load()
+	if kept == nil || kept.size < was { // of another replica, or not yet since the start
+		_ = s.KeepCheckpoint(ctx) // sys/health tells what is wrong
+		if kept = o.kept.Load(); kept == nil {
+			return ""
+		}
+	}
+	of := audit.Shown{Key: o.public, Note: []byte(kept.note)}
+	if was > 0 && was < kept.size {
+		err := s.DB.Read(ctx, func(tx Tx) (err error) {
+			of.Growth, err = audit.ProveGrowth(tx, was, kept.size)
+			return err
+		})
+		if err != nil {
+			s.Logger.Error("the audit log cannot be shown to have grown", "error", err)
+		}
+	}
+	return of.Header()
 }
 
 // KeepCheckpoint signs what the audit log is now, and keeps that, if it has grown.
