@@ -84,10 +84,7 @@ var (
 	_ vault.Historian  = (*Vault)(nil)
 	_ vault.EnvKeeper  = (*Vault)(nil)
 	_ vault.SomeReader = (*Vault)(nil)
-	_ vault.Vault     = (*Vault)(nil)
-	_ vault.Historian = (*Vault)(nil)
-	_ vault.EnvKeeper = (*Vault)(nil)
-	_ vault.Exporter  = (*Vault)(nil)
+	_ vault.Exporter   = (*Vault)(nil)
 )
 
 // Open prepares a client and asks the server nothing. What is wrong with the
