@@ -149,9 +149,22 @@ func serverScripts(t *testing.T, s *hashivault.Server, own bool) {
 			"nowhere":  nowhere,
 			"sub":      sub,
 			"under":    under(t, s),
+			"versions": versionsOf,
 			"requests": requests,
 		},
 	})
+}
+
+// versions N PATH: writes N versions of a secret into the file vault here, and
+// commits each.
+func versionsOf(ts *testscript.TestScript, neg bool, args []string) {
+	n, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	for i := range n {
+		ts.Check(ts.Exec("envrun", "set", fmt.Sprintf("%s/N=%d", args[1], i+1)))
+		ts.Check(ts.Exec("git", "add", "."))
+		ts.Check(ts.Exec("git", "commit", "-qm", "write"))
+	}
 }
 
 // under POLICY COMMAND…: runs a command with a token that has the policy in a file.

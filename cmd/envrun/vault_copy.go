@@ -24,6 +24,7 @@ type copyOptions struct {
 	from, to                string
 	history, replace, leave bool
 	dryRun, commit          bool
+	keep                    int
 	mounts, pins            []string
 	ca, tokenFile           string
 	recoveryFile            string
@@ -48,6 +49,9 @@ With --history the former versions go too, oldest first, with their deletions. A
 file vault has those that git has, and takes them as commits: --commit makes one
 for each version.
 
+A server keeps so many versions of a secret as its mount says, ten where nothing is
+said; --keep has the mounts keep more.
+
 A folder without a vault gets one, and an environment that is missing is made.`,
 		Example: `  envrun vault copy --to https://vault.example.dev --dry-run
   envrun vault copy --to https://vault.example.dev -e dev,staging --history
@@ -60,6 +64,7 @@ A folder without a vault gets one, and an environment that is missing is made.`,
 	f.StringVar(&o.to, "to", "", "the vault to copy to (default: what envrun.toml says)")
 	f.BoolVarP(&o.dryRun, "dry-run", "n", false, "say what would be done, and write nothing")
 	f.BoolVar(&o.history, "history", false, "former versions too")
+	f.IntVar(&o.keep, "keep", 0, "have the mounts of a server keep so many versions of each secret")
 	f.BoolVar(&o.commit, "commit", false, "of a file vault: commit its folder to git after each version")
 	f.BoolVar(&o.replace, "replace", false, "what is different at the target gets the present values, as a new version")
 	f.BoolVar(&o.leave, "leave", false, "leave what is different at the target or cannot be carried, and copy the rest")
@@ -120,8 +125,9 @@ type copyFacts struct {
 
 // lostFacts count what the other side has no place for.
 type lostFacts struct {
-	Authors   int `json:"authors_and_times"` // versions that are written as by who copies, now
-	Missing   int `json:"versions_not_kept"` // by the source, below the last of their secret
+	Authors   int `json:"authors_and_times"`           // versions that are written as by who copies, now
+	Missing   int `json:"versions_not_kept"`           // by the source, below the last of their secret
+	Older     int `json:"versions_too_many,omitempty"` // for the target, which keeps the newest
 	Notes     int `json:"notes_of_former_versions,omitempty"`
 	Rotations int `json:"rotations_from_now,omitempty"` // whose time begins anew
 	Histories int `json:"other_histories,omitempty"`    // secrets whose values were there, with other former versions
@@ -192,6 +198,9 @@ func (t *tool) routes(ctx context.Context, p *project.Project, o copyOptions) ([
 	const command = "envrun vault copy"
 	if o.from == "" && o.to == "" {
 		return nil, cli.Usagef(command, "--to PLACE or --from PLACE is needed: an address, or the folder of a file vault")
+	}
+	if o.keep < 0 || o.keep > 0 && !o.history {
+		return nil, cli.Usagef(command, "--keep is how many versions the target keeps of those that --history brings, at least 1")
 	}
 	if o.replace && o.leave {
 		return nil, cli.Usagef(command, "--replace and --leave contradict each other")
@@ -361,6 +370,12 @@ func (r *route) look(ctx context.Context, o copyOptions) error {
 	c := carry.Options{History: o.history, Replace: o.replace, Leave: o.leave, Batch: 500}
 	if r.to.env.Remote() {
 		c.Batch, c.Width = 1, 8
+		if c.Keep = o.keep; o.history && c.Keep == 0 {
+			var err error
+			if c.Keep, err = r.to.keeps(ctx); err != nil {
+				return err
+			}
+		}
 	}
 	var there vault.Exporter
 	if r.to.there {
@@ -371,7 +386,7 @@ func (r *route) look(ctx context.Context, o copyOptions) error {
 		return err
 	}
 	n := r.plan.Counts()
-	r.lost = lostFacts{Authors: n.Versions, Missing: n.Missing, Rotations: n.Rotations, Histories: n.OtherHistories}
+	r.lost = lostFacts{Authors: n.Versions, Missing: n.Missing, Older: n.Older, Rotations: n.Rotations, Histories: n.OtherHistories}
 	if r.to.env.Remote() {
 		r.lost.Notes = n.FormerNotes
 	}
@@ -385,6 +400,15 @@ func (r *route) look(ctx context.Context, o copyOptions) error {
 		}
 	}
 	return nil
+}
+
+// keeps is how many versions a server keeps.
+func (e end) keeps(ctx context.Context) (int, error) {
+	server, ok := e.vault.(*remote.Vault)
+	if !ok || !e.there {
+		return remote.KeptByDefault, nil
+	}
+	return server.Keeps(ctx, e.env.Name)
 }
 
 // refuseCopy says what keeps a copy from being begun.
@@ -414,6 +438,11 @@ func refuseCopy(routes []route) error {
 func (t *tool) copyRoute(ctx context.Context, p *project.Project, r *route, o copyOptions) (*comparedFacts, error) {
 	if err := t.makeTarget(ctx, p, r, o); err != nil {
 		return nil, err
+	}
+	if server, ok := r.to.vault.(*remote.Vault); ok && o.keep > 0 {
+		if err := server.Keep(ctx, r.to.env.Name, o.keep); err != nil {
+			return nil, err
+		}
 	}
 	file, _ := r.to.vault.(*filevault.Vault)
 	commit := func(what string) error {
@@ -552,6 +581,7 @@ func (l lostFacts) lines() (lines []string) {
 	add(l.Authors, "version", "who wrote it and when, of %s: at the target that is you, now")
 	add(l.Rotations, "secret", "how old its value is, of %s with a rotation: its time begins anew")
 	add(l.Missing, "former version", "%s that the source does not keep or cannot open: numbers at the target are lower")
+	add(l.Older, "former version", "%s more than the target keeps: for more, --keep N")
 	add(l.Notes, "former version", "note, rotation and tags of %s: a server has those of the present one")
 	add(l.Histories, "secret", "the history of %s that has the same values at the target, and other former versions")
 	add(l.Grants, "grant", "%s: who may read at the target is said there")

@@ -2,10 +2,10 @@
 // whatever kinds they are: values, notes, tags and rotation, and where it is asked
 // for every version that is kept, in order, with its deletions.
 //
-// It goes by what it finds. A secret whose versions at the target are the first of
-// those at the source goes on from there, so a copy that was stopped is finished by
-// the next, and one that is done again writes nothing. Nothing else of what it needs
-// is kept anywhere.
+// It goes by what it finds. A secret whose versions at the target are some that stand
+// one after the other at the source goes on from there, so a copy that was stopped is
+// finished by the next, and one that is done again writes nothing. Nothing else of
+// what it needs is kept anywhere.
 //
 // It refuses to write over what is different at the target, unless it is told to,
 // and then does so as a new version; to remove anything there; and to write before
@@ -28,6 +28,7 @@ type Options struct {
 	History bool // every kept version, rather than the present one
 	Replace bool // what is different at the target gets the present values of the source
 	Leave   bool // what is different or cannot be carried stays where it is
+	Keep    int  // how many versions of a secret the target keeps, the newest; 0: all
 
 	// Batch is how many secrets are written as one, where the target can, and Width
 	// how many such writes are under way at a time. Below 1 is 1.
@@ -52,11 +53,12 @@ type Item struct {
 	Err   error // of one that is Unfit
 	Write int   // how many versions are to be written
 
-	// Missing is how many versions below the last are not kept at the source, so
-	// that the numbers at the target are lower. OtherHistory says of one that is the
-	// same that its former versions are not.
-	Missing      int
-	OtherHistory bool
+	// Missing is how many versions below the last are not kept at the source, and
+	// Older how many the target would not keep: the numbers there are lower.
+	// OtherHistory says of one that is the same, or will be, that versions before
+	// those that the target has are not there.
+	Missing, Older int
+	OtherHistory   bool
 
 	kept  []vault.Secret // of the source, as far as they are carried
 	write []vault.Secret // the last of kept
@@ -132,6 +134,10 @@ func (o Options) item(env vault.Env, source, target vault.Kept) Item {
 	if i.State == Different && o.Replace {
 		i.write = []vault.Secret{last}
 	}
+	if n := len(i.write) - o.Keep; o.Keep > 0 && n > 0 {
+		i.write = trim(i.write[n:])
+		i.Older = n
+	}
 	for _, s := range i.write {
 		if err := record.CheckChanges(env, []vault.Change{change(s, 0)}); err != nil {
 			return Item{Path: i.Path, State: Unfit, Err: err}
@@ -154,24 +160,46 @@ func (i *Item) compare(there []vault.Secret) {
 	last, lastThere := i.kept[len(i.kept)-1], there[len(there)-1]
 	i.was = lastThere.Version
 	want, have := steps(i.kept), steps(there)
-	n := len(have)
-	prefix := n <= len(want)
-	for k := 0; k < n && prefix; k++ {
-		prefix = sameValues(want[k][0], have[k][0])
-	}
+	at := find(want, have)
 	switch {
-	case sameValues(last, lastThere) && sameNotes(last, lastThere):
-		i.State, i.OtherHistory = Same, !prefix || n < len(want)
-	case !prefix || !known(want[n-1], lastThere):
+	case at >= 0 && at == len(want)-len(have) && sameNotes(last, lastThere), at < 0 && sameValues(last, lastThere) && sameNotes(last, lastThere):
+		i.State, i.OtherHistory = Same, at != 0
+	case at < 0 || !known(want[at+len(have)-1], lastThere):
 		i.State = Different
-	case n == len(want):
-		i.State, i.write = Behind, []vault.Secret{last}
 	default:
-		i.State = Behind
-		for _, step := range want[n:] {
+		i.State, i.OtherHistory = Behind, at > 0
+		for _, step := range want[at+len(have):] {
 			i.write = append(i.write, step...)
 		}
+		if len(i.write) == 0 {
+			i.write = []vault.Secret{last}
+		}
 	}
+}
+
+// find is where some steps stand one after the other among others: at the beginning,
+// else as late as can be; -1 for nowhere.
+func find(in, some [][]vault.Secret) int {
+	is := func(at int) bool {
+		for n, step := range some {
+			if !sameValues(in[at+n][0], step[0]) {
+				return false
+			}
+		}
+		return true
+	}
+	if len(some) > len(in) {
+		return -1
+	}
+	if is(0) {
+		return 0
+	}
+	for at := len(in) - len(some); at > 0; at-- {
+		if is(at) {
+			return at
+		}
+	}
+	return -1
 }
 
 // known reports whether a version has the notes of one of some, or none.
@@ -243,7 +271,7 @@ func (p *Plan) Stops() (stops []Item) {
 // Counts are how much a plan comes to.
 type Counts struct {
 	Secrets, Versions int // that are written
-	Missing           int // versions of Items that the source does not keep
+	Missing, Older    int // versions that the source does not keep, and the target would not
 	FormerNotes       int // former versions with notes, rotation or tags of their own
 	Rotations         int // secrets with a rotation that are written
 	OtherHistories    int // secrets whose present values are the same, and nothing else
@@ -253,6 +281,7 @@ type Counts struct {
 func (p *Plan) Counts() (c Counts) {
 	for _, i := range p.Items {
 		c.Missing += i.Missing
+		c.Older += i.Older
 		if i.OtherHistory {
 			c.OtherHistories++
 		}
@@ -376,26 +405,47 @@ func (p *Plan) Check(ctx context.Context, from, to vault.Exporter) (Checked, err
 			continue
 		}
 		source, target := sides[0][i.Path], sides[1][i.Path]
-		if i.OtherHistory || i.State == Different {
+		if i.State == Different {
 			source, target = tail(source), tail(target)
 		}
-		a, b := steps(source), steps(target)
-		same := len(source) > 0 && len(a) == len(b) && sameNotes(tail(source)[0], tail(target)[0])
-		for n := 0; n < len(a) && same; n++ {
-			same = sameValues(a[n][0], b[n][0])
-		}
+		same := p.o.same(source, target, i.OtherHistory)
 		if !same {
 			c.Differ = append(c.Differ, i.Path)
 			continue
 		}
 		c.Secrets++
-		c.Versions += len(source)
-		for _, s := range source {
+		c.Versions += len(target)
+		for _, s := range target {
 			c.Values += len(s.Values)
 		}
 	}
 	sort.Slice(c.Differ, func(i, j int) bool { return c.Differ[i] < c.Differ[j] })
 	return c, nil
+}
+
+// same compares what both sides keep of a secret: the last steps of the source are
+// those of the target, and all that are to be there are.
+func (o Options) same(source, target []vault.Secret, otherHistory bool) bool {
+	if len(source) == 0 || len(target) == 0 || !sameNotes(tail(source)[0], tail(target)[0]) {
+		return false
+	}
+	want, have := steps(source), steps(target)
+	least := len(want)
+	if n := len(source) - o.Keep; o.Keep > 0 && n > 0 {
+		least = len(steps(trim(source[n:])))
+	}
+	if otherHistory {
+		least = 1
+	}
+	for n := range have {
+		if n == len(want) {
+			return otherHistory // before it, the target has what the source has not
+		}
+		if !sameValues(want[len(want)-1-n][0], have[len(have)-1-n][0]) {
+			return otherHistory && n > 0
+		}
+	}
+	return len(have) >= least
 }
 
 // tail is the last version alone.

@@ -108,6 +108,11 @@ func TestStates(t *testing.T) {
 		"same end":                 {o: carry.Options{History: true}, source: list("A=1", "A=2"), target: list("A=2"), state: carry.Same, otherHistory: true},
 		"came before with history": {o: carry.Options{History: true}, source: list("A=1", "A=2"), target: list("A=1", "A=2"), state: carry.Same},
 		"notes of former ones":     {o: carry.Options{History: true}, source: list("A=1#a", "A=1#b", "A=2"), target: list("A=1#b"), state: carry.Behind, write: 1, after: list("A=1#b", "A=2")},
+		"comes again":              {o: carry.Options{History: true}, source: list("A=1", "A=2", "A=1"), target: list("A=1"), state: carry.Behind, write: 2, after: list("A=1", "A=2", "A=1")},
+		"in between":               {o: carry.Options{History: true}, source: list("A=1", "A=2", "A=3"), target: list("A=2"), state: carry.Behind, write: 1, after: list("A=2", "A=3"), otherHistory: true},
+		"more than is kept":        {o: carry.Options{History: true, Keep: 2}, source: list("A=1", "A=2", "A=3"), state: carry.New, write: 2, after: list("A=2", "A=3")},
+		"more than is kept, again": {o: carry.Options{History: true, Keep: 2}, source: list("A=1", "A=2", "A=3", "A=4"), target: list("A=2", "A=3"), state: carry.Behind, write: 1, after: list("A=2", "A=3", "A=4"), otherHistory: true},
+		"another history":          {o: carry.Options{History: true}, source: list("A=1", "A=2"), target: list("A=3", "A=2"), state: carry.Same, otherHistory: true},
 		"someone's note":           {o: carry.Options{History: true}, source: list("A=1", "A=2"), target: list("A=1#mine"), state: carry.Different},
 	} {
 		t.Run(name, func(t *testing.T) {

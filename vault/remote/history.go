@@ -147,6 +147,28 @@ func (v *Vault) Export(ctx context.Context, env vault.Env, former bool) ([]vault
 	return all, nil
 }
 
+// KeptByDefault is how many versions a mount keeps where nobody said otherwise.
+const KeptByDefault = 10
+
+// Keeps is how many versions of each secret an environment keeps, the newest. Where
+// the token may not read that, it is what holds where nothing is said.
+func (v *Vault) Keeps(ctx context.Context, env vault.Env) (int, error) {
+	c, err := ask[wire.KVConfig](ctx, v, call{method: http.MethodGet, path: []string{v.mountPath(env), "config"}, repeat: true})
+	if err = v.place(err, env, ""); vault.KindOf(err) == vault.KindDenied {
+		return KeptByDefault, nil
+	}
+	if err == nil && c.MaxVersions == 0 {
+		c.MaxVersions = KeptByDefault
+	}
+	return int(min(c.MaxVersions, maxHistory)), err
+}
+
+// Keep has an environment keep so many versions of each secret.
+func (v *Vault) Keep(ctx context.Context, env vault.Env, versions int) error {
+	_, err := v.send(ctx, call{method: http.MethodPost, path: []string{v.mountPath(env), "config"}, body: map[string]int{"max_versions": versions}, repeat: true})
+	return v.place(err, env, "")
+}
+
 // sameIn is since when a field has the value that it has in raw, if it had it in p.
 func sameIn(p present, name vault.FieldName, raw wire.Fields) (uint64, bool) {
 	for _, f := range p.info.Fields {
