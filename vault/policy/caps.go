@@ -107,3 +107,6 @@ func (o Op) String() string {
 	}
 	return "no operation"
 }
+
+// list is the set as a policy writes it.
+func (c Caps) list() string { return `capabilities = ["` + strings.Join(c.Names(), `", "`) + `"]` }

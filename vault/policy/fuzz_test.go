@@ -29,7 +29,7 @@ func FuzzParse(f *testing.F) {
 		for i := range p.Rules {
 			acl.Decide(policy.Request{Path: p.Rules[i].Pattern, Op: policy.OpList})
 		}
-		policy.Check(p, nil)
+		policy.Check(p, policy.Known{})
 	})
 }
 
@@ -118,6 +118,7 @@ func FuzzParameters(f *testing.F) {
 
 func FuzzParseTests(f *testing.F) {
 	f.Add(lines)
+	f.Add("policies a b\nallow read c\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		tests, err := policy.ParseTests("t", text)
 		if err != nil {
@@ -126,7 +127,7 @@ func FuzzParseTests(f *testing.F) {
 			}
 			return
 		}
-		for _, r := range tests.Run(nil, time.Time{}) {
+		for _, r := range tests.Run(only(nil), time.Time{}) {
 			if r.Decision.Allowed && r.Request.Op != policy.OpHelp {
 				t.Errorf("line %d: %s", r.Line, r.Decision)
 			}

@@ -722,7 +722,7 @@ func TestBuiltin(t *testing.T) {
 	l.deny("update", "auth/token/create")
 	l.deny("read", "prod/data/x")
 	l.deny("list", "sys/leases/lookup/")
-	if w := policy.Check(p, nil); len(w) != 0 {
+	if w := policy.Check(p, policy.Known{}); len(w) != 0 {
 		t.Errorf("%v", w)
 	}
 	l = under(t, policy.WrappingText)

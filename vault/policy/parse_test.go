@@ -291,7 +291,7 @@ func TestHostile(t *testing.T) {
 				acl.Decide(policy.Request{Path: path, Op: policy.OpList})
 				acl.Matching(path, policy.OpList)
 			}
-			policy.Check(p, []policy.Mount{{Path: "prod/", KV: true}, {Path: "a/"}})
+			policy.Check(p, policy.Known{Mounts: []policy.Mount{{Path: "prod/", KV: true}, {Path: "a/"}}})
 		})
 	}
 }

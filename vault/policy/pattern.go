@@ -263,3 +263,26 @@ func (f filled) below(folder string) bool {
 	}
 	return true
 }
+
+// wildText stands for what a wildcard matches in a sample. No rule names it: no
+// pattern has the character.
+const wildText = "\x02"
+
+// sample is a path that the pattern fits, with text for each wildcard.
+func (f filled) sample(text string) string {
+	var b strings.Builder
+	for i, s := range f.segs {
+		if i > 0 {
+			b.WriteByte('/')
+		}
+		if s.any {
+			b.WriteString(wildText)
+		} else {
+			b.WriteString(s.text)
+		}
+	}
+	if f.star {
+		b.WriteString(text)
+	}
+	return b.String()
+}

@@ -24,10 +24,14 @@ import (
 //	deny  update      prod/data/billing/stripe  with options.cas=1
 //	allow read        prod/data/billing/stripe  wrap 5m
 //
+//	policies billing-reader default
+//	allow update      auth/token/renew-self
+//
 // A line is allow or deny, the operations with commas between, the path as the API
 // has it, and after it in any order: as NAME, who a line before has described;
 // with NAME=TEXT, a parameter, or NAME:=JSON for one that is no text; wrap
-// DURATION. What has spaces in it stands in double quotes. # begins a comment.
+// DURATION. After a line of policies the token has these, before it the one alone
+// that the tests are kept beside. What has spaces in it stands in double quotes. # begins a comment.
 // A request that waits for the approval of others counts as denied.
 type Tests struct {
 	Name  string // as given to ParseTests
@@ -36,11 +40,12 @@ type Tests struct {
 
 // A Case is one request and what must become of it.
 type Case struct {
-	Line    int
-	Allow   bool
-	Who     string // "" for a token without an entity
-	Facts   Facts  // of Who; Now is not set
-	Request Request
+	Line     int
+	Allow    bool
+	Policies []string // of the token, by name; nil: the one that the tests are kept beside
+	Who      string   // "" for a token without an entity
+	Facts    Facts    // of Who; Now is not set
+	Request  Request
 }
 
 // A Result is what became of a case.
@@ -63,11 +68,13 @@ func ParseTests(name, text string) (*Tests, error) {
 		return nil, &vault.Error{Kind: vault.KindInvalid, File: name, Detail: fmt.Sprintf("is not UTF-8 text of at most %d bytes", maxTests)}
 	}
 	people := map[string]Facts{}
+	var with []string // the policies of the lines that follow
 	n := 0
 	for line := range strings.Lines(text) {
 		n++
-		p := &testLine{rest: strings.TrimRight(line, " \t\r\n"), line: n}
+		p := &testLine{rest: strings.TrimRight(line, " \t\r\n"), line: n, policies: with}
 		err := p.parse(t, people)
+		with = p.policies
 		if err != nil {
 			var e *vault.Error
 			if errors.As(err, &e) {
@@ -79,17 +86,19 @@ func ParseTests(name, text string) (*Tests, error) {
 	return t, nil
 }
 
-// Run decides every case by the policies, at the given time.
-func (t *Tests) Run(policies []*Policy, now time.Time) []Result {
+// Run decides every case at the given time. of gives the policies of a case, by
+// its names of them.
+func (t *Tests) Run(of func(names []string) []*Policy, now time.Time) []Result {
 	results := make([]Result, 0, len(t.Cases))
 	acls := map[string]*ACL{} // a name means one identity in all of the lines
 	for _, c := range t.Cases {
-		acl := acls[c.Who]
+		key := c.Who + "\n" + strings.Join(c.Policies, ",")
+		acl := acls[key]
 		if acl == nil {
 			facts := c.Facts
 			facts.Now = now
-			acl = Compile(policies, facts)
-			acls[c.Who] = acl
+			acl = Compile(of(c.Policies), facts)
+			acls[key] = acl
 		}
 		c.Request.Now = now
 		results = append(results, Result{c, acl.Decide(c.Request)})
@@ -98,8 +107,9 @@ func (t *Tests) Run(policies []*Policy, now time.Time) []Result {
 }
 
 type testLine struct {
-	rest string
-	line int
+	rest     string
+	line     int
+	policies []string
 }
 
 func (p *testLine) parse(t *Tests, people map[string]Facts) error {
@@ -110,10 +120,32 @@ func (p *testLine) parse(t *Tests, people map[string]Facts) error {
 	switch verb {
 	case "who":
 		return p.who(people)
+	case "policies":
+		return p.names()
 	case "allow", "deny":
 		return p.cases(t, people, verb == "allow")
 	}
-	return unknown(p.line, "test", verb, "allow", "deny", "who")
+	return unknown(p.line, "test", verb, "allow", "deny", "who", "policies")
+}
+
+// names reads: policies NAME…
+func (p *testLine) names() error {
+	p.policies = nil
+	for p.more() {
+		word, err := p.word()
+		if err != nil {
+			return err
+		}
+		name, err := Name(word)
+		if err != nil || name != word {
+			return invalid(p.line, "%q is no name of a policy", word)
+		}
+		p.policies = append(p.policies, name)
+	}
+	if p.policies == nil {
+		return invalid(p.line, "policies is followed by the names of the policies of a token")
+	}
+	return nil
 }
 
 // who reads: who NAME id=… name=… group=… metadata.KEY=…
@@ -168,7 +200,7 @@ func (p *testLine) cases(t *Tests, people map[string]Facts, allow bool) error {
 		}
 		ops = append(ops, op)
 	}
-	c := Case{Line: p.line, Allow: allow}
+	c := Case{Line: p.line, Allow: allow, Policies: p.policies}
 	if c.Request.Path, err = p.word(); err != nil {
 		return err
 	}

@@ -45,7 +45,7 @@ deny  delete  prod/data/tagged  with x= with y=#no-comment
 		rule("dev/data/{{identity.entity.name}}/*", "read")+
 		"path \"prod/data/tagged\" {\n capabilities = [\"update\"]\n allowed_parameters = { tags = [\"a\", \"b\"], options = [] }\n}\n"+
 		"path \"prod/data/wrapped\" {\n capabilities = [\"read\"]\n min_wrapping_ttl = 60\n max_wrapping_ttl = \"10m\"\n}\n")
-	results := tests.Run(policies, time.Now())
+	results := tests.Run(only(policies), time.Now())
 	if len(results) != 17 {
 		t.Errorf("%d results", len(results))
 	}
@@ -56,7 +56,7 @@ deny  delete  prod/data/tagged  with x= with y=#no-comment
 	}
 	// Under other policies they fail, and say which rule is at fault.
 	failed := 0
-	for _, r := range tests.Run(parse(t, rule("*", "read")), time.Now()) {
+	for _, r := range tests.Run(only(parse(t, rule("*", "read"))), time.Now()) {
 		if !r.Passed() {
 			failed++
 			if r.Decision.Allowed && (r.Decision.Pattern != "*" || r.Decision.Sources[0].Line != 1) {
@@ -76,10 +76,10 @@ func TestTestLinesAtATime(t *testing.T) {
 	}
 	policies := parse(t, with("s/a", `expiration = "2026-05-01T12:00:00Z"`))
 	at := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
-	if r := tests.Run(policies, at.Add(-time.Second)); !r[0].Passed() {
+	if r := tests.Run(only(policies), at.Add(-time.Second)); !r[0].Passed() {
 		t.Error(r[0].Decision)
 	}
-	if r := tests.Run(policies, at); r[0].Passed() {
+	if r := tests.Run(only(policies), at); r[0].Passed() {
 		t.Error(r[0].Decision)
 	}
 }
@@ -125,6 +125,48 @@ func TestTestLinesRefused(t *testing.T) {
 		line, want, _ := strings.Cut(says, " ")
 		if e.Kind != vault.KindInvalid || e.File != "billing.test" || fmt.Sprint(e.Line) != line || !strings.Contains(err.Error(), want) {
 			t.Errorf("%.100q: %v, want %s", text, err, says)
+		}
+	}
+}
+
+// only are the policies of every case.
+func only(policies []*policy.Policy) func([]string) []*policy.Policy {
+	return func([]string) []*policy.Policy { return policies }
+}
+
+// Lines after one of policies are about a token with those.
+func TestSeveralPolicies(t *testing.T) {
+	tests, err := policy.ParseTests("reader.tests", `
+allow read a
+deny  read b
+policies reader guard
+deny  read a
+policies other   # alone
+allow read b
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]*policy.Policy{}
+	for name, text := range map[string]string{"reader": rule("a", "read"), "guard": rule("a", "deny"), "other": rule("b", "read")} {
+		all[name] = parse(t, text)[0]
+	}
+	for _, r := range tests.Run(func(names []string) (of []*policy.Policy) {
+		if names == nil {
+			names = []string{"reader"}
+		}
+		for _, name := range names {
+			of = append(of, all[name])
+		}
+		return of
+	}, time.Now()) {
+		if !r.Passed() {
+			t.Errorf("line %d: %s", r.Line, r.Decision)
+		}
+	}
+	for _, text := range []string{"policies", "policies # none", "policies Root", "policies a,b", `policies "a b"`} {
+		if _, err := policy.ParseTests("t", text); vault.KindOf(err) != vault.KindInvalid {
+			t.Errorf("%q: %v", text, err)
 		}
 	}
 }
