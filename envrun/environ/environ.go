@@ -5,6 +5,7 @@ import (
 	"maps"
 	"runtime"
 	"slices"
+	"sort"
 	"strings"
 
 	"envrun/vault"
@@ -141,11 +142,11 @@ func (e *Environ) List() []string {
 	for key, entry := range e.odd {
 		lines = append(lines, line{key, entry})
 	}
-	slices.SortFunc(lines, func(a, b line) int {
-		if c := strings.Compare(a.key, b.key); c != 0 {
-			return c
+	sort.Slice(lines, func(i, j int) bool {
+		if a, b := lines[i].key, lines[j].key; a != b {
+			return a < b
 		}
-		return strings.Compare(a.entry, b.entry) // "A" and "A=1" have one key
+		return lines[i].entry < lines[j].entry // "A" and "A=1" have one key
 	})
 	list := make([]string, len(lines))
 	for i, l := range lines {

@@ -3,6 +3,7 @@ package environ
 import (
 	"fmt"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -151,14 +152,12 @@ func tooBig(what SizeOf, size, limit int, fault Sized, argv, env []string) error
 	for _, entry := range env {
 		all = append(all, Sized{Name: entryName(entry), Bytes: len(entry) + 1})
 	}
-	slices.SortStableFunc(all, func(a, b Sized) int {
-		switch {
-		case a == fault:
-			return -1
-		case b == fault:
-			return 1
+	sort.SliceStable(all, func(i, j int) bool {
+		a, b := all[i], all[j]
+		if a == fault || b == fault {
+			return b != fault
 		}
-		return b.Bytes - a.Bytes
+		return a.Bytes > b.Bytes
 	})
 	return &SizeError{What: what, Size: size, Limit: limit, Biggest: slices.Clip(all[:min(5, len(all))])}
 }

@@ -3,6 +3,7 @@ package screen
 import (
 	"context"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -129,9 +130,10 @@ func (b *Browse) load() Effect {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			byName := func(a, b entry) int { return strings.Compare(a.name, b.name) }
-			if !slices.IsSortedFunc(all, byName) {
-				all = slices.SortedFunc(slices.Values(all), byName)
+			byName := func(i, j int) bool { return all[i].name < all[j].name }
+			if !sort.SliceIsSorted(all, byName) {
+				all = slices.Clone(all) // a page of it is shown
+				sort.Slice(all, byName)
 			}
 			index := kit.IndexOf(all)
 			var search *kit.Search

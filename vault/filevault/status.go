@@ -8,6 +8,7 @@ import (
 	"iter"
 	"path"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -349,7 +350,7 @@ func (v *view) strays(only vault.Env) []error {
 			found = append(found, err)
 			return
 		}
-		slices.SortFunc(list, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
+		sort.Slice(list, func(i, j int) bool { return list[i].Name() < list[j].Name() })
 		for _, e := range list {
 			name := path.Join(dir, e.Name())
 			if litter(e.Name()) || dir == "" && (name == txnDir || strings.HasPrefix(name, tempPrefix)) {
