@@ -155,6 +155,7 @@ var commands = []struct {
 	{"key", "care", newKey},
 	{"vault", "care", newVault},
 	{"audit", "care", newAudit},
+	{"policy", "care", newPolicy},
 	{"git", "care", newGit},
 	{"doctor", "care", newDoctor},
 	{"completion", "care", newCompletion},

@@ -3,6 +3,7 @@ package policy
 import (
 	"fmt"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 )
@@ -216,7 +217,7 @@ func byName(all map[string]*Param) []Param {
 	for _, p := range all {
 		list = append(list, *p)
 	}
-	slices.SortFunc(list, func(a, b Param) int { return strings.Compare(a.Name, b.Name) })
+	sort.Slice(list, func(i, j int) bool { return list[i].Name < list[j].Name })
 	return list
 }
 
@@ -236,11 +237,12 @@ func (a *Approval) asks(op Op) bool {
 // index sorts the rules, the one that decides over others first, and puts them
 // where find looks.
 func (a *ACL) index() {
-	slices.SortFunc(a.rules, func(x, y *rule) int {
+	sort.Slice(a.rules, func(i, j int) bool {
+		x, y := a.rules[i], a.rules[j]
 		if (x.class == exact) != (y.class == exact) {
-			return flag(y.class == exact) - flag(x.class == exact)
+			return x.class == exact
 		}
-		return closer(y.filled, x.filled)
+		return closer(y.filled, x.filled) < 0
 	})
 	for i, r := range a.rules {
 		r.rank = len(a.rules) - i

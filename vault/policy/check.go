@@ -1,9 +1,9 @@
 package policy
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 
@@ -125,7 +125,7 @@ func Check(p *Policy, known Known) []Warning {
 			c.warn(WarnTemplate, false, "deny a path without a template, or give nothing that has to be taken away", "denies only who can fill its template: for everyone else the rule is not there")
 		}
 	}
-	slices.SortStableFunc(c.found, func(a, b Warning) int { return cmp.Compare(a.Line, b.Line) })
+	sort.SliceStable(c.found, func(i, j int) bool { return c.found[i].Line < c.found[j].Line })
 	return c.found
 }
 
@@ -319,7 +319,7 @@ func (c *checker) system(f filled) {
 	tail := f.star && len(f.segs) == 2
 	if !slices.ContainsFunc(all, func(s string) bool { return s == name || tail && strings.HasPrefix(s, name) }) {
 		if meant := near.Nearest(name, all); meant != "" {
-			c.warn(WarnMount, true, strconv.Quote("sys/"+meant), "begins with sys/%s, which is nothing that a server has", name)
+			c.warn(WarnMount, true, strconv.Quote("sys/"+meant+strings.TrimPrefix(f.text, "sys/"+name)), "begins with sys/%s, which is nothing that a server has", name)
 		}
 		return
 	}
@@ -360,7 +360,9 @@ func (c *checker) half(f filled) {
 			if r != nil && r.caps&k.caps != 0 {
 				open = append(open, k.name)
 				also = append(also, strconv.Quote(m.Path+k.name+"/"+f.text[len(m.Path)+len("data/"):]))
-				by = r
+				if by == nil {
+					by = r
+				}
 			}
 		}
 		if len(open) > 0 {

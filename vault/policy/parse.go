@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -313,7 +314,7 @@ func parseParams(it item) ([]Param, error) {
 		}
 		params = append(params, p)
 	}
-	slices.SortFunc(params, func(a, b Param) int { return strings.Compare(a.Name, b.Name) })
+	sort.Slice(params, func(i, j int) bool { return params[i].Name < params[j].Name })
 	for i := range params {
 		if i > 0 && params[i].Name == params[i-1].Name {
 			return nil, invalid(n.line, "%s names the parameter %q twice; letter case does not count", it.key, params[i].Name)

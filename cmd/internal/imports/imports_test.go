@@ -63,6 +63,8 @@ var rules = []rule{
 		"Vault and its libraries are what tests compare with; none of it is linked"},
 	{[]string{"envrun/environ", "envrun/redact", "envrun/project", "envrun/intake"}, []string{"envrun/envrun/run", "envrun/envrun/resolve", "envrun/vault/engine", "envrun/vault/filevault", "envrun/auth/..."}, nil,
 		"these are values and formats; what they are used for is decided above them"},
+	{[]string{"envrun/policies"}, []string{"net", "net/http", "context", "envrun/vault/remote", "envrun/vault/engine", "envrun/vault/filevault", "envrun/auth/..."}, nil,
+		"what a folder of policies comes to is worked out without asking a server: its policies are handed in"},
 	{[]string{"envrun/run"}, []string{"envrun/envrun/project", "envrun/envrun/resolve", "envrun/vault/engine", "envrun/vault/filevault", "envrun/auth/..."}, nil,
 		"a runner starts what it is given; it does not know where secrets come from"},
 	{[]string{"envrun/resolve"}, []string{"envrun/vault/engine", "envrun/vault/filevault", "envrun/envrun/run", "envrun/auth/..."}, nil,
