@@ -13,15 +13,14 @@
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS  = $(shell .ci/ldflags $(shell go env GOOS) $(VERSION))
-# envrun speaks HTTP/1.1 alone: 0.4 MB and a part of each start less.
-TAGS     = nethttpomithttp2
+FLAGS    = $(shell .ci/buildflags)
 GO       = CGO_ENABLED=0 go
 PLATFORMS = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
 .PHONY: build install test race thorough fuzz bench generate pictures dist check clean
 
 build:
-	$(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' -o bin/envrun ./cmd/envrun
+	$(GO) build $(FLAGS) -ldflags '$(LDFLAGS)' -o bin/envrun ./cmd/envrun
 	$(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/envrund ./cmd/envrund
 
 install:

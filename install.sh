@@ -142,7 +142,7 @@ build() {
 	say "building envrun $version with $have …"
 	stage=$work/stage
 	mkdir -p "$stage"
-	(cd "$here" && CGO_ENABLED=0 "$go" build -trimpath -buildvcs=false -tags nethttpomithttp2 -ldflags "$(.ci/ldflags "$os" "$version")" -o "$stage/envrun$exe" ./cmd/envrun) || die "the build failed, see above; nothing was installed"
+	(cd "$here" && CGO_ENABLED=0 "$go" build $(.ci/buildflags) -buildvcs=false -ldflags "$(.ci/ldflags "$os" "$version")" -o "$stage/envrun$exe" ./cmd/envrun) || die "the build failed, see above; nothing was installed"
 	cp -R "$here/completions" "$stage/completions"
 	cp -R "$here/docs/man" "$stage/man"
 }
