@@ -233,7 +233,8 @@ type Spec struct {
 	Wraps       bool
 	Login       Login
 
-	TTL         time.Duration // 0: the server's default, or no end for a root token
+	TTL         time.Duration // 0: the default, or no end for a root token
+	DefaultTTL  time.Duration // of the mount that makes it; 0: the server's
 	MaxTTL      time.Duration // of the mount or the role that makes it, for renewing too; 0: the server's
 	ExplicitMax time.Duration
 	Period      time.Duration
@@ -274,12 +275,16 @@ func (ts *Tokens) Create(s Store, spec Spec) (text string, t Token, warnings []s
 		if spec.MaxTTL > 0 {
 			most = spec.MaxTTL
 		}
+		usual := ts.DefaultTTL
+		if spec.DefaultTTL > 0 {
+			usual = spec.DefaultTTL
+		}
 		asked := t.TTL
 		switch {
 		case t.Period > 0:
 			t.TTL, most = t.Period, 0
 		case t.TTL == 0:
-			t.TTL = min(ts.DefaultTTL, most)
+			t.TTL = min(usual, most)
 		}
 		if t.ExplicitMax > 0 {
 			if most > 0 && t.ExplicitMax > most {

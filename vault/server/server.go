@@ -202,7 +202,7 @@ func (s *Server) ready(o *opened, keys ownKeys) error {
 	sys = append(sys, probes{s}.area()...)
 	o.area = map[string]area{
 		"sys/":        sys,
-		"auth/token/": append(tokenArea{o.store, o.tokens, hasher}.area(), endpoint{path: "tidy", update: probes{s}.tidy}),
+		"auth/token/": append(tokenArea{o.store, o.tokens, hasher, o.tables}.area(), endpoint{path: "tidy", update: probes{s}.tidy}),
 	}
 	o.guard = guard.New(guard.Config[Tx]{
 		DB: s.DB, Tokens: o.tokens, Policies: o.store, Log: logs{o.log}, Devices: s.Devices, Hasher: hasher,

@@ -22,6 +22,20 @@ type tokenArea struct {
 	store
 	tokens *token.Tokens
 	hasher *audit.Hasher
+	mounts *tables
+}
+
+// times are what the mount of tokens is tuned to.
+func (t tokenArea) times(tx Tx) (usual, most time.Duration, err error) {
+	all, err := t.mounts.now(tx)
+	if err != nil {
+		return 0, 0, err
+	}
+	if m := find(all.auth, "token/"); m != nil {
+		d, max := m.effective()
+		return time.Duration(d) * time.Second, time.Duration(max) * time.Second, nil
+	}
+	return systemTTL, systemTTL, nil
 }
 
 func (t tokenArea) area() area {
@@ -256,6 +270,9 @@ func (t tokenArea) make(c *call, orphan bool, r *tokenRole) (*answer, error) {
 		}
 	case strings.HasSuffix(c.Request().Path, "create-orphan"):
 		spec.Path = "auth/token/create-orphan"
+	}
+	if spec.DefaultTTL, spec.MaxTTL, err = t.times(c.Tx()); err != nil {
+		return nil, err
 	}
 	text, made, more, err := t.tokens.Create(c.Tx(), spec)
 	if err != nil {

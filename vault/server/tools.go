@@ -10,7 +10,7 @@ import (
 	"encoding/hex"
 	"hash"
 	"net/http"
-	"os"
+	"net/url"
 	"strconv"
 
 	"envrun/vault/wire"
@@ -152,9 +152,9 @@ func (a probes) area() area {
 
 // nodes answers that there is one node: replicas do not know each other.
 func (a probes) nodes(*call, []string) (*answer, error) {
-	host, err := os.Hostname()
-	if err != nil {
-		host = ""
+	host := ""
+	if u, err := url.Parse(a.s.Address); err == nil {
+		host = u.Hostname()
 	}
 	return flat(map[string]any{"nodes": []map[string]any{{
 		"hostname": host, "api_address": a.s.Address, "cluster_address": "", "active_node": true, "last_echo": nil, "version": a.s.Version,

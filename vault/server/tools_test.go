@@ -3,8 +3,10 @@ package server_test
 import (
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestTools(t *testing.T) {
@@ -31,7 +33,7 @@ func TestTools(t *testing.T) {
 	if b, err := hex.DecodeString(data("sys/tools/random", `{"format":"hex"}`, "random_bytes")); err != nil || len(b) != 32 {
 		t.Errorf("as hex: %d bytes, %v", len(b), err)
 	}
-	if data("sys/tools/random", ``, "random_bytes") == data("sys/tools/random", ``, "random_bytes") {
+	if once := data("sys/tools/random", ``, "random_bytes"); once == data("sys/tools/random", ``, "random_bytes") {
 		t.Error("the same bytes twice")
 	}
 	for _, body := range []string{`{"bytes":0}`, `{"bytes":-1}`, `{"bytes":131073}`, `{"format":"text"}`, `{"source":"dice"}`} {
@@ -61,5 +63,40 @@ func TestTools(t *testing.T) {
 	}
 	if strings.Contains(w.log.text(), "YWJj") {
 		t.Error("what was hashed stands in the audit log")
+	}
+}
+
+// What the mount of tokens is tuned to holds for tokens.
+func TestTokenTimes(t *testing.T) {
+	w := newWorld(t)
+	ttl := func(s said) int64 {
+		n, err := s.body["auth"].(map[string]any)["lease_duration"].(json.Number).Int64()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	made := func(body string) said {
+		t.Helper()
+		return w.must(200, "root", "POST", "auth/token/create", body)
+	}
+	w.must(204, "root", "POST", "sys/mounts/auth/token/tune", `{"default_lease_ttl":"2h","max_lease_ttl":"4h"}`)
+	if got := ttl(made(`{"policies":["default"]}`)); got != 7200 {
+		t.Errorf("a token has %v s", got)
+	}
+	s := made(`{"policies":["default"],"ttl":"10h"}`)
+	if got := ttl(s); got != 4*3600 || s.body["warnings"] == nil {
+		t.Errorf("one that asks for more has %v s, %v", got, s.body["warnings"])
+	}
+	text := s.body["auth"].(map[string]any)["client_token"].(string)
+	w.now = w.now.Add(time.Hour)
+	if got := ttl(w.must(200, text, "POST", "auth/token/renew-self", `{"increment":"10h"}`)); got != 3*3600 {
+		t.Errorf("renewed, it has %v s", got)
+	}
+	if got := ttl(made(`{"policies":["default"],"period":"6h"}`)); got != 6*3600 {
+		t.Errorf("a periodic one has %v s", got)
+	}
+	if got := ttl(made(`{}`)); got != 0 {
+		t.Errorf("root's has %v s", got)
 	}
 }
