@@ -14,14 +14,14 @@ import (
 	"envrun/vault/vaulttest"
 )
 
-// devServer is envrund dev as a user starts it. It ends with the test.
-func devServer(t *testing.T) (address, token string) {
+// devServer is envrund dev as a user starts it, with more arguments. It ends with the test.
+func devServer(t *testing.T, args ...string) (address, token string) {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "envrund")
 	if out, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v: %s", err, out)
 	}
-	cmd := exec.Command(program, "dev", "--listen", "127.0.0.1:0", "--json")
+	cmd := exec.Command(program, append([]string{"dev", "--listen", "127.0.0.1:0", "--json"}, args...)...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
