@@ -48,13 +48,23 @@ const (
 // it is written in clear: strings that are longer than their bound are cut, with
 // their length and hash said (see Line).
 type Entry struct {
-	Auth     Auth      `json:"auth"`
-	Error    string    `json:"error,omitempty"` // why it was refused or failed: our own words, never a part of the request
-	Request  Request   `json:"request"`
-	Response *Response `json:"response,omitempty"` // of an Outcome
-	Status   int       `json:"status,omitempty"`   // of an Outcome: the HTTP status
-	Time     time.Time `json:"time"`
-	Type     Type      `json:"type"`
+	Auth     Auth        `json:"auth"`
+	Error    string      `json:"error,omitempty"` // why it was refused or failed: our own words, never a part of the request
+	Heads    []StoreHead `json:"heads,omitempty"` // of an Outcome: what the change left of the stores that it changed
+	Request  Request     `json:"request"`
+	Response *Response   `json:"response,omitempty"` // of an Outcome
+	Status   int         `json:"status,omitempty"`   // of an Outcome: the HTTP status
+	Time     time.Time   `json:"time"`
+	Type     Type        `json:"type"`
+}
+
+// A StoreHead says how far something that is stored has come: a mount, or the
+// server's own records. Whoever puts it back to an earlier state in the database
+// contradicts the log, in which its numbers only grow.
+type StoreHead struct {
+	Changes uint64 `json:"changes"` // grows with every change
+	Digest  string `json:"digest"`  // of everything that is stored after it, under a key
+	ID      string `json:"id"`      // of the mount, or "sys"
 }
 
 // Auth is who asked, or who a login made of somebody.

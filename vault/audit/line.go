@@ -32,6 +32,7 @@ const (
 	maxFacts = 512  // of lists that are shorter by nature, in all
 	maxPaths = 6144 // of a list of paths, in all: it is to be whole
 	maxNums  = 32   // of a list of versions: how many
+	maxHeads = 8    // of what a change left: how many; one changes a mount and the server's records
 	maxRead  = 256  // of a list of versions that belong to paths: how many
 )
 
@@ -112,6 +113,11 @@ func (e Entry) bounded() Entry {
 	e.Type = Type(clip(string(e.Type), maxName))
 	e.Error = clip(e.Error, maxText)
 	e.Auth = e.Auth.bounded()
+	e.Heads = append([]StoreHead(nil), e.Heads[:min(len(e.Heads), maxHeads)]...)
+	for i := range e.Heads {
+		h := &e.Heads[i]
+		h.ID, h.Digest = clip(h.ID, maxName), clip(h.Digest, maxName)
+	}
 	r := &e.Request
 	r.Data = r.Data.bounded()
 	if r.Headers != nil {
@@ -415,6 +421,7 @@ func (w *writer) entry(e *Entry) {
 	w.b = append(w.b, '{')
 	w.auth("auth", &e.Auth)
 	w.str("error", e.Error)
+	w.heads("heads", e.Heads)
 	w.request(&e.Request)
 	if e.Response != nil {
 		w.response(e.Response)
@@ -425,6 +432,27 @@ func (w *writer) entry(e *Entry) {
 	w.key("type")
 	w.quote(string(e.Type))
 	w.close()
+}
+
+func (w *writer) heads(name string, heads []StoreHead) {
+	if len(heads) == 0 {
+		return
+	}
+	w.key(name)
+	w.b = append(w.b, '[')
+	for i, h := range heads {
+		if i > 0 {
+			w.b = append(w.b, ',')
+		}
+		w.b = append(w.b, `{"changes":`...)
+		w.b = strconv.AppendUint(w.b, h.Changes, 10)
+		w.key("digest")
+		w.quote(h.Digest)
+		w.key("id")
+		w.quote(h.ID)
+		w.close()
+	}
+	w.b = append(w.b, ']')
 }
 
 func (w *writer) auth(name string, a *Auth) {

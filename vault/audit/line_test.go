@@ -32,7 +32,7 @@ func full() audit.Entry {
 		PolicySHA256: strings.Repeat("ab", 32), Read: []int64{3, -1}, Reason: "incident 7", Role: "ro", TTL: 60, Ticket: "OPS-1", Type: "kv", Version: 4, Versions: []uint64{1, 2}, VersionsDropped: 5,
 	}
 	return audit.Entry{
-		Auth: auth, Error: "permission denied",
+		Auth: auth, Error: "permission denied", Heads: []audit.StoreHead{{Changes: 7, Digest: "ab", ID: "m1"}, {Changes: 8, Digest: "cd", ID: "sys"}},
 		Request: audit.Request{ClientToken: h, Data: data, Headers: &audit.Headers{UserAgent: []string{"vault/1.21", "x"}}, ID: "5f0e", MountAccessor: "kv_1", MountPoint: "prod/", MountType: "kv",
 			Operation: "update", Path: "prod/data/billing", RemoteAddress: "10.0.0.9", RemotePort: 41860, WrapTTL: 300},
 		Response: &audit.Response{Auth: &auth, Data: data, Secret: &audit.Secret{LeaseID: "database/creds/ro/x"},

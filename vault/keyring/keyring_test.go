@@ -437,7 +437,7 @@ func TestVerifySealed(t *testing.T) {
 		return ring.RetireKeys(tx, keyring.Sys) // the commitment goes along
 	})
 	findings := func() (f []vault.Finding) {
-		if err := db.Read(ctx, func(tx *sqlstore.Tx) (err error) { f, err = ring.VerifySealed(tx); return err }); err != nil {
+		if err := db.Read(ctx, func(tx *sqlstore.Tx) (err error) { f, err = ring.VerifySealed(tx, keyring.Head{}); return err }); err != nil {
 			t.Error(err)
 		}
 		return f

@@ -1,7 +1,9 @@
 package keyring
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -18,9 +20,23 @@ const Sys = "sys"
 // nameSealed is the record that commits to all sealed records.
 const nameSealed = "sealed"
 
+// A Head says how far something that is stored has come.
+type Head struct {
+	Changes uint64 // grows with every change; never smaller again
+	Digest  string // of everything that is stored after that change, in hexadecimal
+}
+
+// A HeadKeeper is a transaction that is told of each head that it leaves, by the id
+// of the key that it is sealed with, so that it is kept where who writes the database
+// does not reach.
+type HeadKeeper interface {
+	KeepHead(id string, h Head)
+}
+
 // A commitment is what is sealed there: how many records there are of which
 // kind, and a tally of them all, which every change brings forward.
 type commitment struct {
+	Changes  uint64         `json:"changes"`
 	Kinds    map[string]int `json:"kinds"`
 	Tally    []byte         `json:"tally"`
 	TallyKey []byte         `json:"tally_key"`
@@ -60,7 +76,16 @@ func (r *Ring) readCommitment(tx Reader) (*commitment, error) {
 	return c, nil
 }
 
+func (c *commitment) head() Head {
+	sum := sha256.Sum256(c.Tally)
+	return Head{c.Changes, hex.EncodeToString(sum[:])}
+}
+
 func (r *Ring) writeCommitment(tx Tx, c *commitment) error {
+	c.Changes++
+	if k, ok := tx.(HeadKeeper); ok {
+		k.KeepHead(Sys, c.head())
+	}
 	plain, err := json.Marshal(c)
 	if err != nil {
 		return fmt.Errorf("committing to the sealed records: %w", err)
@@ -210,10 +235,11 @@ type Lister interface {
 }
 
 // VerifySealed opens every sealed record and compares them all with what is
-// committed to. It returns one finding for each thing wrong, and an error if
-// the database did not answer. What it does not see is that all of them, and
-// the commitment, were put back to an earlier state together.
-func (r *Ring) VerifySealed(tx Lister) ([]vault.Finding, error) {
+// committed to, and that with known, if it is not zero: a head that was kept. It
+// returns one finding for each thing wrong, and an error if the database did not
+// answer. Without known it does not see that all of them, and the commitment, were put
+// back to an earlier state together.
+func (r *Ring) VerifySealed(tx Lister, known Head) ([]vault.Finding, error) {
 	var findings []vault.Finding
 	wrong := func(err error) error {
 		switch vault.KindOf(err) {
@@ -229,6 +255,9 @@ func (r *Ring) VerifySealed(tx Lister) ([]vault.Finding, error) {
 	c, err := r.readCommitment(tx)
 	if err != nil {
 		return findings, wrong(err)
+	}
+	if h := c.head(); h.Changes < known.Changes || h.Changes == known.Changes && known.Digest != "" && h.Digest != known.Digest {
+		_ = wrong(&vault.Error{Kind: vault.KindTampered, Detail: "the server's own records were put back to an earlier state than one that was seen"})
 	}
 	left := &commitment{Kinds: maps.Clone(c.Kinds), Tally: c.Tally, TallyKey: c.TallyKey}
 	for _, kind := range slices.Sorted(maps.Keys(c.Kinds)) {

@@ -24,9 +24,11 @@
 // write brings forward in its transaction.
 //
 // What Verify does not see by itself is a whole mount, head and all, put back
-// to an earlier state: it is what an old backup is. Against that, Head says the
-// number of changes and a digest, to be kept where who writes the database does
-// not reach (the audit log's checkpoints), and Verify takes what was kept.
+// to an earlier state: it is what an old backup is. Against that, every change
+// tells its transaction the number of changes and a digest (keyring.HeadKeeper),
+// which the server writes into the audit entry of the change, and Verify takes what
+// was kept. Who writes the database can put the log back too; then it is not the one
+// of the checkpoints that clients remember.
 //
 // It refuses to decide who may do what, and keeps no cache: several servers
 // work on one database.

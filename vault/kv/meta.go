@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"envrun/vault"
+	"envrun/vault/keyring"
 	"envrun/vault/seal"
 )
 
@@ -159,6 +160,9 @@ func (m *Mount) putHead(tx Tx, h *head) error {
 	key, err := m.keys.Key(tx, m.id, h.gen)
 	if err != nil {
 		return err
+	}
+	if k, ok := tx.(keyring.HeadKeeper); ok {
+		k.KeepHead(m.id, h.head())
 	}
 	plain, err := encode(h)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"envrun/vault"
+	"envrun/vault/keyring"
 	"envrun/vault/seal"
 )
 
@@ -87,12 +88,10 @@ func (m *Mount) SetConfig(tx Tx, c ConfigChange) error {
 }
 
 // A Head says how far a mount has come.
-type Head struct {
-	Changes uint64 // grows with every change; never smaller again
-	Digest  string // of everything the mount holds after that change, in hexadecimal
-}
+type Head = keyring.Head
 
-// Head returns it, to be kept where who writes the database does not reach.
+// Head returns it. A transaction that is a keyring.HeadKeeper is told of each that it
+// leaves, by the id of the mount.
 func (m *Mount) Head(tx Tx) (Head, error) {
 	h, err := m.head(tx)
 	if err != nil {
@@ -103,7 +102,7 @@ func (m *Mount) Head(tx Tx) (Head, error) {
 
 func (h *head) head() Head {
 	sum := sha256.Sum256(h.Tally)
-	return Head{h.Changes, hex.EncodeToString(sum[:])}
+	return Head{Changes: h.Changes, Digest: hex.EncodeToString(sum[:])}
 }
 
 // listPage is how many paths a list reads at a time.
