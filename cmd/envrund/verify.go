@@ -21,12 +21,15 @@ func newVerify(t *tool) *cobra.Command {
 		Use:   "verify",
 		Short: "Check that nothing stored was edited, moved, removed or put back",
 		Long: `Check that nothing stored was edited, moved, removed or put back: the server's own
-records, every version of every secret, and the audit log from its first entry.
+records, every version of every secret, the tokens, and the audit log from its first
+entry.
 It opens the database itself, with an identity that the root key is sealed for. On
 SQLite the server is stopped for it.
 
-What it cannot see is a database that was put back as a whole, as from a backup:
-clients notice that by the audit checkpoint they remember (envrun audit verify).
+A mount that was put back with all its rows contradicts the audit log, in which each
+change says how far it has come. What this cannot see is a database that was put back as
+a whole, as from a backup: clients notice that by the audit checkpoint they remember
+(envrun audit verify). Nor does it see that the row of a token which was revoked was put back.
 Exit status 1 if anything is wrong.`,
 		Example: "  envrund verify --config /etc/envrund.toml\n  envrund verify --identity ops.txt --json",
 		Args:    cli.ExactArgs(0),
@@ -55,7 +58,7 @@ Exit status 1 if anything is wrong.`,
 				findings = append(findings, finding{string(f.Env), string(f.Path), f.Err.Error()})
 			}
 			if t.json {
-				err = cli.WriteJSON(t.Out, map[string]any{"mounts": v.Mounts, "audit_entries": v.Entries, "findings": findings})
+				err = cli.WriteJSON(t.Out, map[string]any{"mounts": v.Mounts, "tokens": v.Tokens, "audit_entries": v.Entries, "findings": findings})
 			} else {
 				for _, f := range findings {
 					where := ""
@@ -65,7 +68,7 @@ Exit status 1 if anything is wrong.`,
 					t.Printf("%s\n", cli.Printable(where+f.Error))
 				}
 				if len(findings) == 0 {
-					t.Printf("%d mounts and %d audit entries: everything is as it was written\n", v.Mounts, v.Entries)
+					t.Printf("%d mounts, %d tokens and %d audit entries: everything is as it was written\n", v.Mounts, v.Tokens, v.Entries)
 				}
 			}
 			if err == nil && len(findings) > 0 {

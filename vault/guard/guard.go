@@ -280,6 +280,9 @@ type Config[T token.Store] struct {
 	Route func(ctx context.Context, tx T, req *Request) (Action[T], error)
 	// Wrap puts an answer aside and returns the one that stands for it.
 	Wrap func(c *Call[T], a *Answer) (*Answer, error)
+	// Heads are what a transaction that changed something left of the stores that it
+	// changed, for the outcome. nil: nothing is said.
+	Heads func(tx T) []audit.StoreHead
 	// Status is the HTTP status of an error, for the outcome.
 	Status func(error) int
 	// Words is what an outcome says of an error: never a part of the request.
@@ -430,7 +433,11 @@ func (g *Guard[T]) change(ctx context.Context, req *Request, t *turn[T], began t
 			return err
 		}
 		// Last, and both at once: whoever appends holds up the others who do.
-		outcome = g.outcome(req, t, answer, nil).Line()
+		e := g.outcome(req, t, answer, nil)
+		if g.Heads != nil {
+			e.Heads = g.Heads(tx)
+		}
+		outcome = e.Line()
 		if err := g.Log.Append(ctx, tx, g.intent(req, t, began).Line(), outcome); err != nil {
 			return errors.Join(ErrUnrecorded, err)
 		}

@@ -127,6 +127,7 @@ func New(c Config) *Server {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
+	c.DB = noting{c.DB}
 	s := &Server{Config: c, slots: make(chan struct{}, c.Concurrent), large: make(chan struct{}, 16)}
 	s.metrics.began = c.Now()
 	return s
@@ -206,7 +207,7 @@ func (s *Server) ready(o *opened, keys ownKeys) error {
 	}
 	o.guard = guard.New(guard.Config[Tx]{
 		DB: s.DB, Tokens: o.tokens, Policies: o.store, Log: logs{o.log}, Devices: s.Devices, Hasher: hasher,
-		Route: o.route, Wrap: wrap.put, Status: statusOf, Words: words, Now: s.Now,
+		Route: o.route, Wrap: wrap.put, Heads: headsOf, Status: statusOf, Words: words, Now: s.Now,
 	})
 	s.open.Store(o)
 	return nil
