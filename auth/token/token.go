@@ -11,11 +11,14 @@
 // depth, unless they were made as orphans.
 //
 // It refuses to decide: what a token may do is vault/policy's to say, and that a
-// request was made is vault/audit's to write. It keeps no token in memory and no
-// clock of its own; Store is the caller's transaction.
+// request was made is vault/audit's to write. It keeps no text of a token, and no
+// clock of its own; Store is the caller's transaction. Whether a token is good is
+// always the row's to say that the transaction sees: what is remembered of a row is
+// only that it is genuine, for the very same bytes.
 package token
 
 import (
+	"bytes"
 	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/rand"
@@ -29,6 +32,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -169,10 +173,11 @@ type Store interface {
 	TokensExpired(at time.Time, limit int) ([]ID, error)
 }
 
-// Tokens is the keys and limits with which tokens are made and checked. It holds
-// no token and may be used by several goroutines.
+// Tokens is the keys and limits with which tokens are made and checked. It may be
+// used by several goroutines.
 type Tokens struct {
 	idKey, rowKey []byte
+	genuine       genuine
 
 	Now        func() time.Time
 	Rand       io.Reader
@@ -427,7 +432,44 @@ func (ts *Tokens) Good(t *Token) bool {
 	return t.Uses != LastUse && (t.Expires.IsZero() || ts.Now().Before(t.Expires))
 }
 
+// maxGenuine bounds how many rows are remembered.
+const maxGenuine = 4096
+
+// genuine are rows that were checked and read, so that those of tokens that ask
+// again and again are not checked each time. The texts of tokens are not in it.
+type genuine struct {
+	mu   sync.Mutex
+	rows map[ID]genuineRow
+}
+
+type genuineRow struct {
+	row   Row
+	token Token
+}
+
+func (g *genuine) get(row Row) (Token, bool) {
+	g.mu.Lock()
+	k, ok := g.rows[row.ID]
+	g.mu.Unlock()
+	same := ok && bytes.Equal(k.row.Body, row.Body) && k.row.Accessor == row.Accessor && k.row.Parent == row.Parent && k.row.Expires.Equal(row.Expires)
+	return k.token, same
+}
+
+func (g *genuine) put(row Row, t Token) {
+	row.Body = bytes.Clone(row.Body)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.rows == nil || len(g.rows) >= maxGenuine {
+		g.rows = map[ID]genuineRow{}
+	}
+	g.rows[row.ID] = genuineRow{row, t}
+}
+
+// read checks and reads a row. The lists and the map of the token are not to be changed.
 func (ts *Tokens) read(row Row) (Token, error) {
+	if t, ok := ts.genuine.get(row); ok {
+		return t, nil
+	}
 	if len(row.Body) < sha256.Size || !hmac.Equal(row.Body[:sha256.Size], ts.mac(row.ID, row.Body[sha256.Size:])) {
 		return Token{}, ErrTampered
 	}
@@ -439,6 +481,7 @@ func (ts *Tokens) read(row Row) (Token, error) {
 	if t.Accessor != row.Accessor || t.Parent != row.Parent || t.Login.Mount != row.Mount || !t.Expires.Equal(row.Expires) {
 		return Token{}, ErrTampered
 	}
+	ts.genuine.put(row, t)
 	return t, nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -41,7 +42,7 @@ const (
 // appended to the log and sent to devices is a bounded, typed entry and nothing else.
 type Line struct {
 	text  string
-	entry Entry
+	entry *Entry // nil in the zero Line; it is not changed
 	leaf  tlog.Hash
 }
 
@@ -50,7 +51,12 @@ type Line struct {
 func (l Line) String() string { return l.text }
 
 // Entry is what the line says: as it was made, within the bounds.
-func (l Line) Entry() Entry { return l.entry }
+func (l Line) Entry() Entry {
+	if l.entry == nil {
+		return Entry{}
+	}
+	return *l.entry
+}
 
 // Leaf is the hash of the line as a leaf of the tree, the name of the entry wherever it is sent.
 func (l Line) Leaf() tlog.Hash { return l.leaf }
@@ -60,11 +66,15 @@ func (l Line) Leaf() tlog.Hash { return l.leaf }
 // Bytes that are not UTF-8 are written as \xff.
 func (e Entry) Line() Line {
 	e = e.bounded()
-	w := writer{make([]byte, 0, 1024)}
-	w.entry(&e)
-	text := string(w.b)
-	return Line{text: text, entry: e, leaf: tlog.RecordHash(w.b)}
+	room := writers.Get().(*writer)
+	defer writers.Put(room)
+	room.b = room.b[:0]
+	room.entry(&e)
+	return Line{text: string(room.b), entry: &e, leaf: tlog.RecordHash(room.b)}
 }
+
+// writers are what lines are put together in: their text is copied out of there.
+var writers = sync.Pool{New: func() any { return &writer{make([]byte, 0, 2048)} }}
 
 // Parse reads a line that Line made; the newline is not part of it. KindVersion if it holds a fact that this
 // version does not know, else KindMalformed: whatever Line would write differently is not a line.

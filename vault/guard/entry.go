@@ -12,6 +12,9 @@ import (
 // The two entries of a request. Everything that is written of one is put together
 // here and nowhere else.
 
+// hashed is who asks as the entries have it.
+type hashed struct{ token, accessor audit.Hashed }
+
 func (g *Guard[T]) intent(req *Request, t *turn[T], at time.Time) audit.Entry {
 	e := g.entry(req, t, at)
 	e.Type = audit.Intent
@@ -49,12 +52,18 @@ func (g *Guard[T]) entry(req *Request, t *turn[T], at time.Time) audit.Entry {
 		e.Request.Headers = &audit.Headers{UserAgent: []string{req.Agent}}
 	}
 	tok := t.token
+	if t.hashed == nil {
+		t.hashed = &hashed{token: g.Hasher.Hash(req.Token)}
+		if tok != nil {
+			t.hashed.accessor = g.Hasher.Hash(tok.Accessor)
+		}
+	}
 	if tok == nil {
-		e.Request.ClientToken = g.Hasher.Hash(req.Token)
+		e.Request.ClientToken = t.hashed.token
 		return e
 	}
 	e.Auth = audit.Auth{
-		Accessor: g.Hasher.Hash(tok.Accessor), ClientToken: g.Hasher.Hash(req.Token),
+		Accessor: t.hashed.accessor, ClientToken: t.hashed.token,
 		DisplayName: tok.DisplayName, EntityID: tok.EntityID, Policies: tok.Policies, TokenType: "service",
 		RemainingUses: tok.Uses,
 	}

@@ -313,7 +313,8 @@ type turn[T any] struct {
 	decision policy.Decision
 	also     []policy.Decision // of Call.May
 	refused  error
-	ready    any // what was prepared
+	ready    any     // what was prepared
+	hashed   *hashed // nil until an entry needs it
 }
 
 // undone carries a handler's error out of a transaction that it undoes.

@@ -4,14 +4,15 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"envrun/vault/audit"
 )
 
 // A recorder writes the entries of requests that changed nothing. What comes while
 // it writes waits, and is then written all at once: one transaction, and one wait
-// for the disk, for as many requests as there are. Nobody waits for others to
-// come: a request that is alone is written at once.
+// for the disk, for as many requests as there are. Where several ask at a time it
+// gives others a moment more to come; a request that is alone is written at once.
 type recorder[T any] struct {
 	db  DB[T]
 	log Log[T]
@@ -23,9 +24,10 @@ type recorder[T any] struct {
 
 // A batch is entries that are written together, or not at all.
 type batch struct {
-	lines []audit.Line
-	done  chan struct{} // closed when err is known
-	err   error
+	lines    []audit.Line
+	requests int
+	done     chan struct{} // closed when err is known
+	err      error
 }
 
 // record returns when the entries are durable. If ctx ends earlier it returns an
@@ -38,6 +40,7 @@ func (r *recorder[T]) record(ctx context.Context, lines ...audit.Line) error {
 		r.next = b
 	}
 	b.lines = append(b.lines, lines...)
+	b.requests++
 	if !r.writing {
 		r.writing = true
 		go r.write()
@@ -51,9 +54,15 @@ func (r *recorder[T]) record(ctx context.Context, lines ...audit.Line) error {
 	}
 }
 
+// gather is how long others may come while several ask at a time.
+const gather = time.Millisecond
+
 // write writes batches until nothing waits.
 func (r *recorder[T]) write() {
-	for {
+	for several := false; ; {
+		if several {
+			time.Sleep(gather)
+		}
 		r.mu.Lock()
 		b := r.next
 		if r.next = nil; b == nil {
@@ -62,6 +71,7 @@ func (r *recorder[T]) write() {
 			return
 		}
 		r.mu.Unlock()
+		several = b.requests > 1
 		b.err = r.append(b.lines)
 		close(b.done)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,6 +26,9 @@ type Driver struct {
 	// the transaction sees.
 	BeginWrite string
 	BeginRead  string
+
+	// Prepares says that these and what ends them can be prepared, one statement each.
+	Prepares bool
 
 	// Placeholders turns the ? of a statement into what the database wants.
 	Placeholders func(string) string
@@ -478,7 +482,7 @@ func (db *DB) notice(ctx context.Context, c *conn) error {
 	if db.d.Foreign == "" {
 		return nil
 	}
-	s, err := c.prepared(ctx, db, db.d.Foreign)
+	s, err := c.prepared(ctx, db.d.Foreign)
 	if err != nil {
 		return err
 	}
@@ -496,6 +500,7 @@ func (db *DB) notice(ctx context.Context, c *conn) error {
 
 // A conn is one connection with the statements prepared on it.
 type conn struct {
+	db    *DB
 	c     *sql.Conn
 	stmts map[string]*sql.Stmt
 
@@ -507,12 +512,29 @@ func (db *DB) open(ctx context.Context) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &conn{c: c, stmts: map[string]*sql.Stmt{}}, nil
+	return &conn{db: db, c: c, stmts: map[string]*sql.Stmt{}}, nil
 }
 
 // control runs what begins and ends transactions, of one statement or several.
 func (c *conn) control(ctx context.Context, query string) error {
-	_, err := c.c.ExecContext(ctx, query)
+	if !c.db.d.Prepares {
+		return c.script(ctx, query)
+	}
+	for one := range strings.SplitSeq(query, "; ") {
+		s, err := c.prepared(ctx, one)
+		if err == nil {
+			_, err = s.ExecContext(ctx)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// script runs statements once.
+func (c *conn) script(ctx context.Context, text string) error {
+	_, err := c.c.ExecContext(ctx, text)
 	return err
 }
 
@@ -529,10 +551,11 @@ func (c *conn) close() {
 	_ = c.c.Close()
 }
 
-func (c *conn) prepared(ctx context.Context, db *DB, query string) (*sql.Stmt, error) {
+func (c *conn) prepared(ctx context.Context, query string) (*sql.Stmt, error) {
 	if s := c.stmts[query]; s != nil {
 		return s, nil
 	}
+	db := c.db
 	text, ok := db.queries.Load(query)
 	if !ok {
 		text, _ = db.queries.LoadOrStore(query, db.d.Placeholders(query))

@@ -24,15 +24,15 @@ func (db *DB) migrate(ctx context.Context) (err error) {
 		return db.d.Explain(op, err)
 	}
 	defer c.close()
-	if err := c.control(ctx, db.d.BeginWrite); err != nil {
+	if err := c.script(ctx, db.d.BeginWrite); err != nil {
 		return db.d.Explain(op, err)
 	}
 	defer func() {
 		if err != nil {
-			_ = c.control(context.WithoutCancel(ctx), "ROLLBACK")
+			_ = c.script(context.WithoutCancel(ctx), "ROLLBACK")
 		}
 	}()
-	if err := c.control(ctx, `CREATE TABLE IF NOT EXISTS migrations (name TEXT PRIMARY KEY)`); err != nil {
+	if err := c.script(ctx, `CREATE TABLE IF NOT EXISTS migrations (name TEXT PRIMARY KEY)`); err != nil {
 		return db.d.Explain(op, err)
 	}
 	rows, err := c.c.QueryContext(ctx, `SELECT name FROM migrations`)
@@ -67,14 +67,14 @@ func (db *DB) migrate(ctx context.Context) (err error) {
 		if err != nil {
 			return fmt.Errorf("%s: %w", op, err)
 		}
-		if err := c.control(ctx, string(text)); err != nil {
+		if err := c.script(ctx, string(text)); err != nil {
 			return db.d.Explain(op+", "+name, err)
 		}
 		if _, err := c.c.ExecContext(ctx, db.d.Placeholders(`INSERT INTO migrations (name) VALUES (?)`), name); err != nil {
 			return db.d.Explain(op, err)
 		}
 	}
-	if err := c.control(ctx, "COMMIT"); err != nil {
+	if err := c.script(ctx, "COMMIT"); err != nil {
 		return db.d.Explain(op, err)
 	}
 	return nil

@@ -61,7 +61,7 @@ func (t *Tx) stmt(query string) (*sql.Stmt, error) {
 		t.err = errAgain // what it asks for is not kept
 		return nil, t.err
 	}
-	s, err := t.c.prepared(t.ctx, t.db, query)
+	s, err := t.c.prepared(t.ctx, query)
 	if err != nil {
 		return nil, t.fail(err)
 	}

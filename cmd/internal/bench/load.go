@@ -60,8 +60,10 @@ func (l load) during(d time.Duration, total int) (tookAll, error) {
 	wg.Wait()
 	all := slices.Concat(took...)
 	slices.Sort(all)
-	if err := errors.Join(errs...); err != nil {
-		return nil, err
+	for _, err := range errs {
+		if err != nil {
+			return nil, err
+		}
 	}
 	if len(all) == 0 {
 		return nil, errors.New("no request was answered")
