@@ -13,7 +13,6 @@
 // It refuses to trust anything that a token says about itself: keys come from the
 // mount's configuration alone, never from a header; the issuer is compared byte
 // for byte; a name that comes twice, or folds to another, ends the verification.
-// Signatures are go-jose's work, discovery is go-oidc's. No error holds a value of
-// a token: which claims did not match is said by name, to who holds a token that
-// the issuer signed for this audience, and to the audit log.
+// Signatures are go-jose's work. No error holds a value of a token: which claims did
+// not match is said by name, and to the audit log alone.
 package oidc

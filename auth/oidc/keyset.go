@@ -47,6 +47,7 @@ type Source struct {
 
 // Saved is what a KeySet fetched. All of it is public.
 type Saved struct {
+	Issuer     string          `json:"issuer"`
 	JWKSURL    string          `json:"jwks_url"`
 	Discovered time.Time       `json:"discovered,omitzero"`
 	Keys       json.RawMessage `json:"keys"` // the JWKS as it came
@@ -79,7 +80,7 @@ func NewKeySet(from Source, was *Saved) *KeySet {
 	if k.from.MaxStale == 0 {
 		k.from.MaxStale = DefaultMaxStale
 	}
-	if was != nil && (from.JWKSURL == "" || from.JWKSURL == was.JWKSURL) {
+	if was != nil && from.Issuer == was.Issuer && (from.JWKSURL == "" || from.JWKSURL == was.JWKSURL) {
 		if keys, err := ParseJWKS(was.Keys); err == nil {
 			k.saved, k.keys = *was, keys
 		}
@@ -208,6 +209,7 @@ func (k *KeySet) load(ctx context.Context) (err error) {
 	if fresh == 0 {
 		fresh = maxFresh
 	}
+	next.Issuer = k.from.Issuer
 	next.Keys, next.Fetched, next.Fresh = text, now, min(max(fresh, minFresh), maxFresh)
 	k.mu.Lock()
 	k.saved, k.keys = next, keys

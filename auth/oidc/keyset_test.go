@@ -278,9 +278,15 @@ func TestSaved(t *testing.T) {
 	if err := find(t, oidc.NewKeySet(from, &again), oidctest.P256); reason(err) != oidc.ReasonIssuerOut {
 		t.Errorf("a day later: %v", err)
 	}
-	from.JWKSURL = "https://elsewhere.test/keys"
-	if s := oidc.NewKeySet(from, &again).Status(); len(s.Keys) != 0 {
-		t.Errorf("keys of another address: %v", s.Keys)
+	for _, change := range []func(*oidc.Source){
+		func(s *oidc.Source) { s.JWKSURL = "https://elsewhere.test/keys" },
+		func(s *oidc.Source) { s.Issuer = "https://elsewhere.test" },
+	} {
+		from := from
+		change(&from)
+		if s := oidc.NewKeySet(from, &again).Status(); len(s.Keys) != 0 {
+			t.Errorf("keys of another issuer: %v", s.Keys)
+		}
 	}
 }
 

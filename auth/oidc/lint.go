@@ -13,6 +13,7 @@ type platform struct {
 	ids    []string // claims that nobody can take over, one of which a role must name
 	events string   // the claim that tells what started the job; "" if none
 	avoid  map[string]string
+	once   bool // each request of a job gets a token of its own, so that none need be taken twice
 }
 
 var platforms = []platform{
@@ -26,6 +27,7 @@ var platforms = []platform{
 			"workflow":         "it is a text in the workflow file, which every branch can change; bind job_workflow_ref",
 			"actor":            "a name can be given up and taken by somebody else; bind actor_id",
 		},
+		once: true,
 	},
 	{
 		name: "GitLab", issuer: "https://gitlab.com",
@@ -38,8 +40,7 @@ var platforms = []platform{
 	},
 	{
 		name: "CircleCI", issuer: "https://oidc.circleci.com/",
-		ids:   []string{"oidc.circleci.com/project-id", "oidc.circleci.com/org-id"},
-		avoid: nil,
+		ids: []string{"oidc.circleci.com/project-id", "oidc.circleci.com/org-id"},
 	},
 	{
 		name: "Buildkite", issuer: "https://agent.buildkite.com",
@@ -49,6 +50,7 @@ var platforms = []platform{
 			"pipeline_slug":     "a slug can be given up and taken by somebody else; bind pipeline_id",
 			"step_key":          "whoever writes the pipeline chooses it",
 		},
+		once: true,
 	},
 	{
 		name: "Bitbucket", issuer: "https://api.bitbucket.org/",
@@ -57,7 +59,8 @@ var platforms = []platform{
 	},
 	{
 		name: "Azure Pipelines", issuer: "https://vstoken.dev.azure.com/",
-		ids: []string{"sub"},
+		ids:  []string{"sub"},
+		once: true,
 	},
 	{
 		name: "Google", issuer: "https://accounts.google.com",
@@ -74,6 +77,13 @@ func platformOf(issuer string) *platform {
 		}
 	}
 	return nil
+}
+
+// UsedOnce says whether a token of an issuer need be taken only once, because each
+// request of a job gets one of its own (auth §4.4).
+func UsedOnce(issuer string) bool {
+	p := platformOf(issuer)
+	return p != nil && p.once
 }
 
 // checkPlatform says what is wrong with a role for a platform that gives everybody

@@ -37,25 +37,30 @@ type Refusal struct {
 	Detail string   // in words, without anything of the token but the names of claims
 	Claims []string // names of the claims that did not match
 
-	// Signed: the issuer did sign it, and for this audience, so that whoever holds
-	// it may be told which claims did not match.
-	Signed bool
+	// Entitled: everything that the role is bound to matches. Its holder may be told
+	// what is missing still; to everybody else all refusals are the same, so that
+	// nobody finds out which roles there are, and what they are bound to.
+	Entitled bool
 
 	// Of a ReasonFresh: what a newer sign-in has to bring (RFC 9470).
 	MaxAge int64 // seconds; 0: any
 	ACR    []string
 }
 
-func (r *Refusal) Error() string { return string(r.Reason) + ": " + r.Detail }
+func (r *Refusal) Error() string {
+	text := string(r.Reason) + ": " + r.Detail
+	if len(r.Claims) > 0 {
+		text += ": " + strings.Join(r.Claims, ", ")
+	}
+	return text
+}
 
 // Public is what a client may be told.
 func (r *Refusal) Public() string {
 	switch {
 	case r.Reason == ReasonIssuerOut:
 		return "the keys of the issuer cannot be had now; try again"
-	case r.Signed && len(r.Claims) > 0:
-		return "permission denied: the role is bound to other values of " + strings.Join(r.Claims, ", ")
-	case r.Signed && r.Reason != ReasonRole:
+	case r.Entitled:
 		return "permission denied: " + r.Detail
 	}
 	return "permission denied"

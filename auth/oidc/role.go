@@ -1,6 +1,7 @@
 package oidc
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,7 +22,7 @@ const (
 type Role struct {
 	Audiences   []string          `json:"bound_audiences"`
 	Subject     string            `json:"bound_subject,omitempty"`
-	BoundClaims map[string][]any  `json:"bound_claims,omitempty"`      // place → values, one of which must match
+	BoundClaims map[string]Values `json:"bound_claims,omitempty"`      // place → values, one of which must match
 	BoundType   string            `json:"bound_claims_type,omitempty"` // MatchString if empty
 	UserClaim   string            `json:"user_claim"`
 	GroupsClaim string            `json:"groups_claim,omitempty"`
@@ -35,6 +36,16 @@ type Role struct {
 	AMR               []string      `json:"amr_values,omitempty"`               // one of which amr must hold
 	Nonce             bool          `json:"require_nonce,omitempty"`
 	SingleUse         bool          `json:"single_use,omitempty"`
+}
+
+// Values are those of a bound claim: texts, whole numbers (json.Number), truth values.
+type Values []any
+
+// UnmarshalJSON keeps the digits of numbers.
+func (v *Values) UnmarshalJSON(text []byte) error {
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	return d.Decode((*[]any)(v))
 }
 
 // DefaultTokenAge is how long after it was made a token may be used.
@@ -137,10 +148,10 @@ func (r *Role) Match(c *Claims, now time.Time, leeway time.Duration) (*Identity,
 		age = DefaultTokenAge
 	}
 	if c.Issued.Before(now.Add(-age - leeway)) {
-		return nil, &Refusal{Reason: ReasonTime, Signed: true, Detail: "it was made " + ago(now.Sub(c.Issued))}
+		return nil, &Refusal{Reason: ReasonTime, Detail: "it was made " + ago(now.Sub(c.Issued))}
 	}
 	if _, there := c.all["nonce"]; r.Nonce && !there {
-		return nil, &Refusal{Reason: ReasonKind, Signed: true, Detail: "it has no nonce"}
+		return nil, &Refusal{Reason: ReasonKind, Detail: "it has no nonce"}
 	}
 	if err := r.bound(c); err != nil {
 		return nil, err
@@ -189,7 +200,7 @@ func (r *Role) bound(c *Claims) error {
 		return nil
 	}
 	slices.Sort(wrong)
-	return &Refusal{Reason: ReasonClaims, Signed: true, Detail: "claims that the role is bound to do not match", Claims: wrong}
+	return &Refusal{Reason: ReasonClaims, Detail: "claims that the role is bound to do not match", Claims: wrong}
 }
 
 // equal compares without changing the kind of anything: "true" is not true, and 1.9
@@ -217,7 +228,7 @@ func (r *Role) equal(want, have any) bool {
 // fresh checks how and when the person signed in at the issuer.
 func (r *Role) fresh(c *Claims, now time.Time, leeway time.Duration) error {
 	ask := func(detail string) error {
-		return &Refusal{Reason: ReasonFresh, Signed: true, Detail: detail, MaxAge: int64(r.MaxAge / time.Second), ACR: r.ACR}
+		return &Refusal{Reason: ReasonFresh, Entitled: true, Detail: detail, MaxAge: int64(r.MaxAge / time.Second), ACR: r.ACR}
 	}
 	if r.MaxAge > 0 {
 		at, err := numericDate(c.all["auth_time"])
@@ -244,7 +255,7 @@ func (r *Role) fresh(c *Claims, now time.Time, leeway time.Duration) error {
 
 func (r *Role) identity(c *Claims) (*Identity, error) {
 	missing := func(place string) error {
-		return &Refusal{Reason: ReasonClaims, Signed: true, Detail: "a claim is missing or not of its form", Claims: []string{place}}
+		return &Refusal{Reason: ReasonClaims, Entitled: true, Detail: "the claim " + place + " is missing or not of its form"}
 	}
 	user, ok := word(c, r.UserClaim, maxMetaText)
 	if !ok {
@@ -253,7 +264,7 @@ func (r *Role) identity(c *Claims) (*Identity, error) {
 	// Somebody else's address is not who they are.
 	if r.UserClaim == "email" {
 		if verified, there := c.all["email_verified"]; there && verified != true {
-			return nil, &Refusal{Reason: ReasonClaims, Signed: true, Detail: "the issuer did not verify the address", Claims: []string{"email_verified"}}
+			return nil, &Refusal{Reason: ReasonClaims, Entitled: true, Detail: "the issuer did not verify the address (email_verified)"}
 		}
 	}
 	id := &Identity{User: user}
@@ -295,7 +306,7 @@ func (r *Role) groups(c *Claims) ([]string, error) {
 		return nil, nil
 	}
 	wrong := func(detail string) error {
-		return &Refusal{Reason: ReasonGroups, Signed: true, Detail: detail, Claims: nil}
+		return &Refusal{Reason: ReasonGroups, Entitled: true, Detail: detail}
 	}
 	if elsewhere, ok := c.all["_claim_names"].(map[string]any); ok {
 		if _, there := elsewhere[strings.TrimPrefix(r.GroupsClaim, "/")]; there {

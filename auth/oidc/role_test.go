@@ -16,9 +16,9 @@ const github = "https://token.actions.githubusercontent.com"
 
 func TestCheck(t *testing.T) {
 	bind := func(issuer string, pairs ...any) (string, oidc.Role) {
-		r := oidc.Role{Audiences: []string{"a"}, UserClaim: "sub", BoundClaims: map[string][]any{}}
+		r := oidc.Role{Audiences: []string{"a"}, UserClaim: "sub", BoundClaims: map[string]oidc.Values{}}
 		for i := 0; i < len(pairs); i += 2 {
-			r.BoundClaims[pairs[i].(string)] = []any{pairs[i+1]}
+			r.BoundClaims[pairs[i].(string)] = oidc.Values{pairs[i+1]}
 		}
 		return issuer, r
 	}
@@ -89,7 +89,7 @@ func TestMatch(t *testing.T) {
 	fresh := role(func(r *oidc.Role) { r.MaxAge, r.ACR, r.AMR = 15*time.Minute, []string{"phr", "mfa"}, []string{"hwk"} })
 	strong := oidctest.Claims{"auth_time": now.Unix() - 60, "acr": "mfa", "amr": []string{"pwd", "hwk"}}
 	nested := role(func(r *oidc.Role) {
-		r.BoundClaims = map[string][]any{"/kubernetes.io/namespace": {"pay"}, "/list/1": {"b"}, "/a~1b": {true}}
+		r.BoundClaims = map[string]oidc.Values{"/kubernetes.io/namespace": {"pay"}, "/list/1": {"b"}, "/a~1b": {true}}
 	})
 	inside := oidctest.Claims{"kubernetes.io": map[string]any{"namespace": "pay"}, "list": []any{"a", "b"}, "a/b": true}
 	email := role(func(r *oidc.Role) { r.UserClaim = "email" })
@@ -142,17 +142,17 @@ func TestMatch(t *testing.T) {
 	}
 }
 
-// What did not match is said by name to who holds a token for this server, and to
-// nobody else.
+// All refusals are the same to who is not entitled.
 func TestPublic(t *testing.T) {
 	for _, test := range []struct {
 		err  *oidc.Refusal
 		want string
 	}{
-		{&oidc.Refusal{Reason: oidc.ReasonClaims, Signed: true, Claims: []string{"ref", "sub"}}, "permission denied: the role is bound to other values of ref, sub"},
+		{&oidc.Refusal{Reason: oidc.ReasonClaims, Detail: "x", Claims: []string{"ref", "sub"}}, "permission denied"},
 		{&oidc.Refusal{Reason: oidc.ReasonSignature, Detail: "x"}, "permission denied"},
-		{&oidc.Refusal{Reason: oidc.ReasonRole, Signed: true, Detail: "x"}, "permission denied"},
-		{&oidc.Refusal{Reason: oidc.ReasonFresh, Signed: true, Detail: "sign in again"}, "permission denied: sign in again"},
+		{&oidc.Refusal{Reason: oidc.ReasonRole, Detail: "x"}, "permission denied"},
+		{&oidc.Refusal{Reason: oidc.ReasonFresh, Entitled: true, Detail: "sign in again"}, "permission denied: sign in again"},
+		{&oidc.Refusal{Reason: oidc.ReasonIssuerOut, Detail: "x"}, "the keys of the issuer cannot be had now; try again"},
 	} {
 		if got := test.err.Public(); got != test.want {
 			t.Errorf("%+v: %q", test.err, got)

@@ -141,6 +141,7 @@ type WrapInfo struct {
 type Data struct {
 	AccessRequest   string   `json:"access_request,omitempty"` // the id of a request for access
 	Accessor        Hashed   `json:"accessor,omitzero"`        // of the token that is acted on
+	Algorithm       string   `json:"algorithm,omitempty"`      // that an identity token is signed with
 	CAS             *uint64  `json:"cas,omitempty"`            // nil: not given
 	Count           int64    `json:"count,omitempty"`          // how many things a list held; the list is not logged
 	DatabaseUser    string   `json:"database_user,omitempty"`
@@ -148,6 +149,8 @@ type Data struct {
 	FromVersion     uint64   `json:"from_version,omitempty"` // that was rolled back to
 	GrantID         string   `json:"grant_id,omitempty"`
 	Group           string   `json:"group,omitempty"`
+	Issuer          string   `json:"issuer,omitempty"`   // of an identity token
+	KeyID           string   `json:"key_id,omitempty"`   // of the issuer's key
 	Keys            []string `json:"keys,omitempty"`     // the names of the fields, never their values
 	LeaseID         string   `json:"lease_id,omitempty"` // that is renewed or revoked
 	MetadataKeys    []string `json:"metadata_keys,omitempty"`
@@ -159,9 +162,11 @@ type Data struct {
 	Read            []int64  `json:"read,omitempty"`          // of each of Paths, the version that was handed out; 0: nothing was there; -1: refused
 	Reason          string   `json:"reason,omitempty"`        // that a person gave for asking for access
 	Role            string   `json:"role,omitempty"`
-	TTL             int64    `json:"ttl,omitempty"` // seconds
+	Subject         Hashed   `json:"subject,omitzero"` // of an identity token
+	TTL             int64    `json:"ttl,omitempty"`    // seconds
 	Ticket          string   `json:"ticket,omitempty"`
-	Type            string   `json:"type,omitempty"` // of a mount or token
+	TokenID         Hashed   `json:"token_id,omitzero"` // of an identity token: its jti
+	Type            string   `json:"type,omitempty"`    // of a mount or token
 	Version         uint64   `json:"version,omitempty"`
 	Versions        []uint64 `json:"versions,omitempty"`
 	VersionsDropped int64    `json:"versions_dropped,omitempty"` // for which there was no room in Versions

@@ -189,8 +189,8 @@ func (d *Data) bounded() *Data {
 		return nil
 	}
 	c := *d
-	for _, s := range []*string{&c.AccessRequest, &c.DatabaseUser, &c.Environment, &c.GrantID, &c.Group, &c.MountPoint,
-		&c.Policy, &c.PolicySHA256, &c.Role, &c.Ticket, &c.Type} {
+	for _, s := range []*string{&c.AccessRequest, &c.Algorithm, &c.DatabaseUser, &c.Environment, &c.GrantID, &c.Group, &c.MountPoint,
+		&c.Issuer, &c.KeyID, &c.Policy, &c.PolicySHA256, &c.Role, &c.Ticket, &c.Type} {
 		*s = clip(*s, maxName)
 	}
 	c.Reason = clip(c.Reason, maxText)
@@ -559,6 +559,7 @@ func (w *writer) data(d *Data) {
 	w.open("data")
 	w.str("access_request", d.AccessRequest)
 	w.str("accessor", d.Accessor.text)
+	w.str("algorithm", d.Algorithm)
 	if d.CAS != nil {
 		w.key("cas")
 		w.b = strconv.AppendUint(w.b, *d.CAS, 10)
@@ -569,6 +570,8 @@ func (w *writer) data(d *Data) {
 	w.unum("from_version", d.FromVersion)
 	w.str("grant_id", d.GrantID)
 	w.str("group", d.Group)
+	w.str("issuer", d.Issuer)
+	w.str("key_id", d.KeyID)
 	w.list("keys", d.Keys)
 	w.str("lease_id", d.LeaseID)
 	w.list("metadata_keys", d.MetadataKeys)
@@ -586,7 +589,9 @@ func (w *writer) data(d *Data) {
 	}
 	w.str("reason", d.Reason)
 	w.str("role", d.Role)
+	w.str("subject", d.Subject.text)
 	w.str("ticket", d.Ticket)
+	w.str("token_id", d.TokenID.text)
 	w.num("ttl", d.TTL)
 	w.str("type", d.Type)
 	w.unum("version", d.Version)

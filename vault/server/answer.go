@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"envrun/auth/oidc"
 	"envrun/auth/token"
 	"envrun/vault"
 	"envrun/vault/guard"
@@ -57,6 +58,9 @@ func explain(err error) (status int, texts []string) {
 	var r *refusal
 	var ve *vault.Error
 	var device *guard.DeviceError
+	if status, text, ok := signInRefused(err); ok {
+		return status, []string{text}
+	}
 	switch {
 	case errors.As(err, &r):
 		return r.status, r.texts
@@ -98,6 +102,9 @@ func words(err error) string {
 	}
 	if errors.Is(err, guard.ErrNoToken) || errors.Is(err, guard.ErrBadToken) {
 		return wire.Denied + ": " + err.Error()
+	}
+	if refused := (*oidc.Refusal)(nil); errors.As(err, &refused) {
+		return wire.Denied + ": " + refused.Error()
 	}
 	if ve := (*vault.Error)(nil); errors.As(err, &ve) {
 		return ve.Kind.String()

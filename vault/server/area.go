@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -35,6 +36,13 @@ type endpoint struct {
 	sudo    bool                      // for all operations: in addition to policy.NeedsSudo
 
 	note func(req *guard.Request, at []string) audit.Data // what of the request is recorded
+
+	// exists says whether there is something at the path: an update of what is not
+	// there is a create. nil: an update is an update.
+	exists func(tx Tx, at []string) (bool, error)
+
+	// prepare is what an update does first, outside of every transaction.
+	prepare func(ctx context.Context, req *guard.Request) (any, error)
 }
 
 // An area is the endpoints below one mount.
@@ -60,6 +68,12 @@ func (a area) find(req *guard.Request, path string) (action, error) {
 		}
 		if e.note != nil {
 			act = act.Noting(e.note(req, at))
+		}
+		if e.exists != nil {
+			act = act.Existing(func(_ context.Context, tx Tx) (bool, error) { return e.exists(tx, at) })
+		}
+		if e.prepare != nil && req.Op == policy.OpUpdate {
+			act = act.Preparing(func(ctx context.Context) (any, error) { return e.prepare(ctx, req) })
 		}
 		if e.open || e.openIf != nil && e.openIf(req) {
 			act = act.Open()
@@ -126,8 +140,9 @@ func (e *endpoint) match(path string) (at []string, ok bool) {
 
 // body reads what a request sent into a T, and says which of the names in it T does
 // not know, as the warning that both servers give.
-func body[T any](c *call) (v T, warnings []string, err error) {
-	req := c.Request()
+func body[T any](c *call) (v T, warnings []string, err error) { return bodyOf[T](c.Request()) }
+
+func bodyOf[T any](req *guard.Request) (v T, warnings []string, err error) {
 	if len(req.Body) == 0 {
 		return v, nil, nil
 	}

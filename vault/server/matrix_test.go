@@ -18,6 +18,7 @@ func TestMatrix(t *testing.T) {
 	w := newWorld(t)
 	w.must(204, "root", "POST", "sys/mounts/prod", `{"type":"kv-v2"}`)
 	w.must(204, "root", "POST", "sys/mounts/old", `{"type":"kv","options":{"version":"1"}}`)
+	w.must(204, "root", "POST", "sys/auth/jwt", `{"type":"jwt"}`)
 	all := w.Endpoints()
 	// What mounts bring with them.
 	for _, e := range []struct {
@@ -42,6 +43,12 @@ func TestMatrix(t *testing.T) {
 		{"cubbyhole/x", []policy.Op{policy.OpRead, policy.OpUpdate, policy.OpDelete}},
 		{"cubbyhole/x/", []policy.Op{policy.OpList}},
 		{"nowhere/x", []policy.Op{policy.OpRead, policy.OpUpdate, policy.OpDelete, policy.OpPatch}},
+		{"auth/jwt/config", []policy.Op{policy.OpRead, policy.OpUpdate}},
+		{"auth/jwt/role/", []policy.Op{policy.OpList}},
+		{"auth/jwt/role/x", []policy.Op{policy.OpRead, policy.OpCreate, policy.OpDelete}},
+		{"auth/jwt/keys", []policy.Op{policy.OpRead}},
+		{"auth/jwt/keys/refresh", []policy.Op{policy.OpUpdate}},
+		{"auth/jwt/elsewhere", []policy.Op{policy.OpRead, policy.OpUpdate}},
 		{"auth/nowhere/login", []policy.Op{policy.OpUpdate}},
 		{"sys/nowhere", []policy.Op{policy.OpRead, policy.OpUpdate}},
 		{"auth/token/nowhere", []policy.Op{policy.OpRead, policy.OpUpdate}},

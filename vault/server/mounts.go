@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"envrun/auth/token"
 	"envrun/vault/audit"
 	"envrun/vault/guard"
 	"envrun/vault/wire"
@@ -32,6 +33,7 @@ type mount struct {
 	Listing     string            `json:"listing,omitempty"` // "unauth": shown to everybody
 	Local       bool              `json:"local,omitempty"`
 	SealWrap    bool              `json:"seal_wrap,omitempty"`
+	JWT         *jwtConfig        `json:"jwt,omitempty"` // of a jwt mount that was configured
 }
 
 func (m *mount) fact() guard.Mount {
@@ -155,7 +157,9 @@ type engine interface {
 // mountArea is sys/mounts, sys/auth and what interfaces ask about them.
 type mountArea struct {
 	*tables
-	engines map[string]engine // by type
+	engines map[string]engine     // by type
+	auths   map[string]authEngine // ways to sign in, by type
+	tokens  *token.Tokens
 }
 
 func (a mountArea) area() area {
@@ -271,7 +275,28 @@ func (a mountArea) write(c *call, rest []string) (*answer, error) {
 	if tune {
 		return a.tune(c, kindMount, path)
 	}
-	return a.enable(c, path)
+	if err := checkMountPath(path); err != nil {
+		return nil, err
+	}
+	t, err := a.now(c.Tx())
+	if err != nil {
+		return nil, err
+	}
+	if err := free(t, path); err != nil {
+		return nil, err
+	}
+	return a.enable(c, kindMount, path)
+}
+
+// engine is that of a type, nil if there is none.
+func (a mountArea) engine(kind, name string) engine {
+	if kind == kindAuth {
+		if e := a.auths[name]; e != nil {
+			return e
+		}
+		return nil
+	}
+	return a.engines[name]
 }
 
 func (a mountArea) writeAuth(c *call, rest []string) (*answer, error) {
@@ -279,11 +304,14 @@ func (a mountArea) writeAuth(c *call, rest []string) (*answer, error) {
 	if tune {
 		return a.tune(c, kindAuth, path)
 	}
-	in, _, err := body[wire.MountWrite](c)
+	t, err := a.now(c.Tx())
 	if err != nil {
 		return nil, err
 	}
-	return nil, bad("plugin not found in the catalog: %s", cut(in.Type, 64))
+	if err := checkAuthPath(t, path); err != nil {
+		return nil, err
+	}
+	return a.enable(c, kindAuth, path)
 }
 
 // mountBody is what makes a mount; what it has beside wire.MountWrite is taken and
@@ -295,19 +323,10 @@ type mountBody struct {
 	PluginVersion         string    `json:"plugin_version"`
 }
 
-func (a mountArea) enable(c *call, path string) (*answer, error) {
+// enable makes a mount at a path that is free: of secrets, or a way to sign in.
+func (a mountArea) enable(c *call, kind, path string) (*answer, error) {
 	in, warnings, err := body[mountBody](c)
 	if err != nil {
-		return nil, err
-	}
-	if err := checkMountPath(path); err != nil {
-		return nil, err
-	}
-	t, err := a.now(c.Tx())
-	if err != nil {
-		return nil, err
-	}
-	if err := free(t, path); err != nil {
 		return nil, err
 	}
 	m := &mount{Path: path, Type: in.Type, Description: in.Description, Options: in.Options, Local: bool(in.Local), SealWrap: bool(in.SealWrap)}
@@ -318,7 +337,7 @@ func (a mountArea) enable(c *call, path string) (*answer, error) {
 	if m.Type == "" {
 		return nil, bad("backend type must be specified as a string")
 	}
-	e := a.engines[m.Type]
+	e := a.engine(kind, m.Type)
 	if e == nil {
 		return nil, bad("plugin not found in the catalog: %s", cut(m.Type, 64))
 	}
@@ -326,10 +345,13 @@ func (a mountArea) enable(c *call, path string) (*answer, error) {
 		return nil, err
 	}
 	m.name()
+	if kind == kindAuth {
+		m.Accessor = "auth_" + m.Accessor
+	}
 	if err := e.create(c, m); err != nil {
 		return nil, err
 	}
-	if err := a.put(c.Tx(), kindMount, path, m); err != nil {
+	if err := a.put(c.Tx(), kind, path, m); err != nil {
 		return nil, err
 	}
 	return done(warnings...), a.changed(c.Tx())
@@ -483,7 +505,26 @@ func (a mountArea) disableAuth(c *call, rest []string) (*answer, error) {
 	if path == "token/" {
 		return nil, bad("token credential backend cannot be disabled")
 	}
-	return done(), nil
+	var m mount
+	there, err := a.get(c.Tx(), kindAuth, path, &m)
+	if err != nil || !there {
+		return done(), err
+	}
+	if e := a.auths[m.Type]; e != nil {
+		if err := e.drop(c, &m); err != nil {
+			return nil, err
+		}
+	}
+	// Whoever signed in there is signed out with it.
+	for n := 1; n > 0; {
+		if n, err = a.tokens.RevokeMount(c.Tx(), m.UUID, 256); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := a.ring.DeleteSealed(c.Tx(), kindAuth, path); err != nil {
+		return nil, err
+	}
+	return done(), a.changed(c.Tx())
 }
 
 // move gives a mount another path. Its rows are bound to its id, which stays.

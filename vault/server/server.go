@@ -101,6 +101,7 @@ type opened struct {
 	facts  clusterFacts
 	area   map[string]area // by the first part of a path: "sys", "auth/token"
 	tables *tables
+	auths  map[string]authEngine // by type
 	kv     kvEngine
 	cubby  cubbyhole
 	hub    *hub
@@ -184,7 +185,9 @@ func (s *Server) ready(o *opened, keys ownKeys) error {
 	o.cubby = cubbyhole{o.store}
 	wrap := wrapping{o.store, o.tokens, hasher}
 	sys := policies{o.store, o.tokens}.area()
-	sys = append(sys, mountArea{o.tables, map[string]engine{"kv": o.kv}}.area()...)
+	jwt := jwtEngine{signIns{o.store, o.tokens, hasher}, s.DB, &issuers{byMount: map[string]*issuer{}}, s.Logger, s.Now}
+	o.auths = map[string]authEngine{"jwt": jwt, "oidc": jwt}
+	sys = append(sys, mountArea{o.tables, map[string]engine{"kv": o.kv}, o.auths, o.tokens}.area()...)
 	sys = append(sys, wrap.area()...)
 	sys = append(sys, leases{}.area()...)
 	sys = append(sys, audits{hasher, s.AuditDevices}.area()...)
@@ -203,7 +206,7 @@ func (s *Server) ready(o *opened, keys ownKeys) error {
 	sys = append(sys, probes{s}.area()...)
 	o.area = map[string]area{
 		"sys/":        sys,
-		"auth/token/": append(tokenArea{o.store, o.tokens, hasher, o.tables}.area(), endpoint{path: "tidy", update: probes{s}.tidy}),
+		"auth/token/": append(tokenArea{o.store, o.tokens, hasher, o.tables, &renewals{o.tables, o.auths}}.area(), endpoint{path: "tidy", update: probes{s}.tidy}),
 	}
 	o.guard = guard.New(guard.Config[Tx]{
 		DB: s.DB, Tokens: o.tokens, Policies: o.store, Log: logs{o.log}, Devices: s.Devices, Hasher: hasher,
@@ -237,11 +240,21 @@ func (o *opened) route(_ context.Context, tx Tx, req *guard.Request) (action, er
 	if err != nil {
 		return action{}, err
 	}
+	var a action
+	if below, ok := strings.CutPrefix(req.Path, "auth/"); ok {
+		m, rest := at(t.auth, below)
+		if m == nil || o.auths[m.Type] == nil {
+			return action{}, noHandler(req.Path)
+		}
+		a, err = o.auths[m.Type].find(req, m, rest)
+		fact := m.fact()
+		fact.Path = "auth/" + fact.Path
+		return a.At(fact), err
+	}
 	m, rest := at(t.secret, req.Path)
 	if m == nil {
 		return action{}, noHandler(req.Path)
 	}
-	var a action
 	switch m.Type {
 	case "kv":
 		a, err = o.kv.find(req, m, rest)
@@ -373,7 +386,12 @@ func (s *Server) Sweep(ctx context.Context) error {
 			return err
 		}
 		if err := s.DB.Write(ctx, func(tx Tx) error {
-			n, err = o.tokens.Sweep(tx, 64)
+			if n, err = o.tokens.Sweep(tx, 64); err != nil {
+				return err
+			}
+			// What was used once made a token, so there is some to look for about now.
+			used, err := tx.ForgetUsed(s.Now(), 64)
+			n = max(n, used)
 			return err
 		}); err != nil {
 			return err

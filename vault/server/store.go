@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"sync"
+	"time"
 
 	"envrun/auth/token"
 	"envrun/vault"
@@ -28,6 +29,11 @@ type Tx interface {
 
 	// Notify tells all servers of the database when the transaction is durable.
 	Notify(text string) error
+
+	// UseOnce keeps an id until a time, and says whether it was not there before.
+	UseOnce(id []byte, until time.Time) (bool, error)
+	// ForgetUsed removes at most limit of those whose time is over, and says how many.
+	ForgetUsed(now time.Time, limit int) (int, error)
 
 	// What a token keeps for itself, by name. It goes with the token.
 	TokenValue(id token.ID, name string) (raw []byte, found bool, err error)

@@ -23,6 +23,7 @@ type tokenArea struct {
 	tokens *token.Tokens
 	hasher *audit.Hasher
 	mounts *tables
+	logins *renewals
 }
 
 // times are what the mount of tokens is tuned to.
@@ -156,19 +157,19 @@ func (t tokenArea) lookupAccessor(c *call, _ []string) (*answer, error) {
 	return t.info(&tok, "")
 }
 
-// auth is the answer that made or renewed a token.
-func (t tokenArea) auth(tok *token.Token, text string, warnings []string) (*answer, error) {
-	left := secs(tok.Left(t.tokens.Now()))
+// madeToken is the answer that made or renewed a token.
+func madeToken(now time.Time, hasher *audit.Hasher, tok *token.Token, text string, warnings []string) *answer {
+	left := secs(tok.Left(now))
 	a := warn(&answer{Status: http.StatusOK, Body: &reply{auth: &wire.Auth{
 		ClientToken: wire.Token(text), Accessor: tok.Accessor, Policies: tok.Policies, TokenPolicies: tok.Policies,
 		Metadata: tok.Meta, LeaseDuration: left, Renewable: tok.Renewable, EntityID: tok.EntityID,
 		TokenType: "service", Orphan: tok.Orphan(), NumUses: int64(tok.Uses),
 	}}}, warnings...)
 	a.Auth = &audit.Auth{
-		Accessor: t.hasher.Hash(tok.Accessor), ClientToken: t.hasher.Hash(text), DisplayName: tok.DisplayName,
+		Accessor: hasher.Hash(tok.Accessor), ClientToken: hasher.Hash(text), DisplayName: tok.DisplayName,
 		EntityID: tok.EntityID, Policies: tok.Policies, TokenTTL: left, TokenType: "service", RemainingUses: tok.Uses,
 	}
-	return a, nil
+	return a
 }
 
 var notInNames = regexp.MustCompile(`[^a-zA-Z0-9_-]`)
@@ -278,7 +279,7 @@ func (t tokenArea) make(c *call, orphan bool, r *tokenRole) (*answer, error) {
 	if err != nil {
 		return nil, asBad(err)
 	}
-	return t.auth(&made, text, append(warnings, more...))
+	return madeToken(t.tokens.Now(), t.hasher, &made, text, append(warnings, more...)), nil
 }
 
 // asBad makes an error of the maker's own doing a 400; those of the database stay.
@@ -318,11 +319,14 @@ func (t tokenArea) policies(me *token.Token, asked []string, sudo, noDefault boo
 }
 
 func (t tokenArea) renewed(c *call, tok *token.Token, text string, increment wire.Duration) (*answer, error) {
+	if err := t.logins.check(c.Tx(), tok); err != nil {
+		return nil, err
+	}
 	warnings, err := t.tokens.Renew(c.Tx(), tok, time.Duration(increment))
 	if err != nil {
 		return nil, err
 	}
-	return t.auth(tok, text, warnings)
+	return madeToken(t.tokens.Now(), t.hasher, tok, text, warnings), nil
 }
 
 func (t tokenArea) renewSelf(c *call, _ []string) (*answer, error) {

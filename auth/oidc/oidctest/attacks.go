@@ -23,7 +23,7 @@ const Audience = "https://secrets.example.test/ci"
 func Role() *oidc.Role {
 	return &oidc.Role{
 		Audiences: []string{Audience}, UserClaim: "sub", GroupsClaim: "groups",
-		BoundClaims: map[string][]any{"project_id": {json.Number("74")}, "ref_protected": {"true"}},
+		BoundClaims: map[string]oidc.Values{"project_id": {json.Number("74")}, "ref_protected": {"true"}},
 	}
 }
 

@@ -1,0 +1,370 @@
+package server_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"envrun/auth/oidc"
+	"envrun/auth/oidc/oidctest"
+)
+
+// signInWorld has a jwt mount for an issuer of its own, with the role "ci".
+type signInWorld struct {
+	*world
+	issuer *oidctest.Issuer
+}
+
+func newSignInWorld(t *testing.T) *signInWorld {
+	w := &signInWorld{newWorld(t), oidctest.New(t)}
+	w.must(204, "root", "PUT", "sys/policies/acl/dev", `{"policy":"path \"secret/data/*\" { capabilities = [\"read\"] }"}`)
+	w.must(204, "root", "POST", "sys/auth/jwt", `{"type":"jwt"}`)
+	w.config("")
+	w.role("ci", "")
+	return w
+}
+
+// config writes the configuration of the mount, with more members of JSON.
+func (w *signInWorld) config(more string) {
+	w.Helper()
+	w.must(204, "root", "POST", "auth/jwt/config", fmt.Sprintf(`{"oidc_discovery_url":%q,"default_role":"ci","allow_private_issuer":true%s}`, w.issuer.URL, more))
+}
+
+// role writes oidctest.Role under a name, with more members of JSON.
+func (w *signInWorld) role(name, more string) {
+	w.Helper()
+	w.must(204, "root", "POST", "auth/jwt/role/"+name, fmt.Sprintf(`{"bound_audiences":%q,"user_claim":"sub","groups_claim":"groups",
+		"bound_claims":{"project_id":74,"ref_protected":"true"},"token_policies":"dev","token_ttl":"10m","token_max_ttl":"20m"%s}`, oidctest.Audience, more))
+}
+
+func (w *signInWorld) good() oidctest.Claims {
+	return w.issuer.Good(oidctest.Audience, w.now).With(oidctest.Bound())
+}
+
+func (w *signInWorld) login(role, jwt string) said {
+	body, _ := json.Marshal(map[string]string{"role": role, "jwt": jwt})
+	return w.ask("", "POST", "auth/jwt/login", string(body))
+}
+
+// token signs in with what is good, and returns the token.
+func (w *signInWorld) token(role string, change oidctest.Claims) string {
+	w.Helper()
+	s := w.login(role, w.issuer.Sign(w.good().With(change)))
+	if s.status != 200 {
+		w.Fatalf("signing in as %s: %d %s", role, s.status, s.raw)
+	}
+	return s.token()
+}
+
+func (s said) token() string {
+	var a struct {
+		Auth struct {
+			Token string `json:"client_token"`
+		}
+	}
+	_ = json.Unmarshal([]byte(s.raw), &a)
+	return a.Auth.Token
+}
+
+// accessors is how many tokens there are.
+func (w *signInWorld) accessors() int {
+	list, _ := w.must(200, "root", "LIST", "auth/token/accessors", "").data()["keys"].([]any)
+	return len(list)
+}
+
+// Every token of the study's list through the endpoint: taken, or refused with one
+// and the same answer, with the reason in the audit log, no token made, and
+// nothing of the identity token written down anywhere.
+func TestAttacksOverHTTP(t *testing.T) {
+	w := newSignInWorld(t)
+	fetched := w.issuer.Fetches.Load()
+	for n, a := range oidctest.Attacks() {
+		t.Run(fmt.Sprintf("%03d %s %s", n, a.ID, a.Name), func(t *testing.T) {
+			before, had := w.accessors(), len(w.log.all())
+			jwt := a.Token(w.issuer, w.good(), w.now)
+			began := time.Now()
+			s := w.login("ci", jwt)
+			if took := time.Since(began); took > 10*time.Second {
+				t.Errorf("it took %v", took)
+			}
+			entries := w.log.all()[had:]
+			if len(entries) != 2 {
+				t.Fatalf("%d audit entries", len(entries))
+			}
+			out := entries[1]
+			if a.Reason == "" {
+				if s.status != 200 || w.accessors() != before+1 || out.Status != 200 || out.Response.Data.Issuer != w.issuer.URL || out.Response.Data.Subject.IsZero() {
+					t.Errorf("%d %s, %+v", s.status, s.raw, out)
+				}
+				return
+			}
+			want := `{"errors":["permission denied"]}`
+			switch {
+			case jwt == "":
+				want = `{"errors":["missing token"]}`
+			case a.Reason == oidc.ReasonGroups:
+				want = "" // whoever holds it is entitled, and told what to do
+			}
+			if s.status != 400 || want != "" && strings.TrimSpace(s.raw) != want {
+				t.Errorf("answered %d %s", s.status, s.raw)
+			}
+			if jwt != "" && !strings.Contains(out.Error, "permission denied: "+string(a.Reason)+": ") || out.Status != 400 {
+				t.Errorf("the audit log says %q, %d; want %q", out.Error, out.Status, a.Reason)
+			}
+			if w.accessors() != before {
+				t.Error("a token was made")
+			}
+		})
+	}
+	for _, canary := range []string{"mallory", "evil.test", "eyJ"} {
+		if strings.Contains(w.log.text(), canary) {
+			t.Errorf("the audit log holds %q", canary)
+		}
+	}
+	if n := w.issuer.Fetches.Load() - fetched; n > 1 || w.issuer.Others.Load() != 0 {
+		t.Errorf("%d fetches, %d other requests", n, w.issuer.Others.Load())
+	}
+}
+
+// What a token may do is what its role says, for as long as it says.
+func TestSignIn(t *testing.T) {
+	w := newSignInWorld(t)
+	w.role("mapped", `,"claim_mappings":{"/org/name":"org"},"token_no_default_policy":true,"token_num_uses":3`)
+	s := w.login("MAPPED", w.issuer.Sign(w.good().With(oidctest.Claims{"org": map[string]any{"name": "acme"}})))
+	var a struct {
+		Auth struct {
+			Policies  []string          `json:"policies"`
+			Meta      map[string]string `json:"metadata"`
+			TTL       int               `json:"lease_duration"`
+			Renewable bool              `json:"renewable"`
+			Orphan    bool              `json:"orphan"`
+			Uses      int               `json:"num_uses"`
+		}
+	}
+	if err := json.Unmarshal([]byte(s.raw), &a); err != nil || s.status != 200 {
+		t.Fatal(s.status, s.raw)
+	}
+	if got := a.Auth; !slices.Equal(got.Policies, []string{"dev"}) || got.Meta["role"] != "mapped" || got.Meta["org"] != "acme" || got.TTL != 600 || !got.Renewable || !got.Orphan || got.Uses != 3 {
+		t.Errorf("%+v", got)
+	}
+	token := w.token("", nil)
+	info := w.must(200, token, "GET", "auth/token/lookup-self", "").data()
+	if info["display_name"] != "jwt-alice" || info["path"] != "auth/jwt/login" || info["meta"].(map[string]any)["role"] != "ci" || fmt.Sprint(info["policies"]) != "[default dev]" {
+		t.Errorf("%v", info)
+	}
+	w.must(404, token, "GET", "secret/data/x", "")
+	w.must(403, token, "PUT", "sys/policies/acl/dev", `{"policy":"x"}`)
+
+	// Renewing: up to the role's maximum, and only while the role is what it was.
+	w.must(200, token, "POST", "auth/token/renew-self", "")
+	w.now = w.now.Add(9 * time.Minute)
+	w.must(200, token, "POST", "auth/token/renew-self", `{"increment":"1h"}`)
+	if left := w.must(200, token, "GET", "auth/token/lookup-self", "").data()["ttl"].(json.Number).String(); left != "660" {
+		t.Errorf("%s s left of 20 minutes after 9", left)
+	}
+}
+
+// A43: what a token was given for is looked at again when it is renewed.
+func TestRenewalAfterChange(t *testing.T) {
+	for name, change := range map[string]func(w *signInWorld){
+		"role removed":   func(w *signInWorld) { w.must(204, "root", "DELETE", "auth/jwt/role/ci", "") },
+		"role changed":   func(w *signInWorld) { w.role("ci", `,"token_num_uses":100`) },
+		"issuer changed": func(w *signInWorld) { w.config(`,"jwks_max_stale":"1h"`) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newSignInWorld(t)
+			token := w.token("ci", nil)
+			other := w.must(200, token, "GET", "auth/token/lookup-self", "").data()["accessor"].(string)
+			w.must(200, token, "POST", "auth/token/renew-self", "")
+			change(w)
+			w.must(200, token, "GET", "auth/token/lookup-self", "")
+			for _, s := range []said{
+				w.ask(token, "POST", "auth/token/renew-self", ""),
+				w.ask("root", "POST", "auth/token/renew", `{"token":"`+token+`"}`),
+				w.ask("root", "POST", "auth/token/renew-accessor", `{"accessor":"`+other+`"}`),
+			} {
+				if s.status != 403 || !strings.Contains(s.raw, "sign in again") {
+					t.Errorf("renewing: %d %s", s.status, s.raw)
+				}
+			}
+		})
+	}
+}
+
+// Taking a way to sign in away takes what was signed in with it, at once.
+func TestDisable(t *testing.T) {
+	w := newSignInWorld(t)
+	token := w.token("ci", nil)
+	w.must(204, "root", "PUT", "sys/policies/acl/dev", `{"policy":"path \"auth/token/create\" { capabilities = [\"update\"] }"}`)
+	child := w.must(200, token, "POST", "auth/token/create", `{"policies":["dev"]}`).token()
+	w.must(200, child, "GET", "auth/token/lookup-self", "")
+	w.must(204, "root", "DELETE", "sys/auth/jwt", "")
+	for _, text := range []string{token, child} {
+		w.must(403, text, "GET", "auth/token/lookup-self", "")
+	}
+	if s := w.login("ci", w.issuer.Sign(w.good())); s.status != 403 {
+		t.Errorf("signing in where nothing is: %d %s", s.status, s.raw)
+	}
+	// A new mount of the same path has nothing of the old one.
+	w.must(204, "root", "POST", "sys/auth/jwt", `{"type":"jwt"}`)
+	w.must(404, "root", "GET", "auth/jwt/config", "")
+	w.must(404, "root", "LIST", "auth/jwt/role", "")
+}
+
+// A36: of many who bring the same token one is let in.
+func TestSingleUse(t *testing.T) {
+	w := newSignInWorld(t)
+	w.role("once", `,"single_use":true`)
+	for _, change := range []oidctest.Claims{nil, {"jti": nil}} {
+		jwt := w.issuer.Sign(w.good().With(change))
+		var in atomic.Int64
+		var wg sync.WaitGroup
+		for range 50 {
+			wg.Go(func() {
+				switch s := w.login("once", jwt); {
+				case s.status == 200:
+					in.Add(1)
+				case s.status != 400 || !strings.Contains(s.raw, "used before"):
+					t.Errorf("%d %s", s.status, s.raw)
+				}
+			})
+		}
+		wg.Wait()
+		if in.Load() != 1 {
+			t.Errorf("%d were let in", in.Load())
+		}
+	}
+	w.token("once", nil)
+	again := w.issuer.Sign(w.good())
+	for range 2 {
+		if s := w.login("ci", again); s.status != 200 {
+			t.Errorf("a role that takes a token more than once: %d %s", s.status, s.raw)
+		}
+	}
+}
+
+// A17, A37, A38: another mount's issuer, roles that are not there, odd names.
+func TestRolesCannotBeToldApart(t *testing.T) {
+	w := newSignInWorld(t)
+	wrong := w.login("ci", w.issuer.Sign(w.good().With(oidctest.Claims{"project_id": 75})))
+	for _, name := range []string{"nobody", "ci/../ci", "ci%2f", "CI\u200b", "роль", strings.Repeat("r", 4000), "ci\x00"} {
+		s := w.login(name, w.issuer.Sign(w.good()))
+		if s.status != wrong.status || s.raw != wrong.raw {
+			t.Errorf("role %.20q: %d %s; for a wrong claim %d %s", name, s.status, s.raw, wrong.status, wrong.raw)
+		}
+	}
+	other := oidctest.New(t)
+	w.must(204, "root", "POST", "sys/auth/other", `{"type":"jwt"}`)
+	w.must(204, "root", "POST", "auth/other/config", fmt.Sprintf(`{"oidc_discovery_url":%q,"allow_private_issuer":true}`, other.URL))
+	w.must(204, "root", "POST", "auth/other/role/ci", fmt.Sprintf(`{"bound_audiences":%q,"user_claim":"sub","bound_subject":"alice","token_policies":"dev"}`, oidctest.Audience))
+	body, _ := json.Marshal(map[string]string{"role": "ci", "jwt": other.Sign(other.Good(oidctest.Audience, w.now).With(oidctest.Bound()))})
+	w.must(200, "", "POST", "auth/other/login", string(body))
+	w.must(400, "", "POST", "auth/jwt/login", string(body))
+	w.must(400, "", "POST", "auth/jwt/../other/login", string(body))
+	w.must(403, "", "POST", "auth/nothing/login", string(body))
+}
+
+// Configurations and roles that are refused, and what is read back of good ones.
+func TestJWTConfig(t *testing.T) {
+	w := newSignInWorld(t)
+	u := w.issuer.URL
+	for body, want := range map[string]string{
+		`{}`: "exactly one of",
+		`{"oidc_discovery_url":"` + u + `","jwks_url":"` + u + `/keys"}`:                                      "exactly one of",
+		`{"oidc_discovery_url":"` + u + `"}`:                                                                  "not https",
+		`{"oidc_discovery_url":"` + u + `/","allow_private_issuer":true}`:                                     "another issuer",
+		`{"oidc_discovery_url":"http://127.0.0.1:1","allow_private_issuer":true}`:                             "error checking oidc discovery URL",
+		`{"oidc_discovery_url":"` + u + `","bound_issuer":"x","allow_private_issuer":true}`:                   "byte for byte",
+		`{"jwks_url":"` + u + `/keys","allow_private_issuer":true}`:                                           "bound_issuer",
+		`{"jwks_url":"` + u + `/nothing","bound_issuer":"x","allow_private_issuer":true}`:                     "answers 404",
+		`{"jwt_validation_pubkeys":"x","bound_issuer":"x"}`:                                                   "public key",
+		`{"oidc_discovery_url":"` + u + `","allow_private_issuer":true,"jwt_supported_algs":"HS256"}`:         "unsupported signing algorithm",
+		`{"oidc_discovery_url":"` + u + `","allow_private_issuer":true,"oidc_client_secret":"hunter2"}`:       "public client",
+		`{"oidc_discovery_url":"` + u + `","allow_private_issuer":true,"oidc_discovery_ca_pem":"-----BEGIN"}`: "no certificate",
+	} {
+		s := w.must(400, "root", "POST", "auth/jwt/config", body)
+		if !strings.Contains(s.raw, want) || strings.Contains(s.raw, "hunter2") {
+			t.Errorf("%s: %s, want %q", body, s.raw, want)
+		}
+	}
+	conf := w.must(200, "root", "GET", "auth/jwt/config", "").data()
+	if conf["oidc_discovery_url"] != u || conf["default_role"] != "ci" || fmt.Sprint(conf["jwks_pairs"]) != "[]" {
+		t.Errorf("%v", conf)
+	}
+	for body, want := range map[string]string{
+		`{"user_claim":"sub","bound_subject":"x"}`:                                                             "no audience",
+		`{"bound_audiences":"x","bound_subject":"x"}`:                                                          "user claim",
+		`{"bound_audiences":"x","user_claim":"sub","token_policies":"Root "}`:                                  "nobody signs in",
+		`{"bound_audiences":"x","user_claim":"sub","token_type":"batch"}`:                                      "batch",
+		`{"bound_audiences":"x","user_claim":"sub","role_type":"oidc"}`:                                        "role_type",
+		`{"bound_audiences":"x","user_claim":"sub","bound_claims":{"a":[]}}`:                                   "no value",
+		`{"bound_audiences":"x","user_claim":"sub","bound_claims":{"a":1.5}}`:                                  "not whole",
+		`{"bound_audiences":"x","user_claim":"sub","bound_claims":[]}`:                                         "not a map",
+		`{"bound_audiences":"x","user_claim":"sub","bound_claims":{"r":"*","i":1},"bound_claims_type":"glob"}`: "begins with anything",
+		`{"bound_audiences":"x","user_claim":"sub","token_ttl":"2h","token_max_ttl":"1h"}`:                     "token_max_ttl",
+		`{"bound_audiences":"x","user_claim":"sub","token_bound_cidrs":"x"}`:                                   "network",
+	} {
+		if s := w.must(400, "root", "POST", "auth/jwt/role/bad", body); !strings.Contains(s.raw, want) {
+			t.Errorf("%s: %s, want %q", body, s.raw, want)
+		}
+	}
+	w.must(404, "root", "GET", "auth/jwt/role/bad", "")
+	if s := w.must(200, "root", "POST", "auth/jwt/role/wide", `{"bound_audiences":"x","user_claim":"sub"}`); !strings.Contains(s.raw, "everybody") {
+		t.Errorf("no warning: %s", s.raw)
+	}
+	// Digits are kept, and a change of one parameter leaves the others.
+	w.must(204, "root", "POST", "auth/jwt/role/digits", `{"bound_audiences":"x","user_claim":"sub","bound_claims":{"id":9007199254740993,"ok":true,"ref":["a","b"]}}`)
+	w.must(204, "root", "POST", "auth/jwt/role/digits", `{"token_policies":["B","a"]}`)
+	r := w.must(200, "root", "GET", "auth/jwt/role/digits", "")
+	if !strings.Contains(r.raw, `"id":9007199254740993`) || !strings.Contains(r.raw, `"ref":["a","b"]`) || !strings.Contains(r.raw, `"ok":true`) || !strings.Contains(r.raw, `"token_policies":["a","b"]`) {
+		t.Errorf("%s", r.raw)
+	}
+	if keys := w.must(200, "root", "LIST", "auth/jwt/role", "").data()["keys"]; fmt.Sprint(keys) != "[ci digits wide]" {
+		t.Errorf("%v", keys)
+	}
+	w.must(204, "root", "DELETE", "auth/jwt/role/DIGITS", "")
+	w.must(404, "root", "GET", "auth/jwt/role/digits", "")
+	w.must(400, "root", "POST", "sys/auth/jwt", `{"type":"jwt"}`)
+	w.must(400, "root", "POST", "sys/auth/jwt/below", `{"type":"jwt"}`)
+	w.must(400, "root", "POST", "sys/auth/a+b", `{"type":"jwt"}`)
+	w.must(400, "root", "POST", "sys/auth/ldap", `{"type":"ldap"}`)
+}
+
+// Static keys, a key set of one's own, and a set that is fetched on demand.
+func TestJWTSources(t *testing.T) {
+	w := newSignInWorld(t)
+	w.must(204, "root", "POST", "auth/jwt/config", fmt.Sprintf(`{"jwks_url":"%[1]s/keys","bound_issuer":%[1]q,"default_role":"ci","allow_private_issuer":true}`, w.issuer.URL))
+	w.token("ci", nil)
+	if s := w.must(200, "root", "GET", "auth/jwt/keys", "").data(); !strings.Contains(fmt.Sprint(s["key_ids"]), oidctest.P256) {
+		t.Errorf("%v", s)
+	}
+	w.issuer.Publish(oidctest.Ed)
+	w.must(204, "root", "POST", "auth/jwt/keys/refresh", "")
+	if s := w.login("ci", w.issuer.Sign(w.good())); s.status != 400 {
+		t.Errorf("a withdrawn key: %d", s.status)
+	}
+	w.issuer.SetJWKS(func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(500) })
+	w.must(400, "root", "POST", "auth/jwt/keys/refresh", "")
+	w.now = w.now.Add(25 * time.Hour)
+	s := w.login("ci", w.issuer.Sign(w.good()))
+	if s.status != 503 || !strings.Contains(s.raw, "try again") {
+		t.Errorf("the keys cannot be had: %d %s", s.status, s.raw)
+	}
+}
+
+// Step-up: who is entitled is told what to bring.
+func TestStepUp(t *testing.T) {
+	w := newSignInWorld(t)
+	w.role("prod", `,"max_age":"15m","acr_values":["mfa"]`)
+	s := w.login("prod", w.issuer.Sign(w.good().With(oidctest.Claims{"auth_time": w.now.Unix() - 3600, "acr": "mfa"})))
+	if s.status != 400 || !strings.Contains(s.raw, "15m") {
+		t.Errorf("%d %s", s.status, s.raw)
+	}
+	w.token("prod", oidctest.Claims{"auth_time": w.now.Unix() - 60, "acr": "mfa"})
+}
