@@ -543,15 +543,13 @@ func (j jwtMount) writeRole(c *call, at []string) (*answer, error) {
 	if j.m.JWT == nil {
 		return nil, bad("could not load configuration: write config first, so that a role is checked against the issuer")
 	}
+	// A role is what this request says, whole: what an earlier one bound must not go
+	// on unseen, nor what it did not bind.
 	var r jwtRole
-	there, err := j.roles(j.m).read(c.Tx(), name, &r)
-	if err != nil {
-		return nil, err
-	}
 	if in.RoleType != nil && *in.RoleType != "" && *in.RoleType != "jwt" {
 		return nil, bad("'role_type' is jwt: the server does not drive sign-in by browser")
 	}
-	if !there && in.SingleUse == nil {
+	if in.SingleUse == nil {
 		r.SingleUse = oidc.UsedOnce(j.m.JWT.issuer())
 	}
 	for _, l := range []struct {

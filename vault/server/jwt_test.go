@@ -318,11 +318,11 @@ func TestJWTConfig(t *testing.T) {
 	if s := w.must(200, "root", "POST", "auth/jwt/role/wide", `{"bound_audiences":"x","user_claim":"sub"}`); !strings.Contains(s.raw, "everybody") {
 		t.Errorf("no warning: %s", s.raw)
 	}
-	// Digits are kept, and a change of one parameter leaves the others.
-	w.must(204, "root", "POST", "auth/jwt/role/digits", `{"bound_audiences":"x","user_claim":"sub","bound_claims":{"id":9007199254740993,"ok":true,"ref":["a","b"]}}`)
-	w.must(204, "root", "POST", "auth/jwt/role/digits", `{"token_policies":["B","a"]}`)
+	// Digits are kept, and nothing of an earlier role is left.
+	w.must(204, "root", "POST", "auth/jwt/role/digits", `{"bound_audiences":"x","user_claim":"sub","bound_subject":"old","token_period":"1h"}`)
+	w.must(204, "root", "POST", "auth/jwt/role/digits", `{"bound_audiences":"x","user_claim":"sub","bound_claims":{"id":9007199254740993,"ok":true,"ref":["a","b"]},"token_policies":["B","a"]}`)
 	r := w.must(200, "root", "GET", "auth/jwt/role/digits", "")
-	if !strings.Contains(r.raw, `"id":9007199254740993`) || !strings.Contains(r.raw, `"ref":["a","b"]`) || !strings.Contains(r.raw, `"ok":true`) || !strings.Contains(r.raw, `"token_policies":["a","b"]`) {
+	if !strings.Contains(r.raw, `"id":9007199254740993`) || !strings.Contains(r.raw, `"ref":["a","b"]`) || !strings.Contains(r.raw, `"ok":true`) || !strings.Contains(r.raw, `"token_policies":["a","b"]`) || !strings.Contains(r.raw, `"bound_subject":""`) || !strings.Contains(r.raw, `"token_period":0`) {
 		t.Errorf("%s", r.raw)
 	}
 	if keys := w.must(200, "root", "LIST", "auth/jwt/role", "").data()["keys"]; fmt.Sprint(keys) != "[ci digits wide]" {
