@@ -277,27 +277,6 @@ func (o *opener) run(ctx context.Context, s *server.Server, first chan<- struct{
 	}
 }
 
-// enrol keeps the services of the configuration ready to be made sealers.
-func enrol(ctx context.Context, s *server.Server, log *slog.Logger) {
-	tick := time.NewTicker(sweepEvery)
-	defer tick.Stop()
-	said := ""
-	for {
-		switch err := s.Enrol(ctx); {
-		case err == nil:
-			said = ""
-		case ctx.Err() == nil && said != err.Error():
-			said = err.Error()
-			log.Warn("a sealer of the configuration cannot be added", "error", err)
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
 // unsealed opens the database of a server that does not run, with the identity in a
 // file or, without one, in the ways of the configuration. hint is what to type where
 // there is none.

@@ -141,7 +141,6 @@ func serve(ctx context.Context, t *tool, c *config) error {
 			log.Warn("still sealed: answering meanwhile")
 		}
 	}
-	go enrol(ctx, s, log)
 	l, err := net.Listen("tcp", c.Listen)
 	if err != nil {
 		return fmt.Errorf("listening: %w", err)

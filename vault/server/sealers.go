@@ -4,10 +4,8 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/hex"
-	"maps"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"envrun/vault"
@@ -20,19 +18,13 @@ import (
 
 // sealers is sys/sealers, which is ours alone: what opens the root key. One is
 // added or dropped with a new root key, in the transaction of the request, so that
-// nothing which an earlier copy of the database has opens what is there from
+// nothing which an earlier copy of the database opens what is there from
 // then on. The last two cannot be dropped.
 type sealers struct {
+	server   string // its id
 	ring     *keyring.Ring
-	enrolled *enrolled
+	services []seal.Sealer
 	now      func() time.Time
-}
-
-// enrolled is the services that are ready to be made sealers: they were asked when
-// nobody waited for it, since a request has a transaction open.
-type enrolled struct {
-	mu  sync.Mutex
-	all map[string]*keyring.Enrolment
 }
 
 func (a sealers) area() area {
@@ -42,7 +34,7 @@ func (a sealers) area() area {
 	}
 	return area{
 		{path: "sealers", read: a.list, sudo: true},
-		{path: "sealers/{id}", update: a.add, remove: a.drop, sudo: true, note: noted},
+		{path: "sealers/{id}", update: a.add, remove: a.drop, sudo: true, note: noted, prepare: a.enrol},
 	}
 }
 
@@ -60,10 +52,33 @@ func (a sealers) list(c *call, _ []string) (*answer, error) {
 		}
 		out.Sealers = append(out.Sealers, w)
 	}
-	a.enrolled.mu.Lock()
-	out.Available = append(out.Available, slices.Sorted(maps.Keys(a.enrolled.all))...)
-	a.enrolled.mu.Unlock()
+	for _, service := range a.services {
+		if id := service.ID(); !slices.ContainsFunc(out.Sealers, func(s wire.Sealer) bool { return s.ID == id }) {
+			out.Available = append(out.Available, id)
+		}
+	}
 	return answered(out), nil
+}
+
+// enrolTime bounds how long a service is waited for.
+const enrolTime = 20 * time.Second
+
+// enrol asks the service that is to be a sealer, before there is a transaction.
+func (a sealers) enrol(ctx context.Context, req *guard.Request) (any, error) {
+	id := req.Path[strings.LastIndexByte(req.Path, '/')+1:]
+	for _, service := range a.services {
+		if service.ID() != id {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(ctx, enrolTime)
+		defer cancel()
+		e, err := keyring.Enrol(ctx, a.server, service)
+		if err != nil {
+			return nil, bad("%s", err) // it names the service, and no value
+		}
+		return e, nil
+	}
+	return nil, nil
 }
 
 // maxSealerName bounds what is behind the colon of an id.
@@ -90,11 +105,9 @@ func (a sealers) add(c *call, at []string) (*answer, error) {
 			return nil, bad("there are %d shares for %d recipients", change.Shamir.Shares, len(to))
 		}
 	default:
-		a.enrolled.mu.Lock()
-		e := a.enrolled.all[at[0]]
-		a.enrolled.mu.Unlock()
+		e, _ := c.Prepared().(*keyring.Enrolment)
 		if e == nil {
-			return nil, bad("the server has no sealer %s to add: it is not in its configuration, is one already, or has not answered yet", cut(at[0], maxSealerName))
+			return nil, bad("there is no sealer %s to add: the server's configuration names none", cut(at[0], maxSealerName))
 		}
 		change.Services = []*keyring.Enrolment{e}
 	}
@@ -138,48 +151,6 @@ func (a sealers) change(c *call, change keyring.RootChange) ([][]byte, error) {
 		return nil, err
 	}
 	return shares, next.Apply(c.Tx())
-}
-
-// Enrol asks the services of the Config that are no sealers, so that they can be
-// made such. Call it when the server was unsealed, and every now and then. The error
-// is that of the first that does not answer.
-func (s *Server) Enrol(ctx context.Context) error {
-	o := s.open.Load()
-	if o == nil || len(s.Services) == 0 {
-		return nil
-	}
-	rec, err := s.record(ctx)
-	if err != nil || rec == nil {
-		return err
-	}
-	var first error
-	for _, service := range s.Services {
-		id := service.ID()
-		is := slices.ContainsFunc(rec.Sealers(), func(s keyring.Sealer) bool { return s.ID == id })
-		o.enrolled.mu.Lock()
-		ready := o.enrolled.all[id] != nil
-		if is {
-			delete(o.enrolled.all, id) // used; if it is dropped and added again, with another key
-		}
-		o.enrolled.mu.Unlock()
-		if is || ready {
-			continue
-		}
-		e, err := keyring.Enrol(ctx, o.facts.ID, service)
-		if err != nil {
-			if first == nil {
-				first = err
-			}
-			continue
-		}
-		o.enrolled.mu.Lock()
-		if o.enrolled.all == nil {
-			o.enrolled.all = map[string]*keyring.Enrolment{}
-		}
-		o.enrolled.all[id] = e
-		o.enrolled.mu.Unlock()
-	}
-	return first
 }
 
 // UnsealBy opens the server with a service that is one of its sealers. It waits for

@@ -109,8 +109,7 @@ type opened struct {
 	public string // the key that checkpoints are checked with
 	kept   atomic.Pointer[checkpoint]
 
-	trouble  trouble // of rotations
-	enrolled enrolled
+	trouble  trouble     // of rotations
 	tampered atomic.Bool // the audit log is not what was signed
 }
 
@@ -128,7 +127,6 @@ func New(c Config) *Server {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	c.DB = noting{c.DB}
 	s := &Server{Config: c, slots: make(chan struct{}, c.Concurrent), large: make(chan struct{}, 16)}
 	s.metrics.began = c.Now()
 	return s
@@ -199,7 +197,7 @@ func (s *Server) ready(o *opened, keys ownKeys) error {
 	}
 	sys = append(sys, events{o.hub, s.Now}.area()...)
 	sys = append(sys, sealing{s}.area()...)
-	sys = append(sys, sealers{o.ring, &o.enrolled, s.Now}.area()...)
+	sys = append(sys, sealers{o.facts.ID, o.ring, s.Services, s.Now}.area()...)
 	sys = append(sys, rotations{o.tables, o.kv, s.Now, &o.trouble}.area()...)
 	sys = append(sys, measures{s}.area()...)
 	sys = append(sys, tools{}.area()...)
@@ -209,7 +207,7 @@ func (s *Server) ready(o *opened, keys ownKeys) error {
 		"auth/token/": append(tokenArea{o.store, o.tokens, hasher, o.tables, &renewals{o.tables, o.auths}}.area(), endpoint{path: "tidy", update: probes{s}.tidy}),
 	}
 	o.guard = guard.New(guard.Config[Tx]{
-		DB: s.DB, Tokens: o.tokens, Policies: o.store, Log: logs{o.log}, Devices: s.Devices, Hasher: hasher,
+		DB: noting{s.DB}, Tokens: o.tokens, Policies: o.store, Log: logs{o.log}, Devices: s.Devices, Hasher: hasher,
 		Route: o.route, Wrap: wrap.put, Heads: headsOf, Status: statusOf, Words: words, Now: s.Now,
 	})
 	s.open.Store(o)
