@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"testing"
@@ -25,8 +26,9 @@ import (
 //
 //	serve           starts the server, unsealed
 //	stop            ends it
-//	as FILE|root    from here on the token has the policy in a file
+//	as FILE|root [JSON]      from here on the token has the policy in a file, and what else is asked for it
 //	ask METHOD PATH [JSON]   asks the server, with the root token
+//	until FILE PATTERN       waits until a file has a match
 //	request VAR FILE         sets VAR to the id of the request of an entry
 //	sql STATEMENT   changes the database of a server that is stopped
 func TestAuditServerScripts(t *testing.T) {
@@ -100,7 +102,11 @@ func TestAuditServerScripts(t *testing.T) {
 				if status, answer := s.server.Do(t, "PUT", "sys/policies/acl/"+name, map[string]any{"policy": ts.ReadFile(args[0])}); status != http.StatusNoContent {
 					ts.Fatalf("%d %v", status, answer)
 				}
-				status, answer := s.server.Do(t, "POST", "auth/token/create", map[string]any{"policies": []string{name}, "display_name": name})
+				body := map[string]any{"policies": []string{name}, "display_name": name}
+				if len(args) > 1 {
+					ts.Check(json.Unmarshal([]byte(args[1]), &body))
+				}
+				status, answer := s.server.Do(t, "POST", "auth/token/create", body)
 				if status != http.StatusOK {
 					ts.Fatalf("%d %v", status, answer)
 				}
@@ -114,6 +120,15 @@ func TestAuditServerScripts(t *testing.T) {
 				if status, answer := of(ts).server.Do(t, args[0], args[1], body); status >= 300 {
 					ts.Fatalf("%d %v", status, answer)
 				}
+			},
+			"until": func(ts *testscript.TestScript, _ bool, args []string) {
+				want := regexp.MustCompile(args[1])
+				for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+					if text, err := os.ReadFile(ts.MkAbs(args[0])); err == nil && want.Match(text) {
+						return
+					}
+				}
+				ts.Fatalf("%s has no %s: %s", args[0], args[1], ts.ReadFile(args[0]))
 			},
 			"sql": func(ts *testscript.TestScript, _ bool, args []string) {
 				db, err := sql.Open("sqlite", "file:"+filepath.Join(ts.Getenv("DATA"), "envrun.db"))

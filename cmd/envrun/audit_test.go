@@ -1,17 +1,16 @@
 package main
 
 import (
-	"fmt"
 	"os"
 	"strconv"
 	"strings"
 	"time"
 
 	"envrun/vault/audit"
+	"envrun/vault/audit/audittest"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/mod/sumdb/note"
-	"golang.org/x/mod/sumdb/tlog"
 )
 
 // auditlog FILE SIZE [from=N] [forged=N]: an export of a server's audit log of SIZE
@@ -45,16 +44,14 @@ func auditlog(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("auditlog: %s", arg)
 		}
 	}
-	now := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
-	l := audit.NewLog(signer, func() time.Time { return now })
-	kept := &auditRows{}
+	kept := &audittest.Rows{}
+	l := audit.NewLog(signer, func() time.Time { return audittest.Start })
 	for n := range size {
-		e := audit.Entry{Type: audit.Intent, Time: now.Add(time.Duration(n) * time.Minute), Auth: audit.Auth{DisplayName: "ann"},
-			Request: audit.Request{ID: fmt.Sprint("id-", n), Operation: "read", MountPoint: "prod/", Path: "prod/data/app"}}
+		who := "ann"
 		if n == forged {
-			e.Auth.DisplayName = "eve"
+			who = "eve"
 		}
-		_, err := l.Append(kept, e.Line())
+		_, err := l.Append(kept, audittest.Entry(n, who).Line())
 		ts.Check(err)
 	}
 	signed, err := l.Checkpoint(func(f func(audit.Reader) error) error { return f(kept) })
@@ -63,30 +60,4 @@ func auditlog(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	ts.Check(l.Export(kept, f, int64(from), signed))
 	ts.Check(f.Close())
-}
-
-// auditRows keeps a log in memory.
-type auditRows struct {
-	rows []audit.Row
-	head audit.Head
-}
-
-func (a *auditRows) AuditHead() (audit.Head, error)   { return a.head, nil }
-func (a *auditRows) AuditCheckpoint() ([]byte, error) { return nil, nil }
-
-func (a *auditRows) AppendAudit(rows []audit.Row, head audit.Head) error {
-	a.rows, a.head = append(a.rows, rows...), head
-	return nil
-}
-
-func (a *auditRows) AuditRows(from int64, limit int) ([]audit.Row, error) {
-	return a.rows[from:min(int(from)+limit, len(a.rows))], nil
-}
-
-func (a *auditRows) AuditHashes(rows []int64) ([][]tlog.Hash, error) {
-	var all [][]tlog.Hash
-	for _, n := range rows {
-		all = append(all, a.rows[n].Hashes)
-	}
-	return all, nil
 }

@@ -96,11 +96,74 @@ func TestRead(t *testing.T) {
 		"newest":            {audit.Query{Newest: true, Limit: 3}, []int64{597, 598, 599}},
 		"newest of one":     {audit.Query{Newest: true, Limit: 2, Who: "bob"}, []int64{595, 598}},
 		"newest, far":       {audit.Query{Newest: true, Limit: 2, Env: "stage"}, []int64{41}},
+		"one request":       {audit.Query{ID: entry(7).Request.ID, Limit: 1000}, that(func(n int) bool { return usual(n) && entry(n).Request.ID == entry(7).Request.ID })},
+		"before":            {audit.Query{To: 3}, []int64{0, 1, 2}},
+		"from and before":   {audit.Query{From: 1, To: 3}, []int64{1, 2}},
+		"before itself":     {audit.Query{From: 3, To: 3}, nil},
+		"before the end":    {audit.Query{From: 598, To: 1 << 62}, []int64{598, 599}},
+		"anything":          {audit.Query{Path: "prod/*/app/3"}, that(func(n int) bool { return n%2 == 1 && n%5 == 3 })},
+		"anything behind":   {audit.Query{Path: "prod/data/ap*"}, that(func(n int) bool { return n%2 == 1 && usual(n) })},
+		"anything before":   {audit.Query{Path: "*/3"}, that(func(n int) bool { return n%5 == 3 && usual(n) })},
+		"anything at all":   {audit.Query{Path: "*", Limit: 1000}, that(func(int) bool { return true })},
+		"nothing of it":     {audit.Query{Path: "prod/*/nothing"}, nil},
+		"newest before":     {audit.Query{Newest: true, Limit: 2, To: 10}, []int64{8, 9}},
 		"newest since":      {audit.Query{Newest: true, Limit: 9, Since: start.Add(599 * time.Second)}, []int64{598, 599}},
 	} {
 		if got := all(t, s, c.q); !slices.Equal(got, c.want) {
 			t.Errorf("%s: %d found: %v, want %v", name, len(got), got, c.want)
 		}
+	}
+}
+
+// Who looks further back than one answer does asks again, up to where it ended.
+func TestReadBack(t *testing.T) {
+	l, _ := newLog(t)
+	b := newBase(t)
+	b.grow(l, 0, 10)
+	var many []audit.Entry
+	for range 45_000 {
+		many = append(many, audit.Entry{Type: audit.Intent})
+	}
+	if err := b.append(l, many...); err != nil {
+		t.Fatal(err)
+	}
+	var pages []string
+	q := audit.Query{Who: "bob", Newest: true, Limit: 2}
+	for {
+		var page audit.Page
+		if err := b.read(func(r audit.Reader) (err error) { page, err = audit.Read(r, q); return err }); err != nil {
+			t.Fatal(err)
+		}
+		var found []int64
+		for _, r := range page.Records {
+			found = append(found, r.Index)
+		}
+		pages = append(pages, fmt.Sprint(found, page.Back))
+		if q.To = page.Back; page.Back == 0 {
+			break
+		}
+	}
+	if got := strings.Join(pages, "; "); got != "[] 25010; [] 5010; [4 7] 4; [1] 0" {
+		t.Errorf("%s", got)
+	}
+}
+
+// Who reads the log fills it with that. It can be left out, but for who may not.
+func TestReadQuiet(t *testing.T) {
+	l, _ := newLog(t)
+	s := &store{}
+	reads := func(status int, allowed bool, why string) audit.Entry {
+		return audit.Entry{Type: audit.Outcome, Status: status, Error: why, Auth: audit.Auth{PolicyResults: &audit.PolicyResults{Allowed: allowed}}, Request: audit.Request{Path: "sys/audit-log/entries"}}
+	}
+	intent := reads(0, true, "")
+	intent.Type = audit.Intent
+	for _, e := range []audit.Entry{entry(0), intent, reads(200, true, ""), reads(403, false, "permission denied"), reads(500, true, "internal error"), {Type: audit.Outcome, Request: audit.Request{Path: "sys/audit-log/checkpoint"}}, entry(1)} {
+		if err := s.write(func(tx *tx) error { _, err := l.Append(tx, e.Line()); return err }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := all(t, s, audit.Query{Quiet: true}); !slices.Equal(got, []int64{0, 3, 4, 6}) {
+		t.Errorf("%v", got)
 	}
 }
 

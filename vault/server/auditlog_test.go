@@ -12,6 +12,7 @@ import (
 	"envrun/vault"
 	"envrun/vault/audit"
 	"envrun/vault/server"
+	"envrun/vault/wire"
 )
 
 // hashes are those of an answer.
@@ -119,6 +120,126 @@ func TestAuditLog(t *testing.T) {
 		if rep, err := audit.Verify(strings.NewReader(file.String()), key, nil); err != nil || rep.From != from || rep.Size != 10 {
 			t.Errorf("from %d: %+v, %v", from, rep, err)
 		}
+	}
+}
+
+// Whoever says what they have seen of the log is shown beside the answer that it has only grown;
+// nobody without a token is shown anything.
+func TestAuditLogBeside(t *testing.T) {
+	w := newWorld(t)
+	header := func(tok, path, seen string) (audit.Shown, bool) {
+		t.Helper()
+		s := w.ask(tok, http.MethodGet, path, "", audit.SeenHeader+": "+seen)
+		text := s.header.Get(audit.ShownHeader)
+		if text == "" {
+			return audit.Shown{}, false
+		}
+		shown, err := audit.ParseShown(text)
+		if err != nil {
+			t.Fatalf("%q: %v", text, err)
+		}
+		return shown, true
+	}
+	first, ok := header("root", "sys/mounts", "0")
+	if !ok || len(first.Growth) > 0 {
+		t.Fatalf("%+v", first)
+	}
+	c, err := audit.OpenCheckpoint(first.Note, first.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		w.ask("root", http.MethodGet, "sys/mounts", "")
+	}
+	if again, _ := header("root", "sys/mounts", fmt.Sprint(c.Size)); string(again.Note) != string(first.Note) {
+		t.Error("it is signed anew for everybody who asks")
+	}
+	if err := w.KeepCheckpoint(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	later, _ := header("root", "sys/mounts", fmt.Sprint(c.Size))
+	d, err := audit.OpenCheckpoint(later.Note, first.Key)
+	if err != nil || d.Size <= c.Size {
+		t.Fatalf("%+v, %v", d, err)
+	}
+	if err := tlog.CheckTree(later.Growth, d.Size, d.Root, c.Size, c.Root); err != nil {
+		t.Error(err)
+	}
+	// Who has seen more than was kept has asked another replica: then it is signed now.
+	w.ask("root", http.MethodGet, "sys/mounts", "")
+	now, _ := header("root", "sys/mounts", fmt.Sprint(d.Size+1))
+	if e, err := audit.OpenCheckpoint(now.Note, first.Key); err != nil || e.Size <= d.Size || len(now.Growth) == 0 {
+		t.Errorf("%+v, %v", e, err)
+	}
+	// And who has seen more than there is gets no proof.
+	if far, _ := header("root", "sys/mounts", "9999"); len(far.Growth) > 0 {
+		t.Errorf("%+v", far)
+	}
+	for name, c := range map[string][3]string{
+		"no token":      {"", "sys/internal/ui/mounts", "0"},
+		"a bad token":   {"evr_s_nope", "sys/internal/ui/mounts", "0"},
+		"not refused":   {"evr_s_nope", "sys/mounts", "0"},
+		"no number":     {"root", "sys/mounts", "x"},
+		"a negative":    {"root", "sys/mounts", "-1"},
+		"an error":      {"root", "prod/data/none", "0"},
+		"health":        {"root", "sys/health", "0"},
+		"nothing asked": {"root", "sys/mounts", ""},
+	} {
+		if shown, ok := header(c[0], c[1], c[2]); ok {
+			t.Errorf("%s: %+v", name, shown)
+		}
+	}
+}
+
+// A page with proofs leads to the checkpoint that it names, with what has grown since the one that was seen.
+func TestAuditLogProofs(t *testing.T) {
+	w := newWorld(t)
+	for range 5 {
+		w.ask("root", http.MethodGet, "sys/mounts", "")
+	}
+	var was wire.AuditCheckpoint
+	w.read(t, "sys/audit-log/checkpoint", &was)
+	if was.Size != 10 {
+		t.Fatalf("%+v", was)
+	}
+	seen, err := audit.OpenCheckpoint([]byte(was.Checkpoint), was.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var page wire.AuditEntries
+	w.read(t, "sys/audit-log/entries?lines=true&proofs=true&newest=true&limit=3&seen=10", &page)
+	in, err := audit.OpenCheckpoint([]byte(page.Checkpoint), was.Key)
+	if err != nil || in.Size != 12 || len(page.Entries) != 3 || page.Back != 9 {
+		t.Fatalf("%+v, %+v, %v", in, page, err)
+	}
+	if err := tlog.CheckTree(page.Growth, in.Size, in.Root, seen.Size, seen.Root); err != nil {
+		t.Error(err)
+	}
+	for _, e := range page.Entries {
+		if _, err := in.Holds(e.Index, e.Line, e.Hashes); err != nil {
+			t.Error(err)
+		}
+	}
+	var back wire.AuditEntries
+	w.read(t, "sys/audit-log/entries?lines=true&proofs=true&newest=true&limit=100&quiet=true&to=9", &back)
+	if len(back.Entries) != 9 || back.Back != 0 {
+		t.Errorf("%d entries, back %d", len(back.Entries), back.Back)
+	}
+	if s := w.ask("root", http.MethodGet, "sys/audit-log/checkpoint?seen=x", ""); s.status != http.StatusBadRequest {
+		t.Errorf("%d %s", s.status, s.raw)
+	}
+}
+
+// read is the data of an answer.
+func (w *world) read(t *testing.T, path string, data any) {
+	t.Helper()
+	s := w.ask("root", http.MethodGet, path, "")
+	if s.status != http.StatusOK {
+		t.Fatalf("%s: %d %s", path, s.status, s.raw)
+	}
+	answer := struct{ Data any }{data}
+	if err := json.Unmarshal([]byte(s.raw), &answer); err != nil {
+		t.Fatal(err)
 	}
 }
 
