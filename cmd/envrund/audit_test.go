@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"envrun/vault/server"
 )
 
 // load reads a configuration file of a text.
@@ -95,5 +97,31 @@ func TestAuditDevicesRefused(t *testing.T) {
 	}
 	if _, err := load(t, dir, "[[audit]]\nname = \"a\"\nfile_path = \"/x\"\n"); err == nil || !strings.Contains(err.Error(), "envrund.toml:3: there is no setting audit.file_path") {
 		t.Errorf("an unknown setting: %v", err)
+	}
+}
+
+func TestLimitsOfConfig(t *testing.T) {
+	dir := t.TempDir()
+	for _, c := range []struct {
+		text string
+		want server.Limits
+	}{
+		{"", server.Limits{Burst: 1, UnknownRate: 1, UnknownBurst: 60}},
+		{"[limits]\nrate = 100\n", server.Limits{Rate: 100, Burst: 200, UnknownRate: 1, UnknownBurst: 60}},
+		{"[limits]\nrate = 0.5\nburst = 7\nunknown_rate = 0\n", server.Limits{Rate: 0.5, Burst: 7, UnknownBurst: 1}},
+		{"[limits]\nunknown_rate = 5\nunknown_burst = 9\n", server.Limits{Burst: 1, UnknownRate: 5, UnknownBurst: 9}},
+	} {
+		conf, err := load(t, dir, c.text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if have := conf.limits(); have != c.want {
+			t.Errorf("%q: %+v", c.text, have)
+		}
+	}
+	for _, text := range []string{"[limits]\nrate = -1\n", "[limits]\nburst = -1\n", "[limits]\nunknown_rate = -0.1\n"} {
+		if _, err := load(t, dir, text); err == nil {
+			t.Errorf("%q is taken", text)
+		}
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"envrun/cmd/internal/cli"
 	"envrun/vault/keyring"
 	"envrun/vault/postgres"
+	"envrun/vault/server"
 	"envrun/vault/sqlite"
 	"envrun/vault/sqlstore"
 )
@@ -46,6 +47,11 @@ type config struct {
 	Limits struct {
 		Concurrent int    `toml:"concurrent"` // requests at a time
 		Timeout    string `toml:"timeout"`    // of one request
+
+		Rate         float64  `toml:"rate"`          // requests a second with one token; 0: any number
+		Burst        int      `toml:"burst"`         // at once; 0: twice the rate
+		UnknownRate  *float64 `toml:"unknown_rate"`  // a second of one address without a good token; 0: any number
+		UnknownBurst int      `toml:"unknown_burst"` // at once; 0: 60 times the rate
 	} `toml:"limits"`
 
 	Audit []auditDevice `toml:"audit"`
@@ -181,6 +187,9 @@ func (c *config) check(file string) error {
 	if c.Limits.Concurrent < 0 {
 		return bad("limits.concurrent is less than 0")
 	}
+	if c.Limits.Rate < 0 || c.Limits.Burst < 0 || c.Limits.UnknownRate != nil && *c.Limits.UnknownRate < 0 || c.Limits.UnknownBurst < 0 {
+		return bad("a rate or a burst of limits is less than 0")
+	}
 	if c.Limits.Timeout != "" {
 		if c.timeout, err = time.ParseDuration(c.Limits.Timeout); err != nil || c.timeout <= 0 {
 			return bad("limits.timeout is not a time such as 30s")
@@ -230,4 +239,23 @@ func (c *config) services() (n int) {
 		}
 	}
 	return n
+}
+
+// unknownRate is how many requests a second one address may make without a good
+// token, where the configuration says nothing.
+const unknownRate = 1
+
+// limits are those of one client.
+func (c *config) limits() server.Limits {
+	l := server.Limits{Rate: c.Limits.Rate, Burst: c.Limits.Burst, UnknownRate: unknownRate, UnknownBurst: c.Limits.UnknownBurst}
+	if c.Limits.UnknownRate != nil {
+		l.UnknownRate = *c.Limits.UnknownRate
+	}
+	if l.Burst == 0 {
+		l.Burst = max(1, int(2*l.Rate))
+	}
+	if l.UnknownBurst == 0 {
+		l.UnknownBurst = max(1, int(60*l.UnknownRate))
+	}
+	return l
 }

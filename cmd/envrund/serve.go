@@ -69,7 +69,7 @@ func (c *config) open(ctx context.Context, log *slog.Logger, set *device.Set, o 
 	}
 	conf := server.Config{
 		DB: database{db}, Sealers: c.sealers(), Version: apiVersion, StorageType: kind, Address: c.url(),
-		Concurrent: c.Limits.Concurrent, Timeout: c.timeout, Logger: log,
+		Concurrent: c.Limits.Concurrent, Timeout: c.timeout, Limits: c.limits(), Logger: log,
 	}
 	if set != nil {
 		conf.Devices, conf.AuditProblems = set, func() []string { return problems(set) }
@@ -162,8 +162,10 @@ const (
 	stopTime   = 15 * time.Second
 	sweepEvery = 5 * time.Second
 	signEvery  = time.Second
-	turnEvery  = time.Second
-	startTime  = 3 * time.Second // that the first tries to unseal have before the server answers
+
+	limitedEvery = 10 * time.Second
+	turnEvery    = time.Second
+	startTime    = 3 * time.Second // that the first tries to unseal have before the server answers
 )
 
 // run serves until ctx ends.
@@ -184,6 +186,8 @@ func run(ctx context.Context, s *server.Server, l net.Listener, log *slog.Logger
 	defer tick.Stop()
 	sign := time.NewTicker(signEvery)
 	defer sign.Stop()
+	limited := time.NewTicker(limitedEvery)
+	defer limited.Stop()
 	go turn(ctx, s, log)
 	wrong := "" // with the audit log; said once
 	for {
@@ -196,6 +200,10 @@ func run(ctx context.Context, s *server.Server, l net.Listener, log *slog.Logger
 			}
 			if err := s.Attend(ctx); err != nil && ctx.Err() == nil {
 				log.Error("taking over the root key", "error", err)
+			}
+		case <-limited.C:
+			if err := s.RecordLimited(ctx); err != nil && ctx.Err() == nil {
+				log.Error("recording what limits refused", "error", err)
 			}
 		case <-sign.C:
 			was := wrong
@@ -215,6 +223,9 @@ func run(ctx context.Context, s *server.Server, l net.Listener, log *slog.Logger
 			if errors.Is(err, context.DeadlineExceeded) {
 				log.Warn("some requests did not end in time, and were cut off")
 				err = h.Close()
+			}
+			if e := s.RecordLimited(stop); e != nil {
+				log.Error("recording what limits refused", "error", e)
 			}
 			if e := s.KeepCheckpoint(stop); e != nil {
 				log.Error("signing a checkpoint of the audit log", "error", e)

@@ -1,6 +1,9 @@
 package guard
 
 import (
+	"context"
+	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -102,4 +105,30 @@ func results(decisions ...policy.Decision) *audit.PolicyResults {
 	}
 	slices.SortFunc(r.GrantingPolicies, func(a, b audit.GrantingPolicy) int { return strings.Compare(a.Name, b.Name) })
 	return r
+}
+
+// Limited is requests of one source that a limit refused before anything else was
+// known of them. The zero Addr is several sources together.
+type Limited struct {
+	ID    string
+	Addr  netip.Addr
+	Token audit.Hashed // of which there were too many; zero if they had none that was good
+	Count int64
+}
+
+// RecordLimited writes one entry for each, an outcome that has no intent.
+func (g *Guard[T]) RecordLimited(ctx context.Context, all []Limited) error {
+	lines := make([]audit.Line, len(all))
+	for i, l := range all {
+		e := audit.Entry{Time: g.Now().UTC(), Type: audit.Outcome, Status: http.StatusTooManyRequests, Error: "refused by a limit",
+			Request: audit.Request{ID: l.ID, ClientToken: l.Token, Data: &audit.Data{Count: l.Count}}}
+		if l.Addr.IsValid() {
+			e.Request.RemoteAddress = l.Addr.Unmap().String()
+		}
+		lines[i] = e.Line()
+	}
+	if err := g.recorder.record(ctx, lines...); err != nil {
+		return err
+	}
+	return g.send(context.WithoutCancel(ctx), lines...)
 }

@@ -116,6 +116,7 @@ type Request struct {
 	Match  string         // If-None-Match: what of the answer the client has already; "" if it says nothing
 	Addr   netip.AddrPort // of the client
 	Agent  string         // User-Agent
+	Good   bool           // is Serve's to set: a good token came
 }
 
 // An Answer is what a handler gives back: a status and a body that the server
@@ -349,6 +350,7 @@ func (g *Guard[T]) Serve(ctx context.Context, req *Request) (*Answer, error) {
 	if err != nil {
 		return nil, err
 	}
+	req.Good = t.token != nil
 	changes := !done
 	if d, ok := g.Devices.(filling); ok && changes {
 		// The refusal is recorded: that much room is left.

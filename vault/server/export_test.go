@@ -45,3 +45,13 @@ func (s *Server) Endpoints() []Endpoint {
 	}
 	return all
 }
+
+// Limit sets the limits of a server that serves nobody yet.
+func (s *Server) Limit(l Limits) { s.limits = newLimiter(l) }
+
+// Limited is how many clients the limits of a server remember, and sources for the log.
+func (s *Server) Limited() (clients, sources int) {
+	s.limits.mu.Lock()
+	defer s.limits.mu.Unlock()
+	return len(s.limits.tokens) + len(s.limits.addrs), len(s.limits.refused)
+}

@@ -22,6 +22,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -68,6 +69,7 @@ type Config struct {
 
 	Concurrent int           // requests at a time; 0: 512
 	Timeout    time.Duration // of one request; 0: 60 s
+	Limits     Limits        // of one client
 	Heartbeat  time.Duration // of a stream of events, and how long it may outlast its token; 0: 15 s
 
 	Logger *slog.Logger // what the server did, never what was asked; nil: nothing is logged
@@ -88,6 +90,7 @@ type Server struct {
 	large   chan struct{}          // those of them that have a large body
 	open    atomic.Pointer[opened] // nil while sealed
 	metrics metrics
+	limits  *limiter // nil: there are none
 	unsealing
 }
 
@@ -106,6 +109,7 @@ type opened struct {
 	cubby  cubbyhole
 	hub    *hub
 	deaf   func() // ends what the hub hears
+	hasher *audit.Hasher
 	public string // the key that checkpoints are checked with
 	kept   atomic.Pointer[checkpoint]
 
@@ -129,6 +133,7 @@ func New(c Config) *Server {
 	}
 	s := &Server{Config: c, slots: make(chan struct{}, c.Concurrent), large: make(chan struct{}, 16)}
 	s.metrics.began = c.Now()
+	s.limits = newLimiter(c.Limits)
 	return s
 }
 
@@ -170,6 +175,7 @@ func (s *Server) ready(o *opened, keys ownKeys) error {
 	}
 	o.tokens.Now = s.Now
 	hasher := audit.NewHasher(keys.Audit)
+	o.hasher = hasher
 	signer, err := note.NewSigner(keys.Signer)
 	if err != nil {
 		return &vault.Error{Kind: vault.KindMalformed, Op: "unsealing", Detail: "the key that signs the audit log is not of its form"}
@@ -339,6 +345,15 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) (op policy.Op, _ 
 	if o == nil {
 		writeError(w, r, errSealed)
 		return req.Op, nil
+	}
+	if s.limits != nil {
+		p, wait := s.limits.enter(s.Now(), req, o.hasher.Hash)
+		if wait > 0 {
+			w.Header().Set("Retry-After", strconv.Itoa(int(wait/time.Second)))
+			writeError(w, r, problem(http.StatusTooManyRequests, "too many requests of one client"))
+			return req.Op, nil
+		}
+		defer func() { s.limits.leave(s.Now(), p, req) }()
 	}
 	if strings.HasPrefix(req.Path, "sys/audit-log/") {
 		_ = s.KeepCheckpoint(ctx) // so that what was written until now can be proven; sys/health tells what is wrong

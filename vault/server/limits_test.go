@@ -1,0 +1,160 @@
+package server_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"envrun/vault/audit"
+	"envrun/vault/server"
+)
+
+// from asks as a client at an address.
+func (w *world) from(addr, token, path string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest("GET", "/v1/"+path, nil)
+	r.RemoteAddr = addr
+	if token != "" {
+		r.Header.Set("X-Vault-Token", token)
+	}
+	out := httptest.NewRecorder()
+	w.ServeHTTP(out, r)
+	return out
+}
+
+func TestLimits(t *testing.T) {
+	w := newWorld(t)
+	w.Limit(server.Limits{Rate: 2, Burst: 4, UnknownRate: 1, UnknownBurst: 3})
+	const self = "auth/token/lookup-self"
+	want := func(what string, have *httptest.ResponseRecorder, status int) {
+		t.Helper()
+		if have.Code != status {
+			t.Errorf("%s: %d %s", what, have.Code, have.Body)
+		}
+		if again := have.Header().Get("Retry-After"); (status == http.StatusTooManyRequests) != (again != "") {
+			t.Errorf("%s: Retry-After %q", what, again)
+		}
+	}
+	for range 4 {
+		want("a good token", w.from("10.0.0.1:1", "root", self), 200)
+	}
+	want("more than its burst", w.from("10.0.0.2:1", "root", self), 429) // wherever it comes from
+	for range 3 {
+		want("a bad token", w.from("10.0.0.1:1", "guess", self), 403)
+	}
+	want("bad tokens beyond the burst", w.from("10.0.0.1:1", "another", self), 429)
+	want("no token beyond it", w.from("10.0.0.1:1", "", self), 429)
+	want("from elsewhere", w.from("10.0.0.9:1", "guess", self), 403)
+	want("what everybody may ask", w.from("10.0.0.1:1", "", "sys/health"), 200)
+	w.now = w.now.Add(time.Second)
+	want("a second later", w.from("10.0.0.1:1", "root", self), 200) // although its address has tried tokens
+	want("a second later", w.from("10.0.0.1:1", "root", self), 200)
+	want("two a second", w.from("10.0.0.1:1", "root", self), 429)
+	want("a second later", w.from("10.0.0.1:1", "", self), 403)
+	want("one a second", w.from("10.0.0.1:1", "", self), 429)
+
+	// IPv6: whoever has a subnet is one client.
+	for i := range 3 {
+		want("a subnet", w.from(fmt.Sprintf("[2001:db8::%x]:1", i+1), "guess", self), 403)
+	}
+	want("a subnet", w.from("[2001:db8::ffff]:1", "guess", self), 429)
+	want("another", w.from("[2001:db8:0:1::1]:1", "guess", self), 403)
+
+	// A token that was good and is not any more.
+	w.now = w.now.Add(time.Minute)
+	gone := w.token(`path "cubbyhole/x" { capabilities = ["read"] }`)
+	want("before it is revoked", w.from("10.0.0.3:1", gone, "cubbyhole/x"), 404)
+	w.must(204, "root", "POST", "auth/token/revoke", fmt.Sprintf(`{"token":%q}`, gone))
+	for range 3 {
+		want("revoked", w.from("10.0.0.3:1", gone, self), 403)
+	}
+	want("revoked", w.from("10.0.0.3:1", gone, self), 403) // the first one counted as known
+	want("revoked", w.from("10.0.0.3:1", gone, self), 429)
+
+	// What was refused is in the log, added up.
+	before := len(w.log.all())
+	if err := w.RecordLimited(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	counts := map[string]int64{}
+	for _, e := range w.log.all()[before:] {
+		if e.Type != audit.Outcome || e.Status != 429 || e.Error == "" || e.Request.Data == nil {
+			t.Fatalf("%+v", e)
+		}
+		counts[e.Request.RemoteAddress+" "+fmt.Sprint(e.Request.ClientToken != audit.Hashed{})] += e.Request.Data.Count
+	}
+	for from, n := range map[string]int64{"10.0.0.1 false": 3, "10.0.0.1 true": 1, "10.0.0.2 true": 1, "2001:db8::ffff false": 1, "10.0.0.3 false": 1} {
+		if counts[from] != n {
+			t.Errorf("%s: %d, want %d of %v", from, counts[from], n, counts)
+		}
+	}
+	if err := w.RecordLimited(t.Context()); err != nil || len(w.log.all()) != before+len(counts) {
+		t.Errorf("recorded twice: %v", err)
+	}
+	if log := w.log.text(); strings.Contains(log, "guess") || strings.Contains(log, gone) {
+		t.Error("a token is in the log")
+	}
+	w.now = w.now.Add(time.Minute)
+	if s := w.must(200, "root", "GET", "sys/metrics?format=prometheus", ""); !strings.Contains(s.raw, `envrun_requests_limited_total{of="token"} 2`) || !strings.Contains(s.raw, `envrun_requests_limited_total{of="address"} 5`) {
+		t.Error(s.raw)
+	}
+}
+
+// A flood from many addresses: what is remembered and what is written have a bound,
+// and who has a good token is served all the same.
+func TestLimitsFlood(t *testing.T) {
+	w := newWorld(t)
+	w.Limit(server.Limits{UnknownRate: 1, UnknownBurst: 2})
+	const self = "auth/token/lookup-self"
+	if s := w.from("10.0.0.1:1", "root", self); s.Code != 200 {
+		t.Fatal(s.Code)
+	}
+	before, refused := len(w.log.all()), 0
+	for i := range 25_000 {
+		if s := w.from(fmt.Sprintf("10.%d.%d.%d:1", 1+i>>16, i>>8&255, i&255), "guess", self); s.Code == 429 {
+			refused++
+		}
+	}
+	if clients, sources := w.Limited(); clients > 20_000 || sources > 9 {
+		t.Errorf("%d clients and %d sources are remembered", clients, sources)
+	}
+	if s := w.from("10.1.0.1:1", "root", self); s.Code != 200 {
+		t.Errorf("a good token in the flood: %d", s.Code)
+	}
+	if err := w.RecordLimited(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	entries := w.log.all()[before:]
+	var sum int64
+	for _, e := range entries {
+		if e.Status == 429 {
+			sum += e.Request.Data.Count
+		}
+	}
+	if refused < 24_000 || sum != int64(refused) || len(entries) > 200 {
+		t.Errorf("%d were refused, %d are in the log, which has %d entries more", refused, sum, len(entries))
+	}
+}
+
+// While the log takes nothing, what was refused is kept for later.
+func TestLimitsUnrecorded(t *testing.T) {
+	w := newWorld(t)
+	w.Limit(server.Limits{UnknownRate: 1, UnknownBurst: 1})
+	for range 3 {
+		w.from("10.0.0.1:1", "guess", "auth/token/lookup-self")
+	}
+	w.log.fail = fmt.Errorf("no space left")
+	if err := w.RecordLimited(t.Context()); err == nil {
+		t.Error("recorded without a log")
+	}
+	w.log.fail = nil
+	before := len(w.log.all())
+	if err := w.RecordLimited(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if all := w.log.all()[before:]; len(all) != 1 || all[0].Request.Data.Count != 2 {
+		t.Errorf("%+v", all)
+	}
+}
