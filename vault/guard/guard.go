@@ -253,8 +253,11 @@ func (c *Call[T]) ACL() *policy.ACL { return c.acl }
 // if it were asked for by itself: with the same wrapping and no parameters. What it
 // decides is in the record of the request. It is for actions that are Private,
 // whose answer is put together of what the policies give.
-func (c *Call[T]) May(op policy.Op, path string) bool {
-	d := c.acl.Decide(policy.Request{Path: path, Op: op, WrapTTL: c.req.Wrap, Now: c.now})
+func (c *Call[T]) May(op policy.Op, path string) bool { return c.MayWith(op, path, nil) }
+
+// MayWith is May for what has parameters.
+func (c *Call[T]) MayWith(op policy.Op, path string, params map[string]any) bool {
+	d := c.acl.Decide(policy.Request{Path: path, Op: op, Params: params, WrapTTL: c.req.Wrap, Now: c.now})
 	c.also = append(c.also, d)
 	return d.Allowed
 }

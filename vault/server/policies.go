@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"envrun/auth/token"
 	"envrun/vault"
@@ -20,6 +21,7 @@ import (
 type policies struct {
 	store
 	tokens *token.Tokens
+	now    func() time.Time
 }
 
 func (p policies) area() area {
@@ -34,6 +36,7 @@ func (p policies) area() area {
 	return area{
 		{path: "policies/acl", list: p.list, read: p.list},
 		{path: "policies/acl/{name}", read: p.read, update: p.write, remove: p.remove, note: byName},
+		{path: "policy-set", read: p.readSet, update: p.writeSet, private: true, note: noteSet},
 		{path: "policy", list: p.listOld, read: p.listOld},
 		{path: "policy/{name}", read: p.readOld, update: p.write, remove: p.remove, note: byName},
 		{path: "capabilities", update: p.capabilities, looks: true},
@@ -72,41 +75,47 @@ func (p policies) listOld(c *call, _ []string) (*answer, error) {
 	}{names, names}), nil
 }
 
-func (p policies) text(c *call, at []string) (name, text string, err error) {
+func (p policies) one(c *call, at []string) (name string, r policyRecord, err error) {
 	if name, err = policy.Name(at[0]); err != nil {
-		return "", "", errNothing
+		return "", r, errNothing
 	}
 	if name == policy.RootName {
-		return name, "", nil
+		return name, r, nil
 	}
-	var r policyRecord
 	there, err := p.get(c.Tx(), kindPolicy, name, &r)
 	if err == nil && !there {
 		err = errNothing
 	}
-	return name, r.Text, err
+	return name, r, err
 }
 
 func (p policies) read(c *call, at []string) (*answer, error) {
-	name, text, err := p.text(c, at)
+	name, r, err := p.one(c, at)
 	if err != nil {
 		return nil, err
 	}
-	return answered(struct {
-		Name   string `json:"name"`
-		Policy string `json:"policy"`
-	}{name, text}), nil
+	if r.Version == 0 { // root, and what nobody counted: as Vault answers
+		return answered(struct {
+			Name   string `json:"name"`
+			Policy string `json:"policy"`
+		}{name, r.Text}), nil
+	}
+	out := wire.Policy{Name: name, Policy: r.Text, Version: r.Version, CASRequired: r.CASRequired, AllowSlashes: r.AllowSlashes}
+	if !r.Modified.IsZero() {
+		out.Modified = &r.Modified
+	}
+	return answered(out), nil
 }
 
 func (p policies) readOld(c *call, at []string) (*answer, error) {
-	name, text, err := p.text(c, at)
+	name, r, err := p.one(c, at)
 	if err != nil {
 		return nil, err
 	}
 	return flat(struct {
 		Name  string `json:"name"`
 		Rules string `json:"rules"`
-	}{name, text}), nil
+	}{name, r.Text}), nil
 }
 
 // policyText is the text of a policy that may have come as base64.
@@ -126,9 +135,9 @@ func (p policies) write(c *call, at []string) (*answer, error) {
 		return nil, bad("cannot update %q policy", name)
 	}
 	in, warnings, err := body[struct {
-		Policy string `json:"policy"`
-		Rules  string `json:"rules"`
-		Name   string `json:"name"`
+		wire.PolicyWrite
+		Rules string `json:"rules"`
+		Name  string `json:"name"`
 	}](c)
 	if err != nil {
 		return nil, err
@@ -144,15 +153,35 @@ func (p policies) write(c *call, at []string) (*answer, error) {
 	if _, err := policy.Parse(name, text); err != nil {
 		return nil, badPolicy(err)
 	}
-	old := policyRecord{AllowSlashes: name == policy.DefaultName}
-	if _, err := p.get(c.Tx(), kindPolicy, name, &old); err != nil {
+	var old policyRecord
+	there, err := p.get(c.Tx(), kindPolicy, name, &old)
+	if err != nil {
 		return nil, err
 	}
-	old.Text = text
-	if err := p.put(c.Tx(), kindPolicy, name, old); err != nil {
+	required := in.CASRequired != nil && bool(*in.CASRequired)
+	switch {
+	case in.CAS == nil && (required || old.CASRequired):
+		return nil, bad(wire.CASRequired)
+	case in.CAS == nil:
+	case *in.CAS == -1 && there:
+		return nil, bad("check-and-set parameter set to -1 on existing entry")
+	case *in.CAS != -1 && int64(*in.CAS) != old.Version:
+		return nil, bad(wire.CASMismatch)
+	}
+	if in.CASRequired != nil {
+		old.CASRequired = required
+	}
+	if err := p.keep(c.Tx(), name, text, old); err != nil {
 		return nil, err
 	}
 	return done(warnings...), p.changed(c.Tx())
+}
+
+// keep writes a text as the next version of a policy.
+func (p policies) keep(tx Tx, name, text string, old policyRecord) error {
+	old.Text, old.Version, old.Modified = text, old.Version+1, p.now().UTC()
+	old.AllowSlashes = old.AllowSlashes || name == policy.DefaultName
+	return p.put(tx, kindPolicy, name, old)
 }
 
 // badPolicy says what is wrong with a policy as both servers begin such an error.

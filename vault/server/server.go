@@ -188,7 +188,7 @@ func (s *Server) ready(o *opened, keys ownKeys) error {
 	o.kv = kvEngine{server: o.facts.ID, ring: o.ring, now: s.Now}
 	o.cubby = cubbyhole{o.store}
 	wrap := wrapping{o.store, o.tokens, hasher}
-	sys := policies{o.store, o.tokens}.area()
+	sys := policies{o.store, o.tokens, s.Now}.area()
 	jwt := jwtEngine{signIns{o.store, o.tokens, hasher}, s.DB, &issuers{byMount: map[string]*issuer{}}, s.Logger, s.Now}
 	o.auths = map[string]authEngine{"jwt": jwt, "oidc": jwt}
 	sys = append(sys, mountArea{o.tables, map[string]engine{"kv": o.kv}, o.auths, o.tokens}.area()...)
@@ -444,7 +444,7 @@ func (s *Server) begin(tx Tx, o *opened, id string, environments []string) (keys
 	records := []record{
 		{kindServer, recordKeys, keys},
 		{kindServer, recordFacts, o.facts},
-		{kindPolicy, policy.DefaultName, policyRecord{Text: policy.DefaultText, AllowSlashes: true}},
+		{kindPolicy, policy.DefaultName, policyRecord{Text: policy.DefaultText, AllowSlashes: true, Version: 1, Modified: s.Now()}},
 	}
 	for _, m := range []*mount{
 		{Path: "cubbyhole/", Type: "cubbyhole", Description: "per-token private secret storage", Local: true},

@@ -124,8 +124,11 @@ func (s store) changed(tx Tx) error {
 
 // A policyRecord is a policy as it is kept.
 type policyRecord struct {
-	Text         string `json:"text"`
-	AllowSlashes bool   `json:"allow_slashes,omitempty"`
+	Text         string    `json:"text"`
+	AllowSlashes bool      `json:"allow_slashes,omitempty"`
+	Version      int64     `json:"version,omitempty"` // counted from 1; 0: of a server that did not count
+	Modified     time.Time `json:"modified,omitzero"`
+	CASRequired  bool      `json:"cas_required,omitempty"`
 }
 
 // Policy returns a policy by its name, nil if there is none.
