@@ -31,11 +31,13 @@ lines that say what it must do:
   policies billing default
   allow update       auth/token/renew-self
 
-"policy check" and "policy test" need no server.`,
+"policy check" and "policy test" need no server. "policy diff" shows what applying the
+folder would change, and "policy apply" does it as one change. The server is that of the
+project's environment; without a project the one that VAULT_ADDR names.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: group,
 	}
-	cmd.AddCommand(newPolicyCheck(t), newPolicyTest(t))
+	cmd.AddCommand(newPolicyCheck(t), newPolicyTest(t), newPolicyDiff(t), newPolicyApply(t), newPolicyList(t), newPolicyRead(t), newPolicyWrite(t), newPolicyRm(t))
 	return cmd
 }
 
@@ -121,7 +123,7 @@ func (t *tool) policies(args, kv []string) (*policies.Folder, error) {
 	}
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		return nil, &cli.HintError{Err: fmt.Errorf("there is no %s here", place), Code: cli.CodeMissing, Hint: "policies are one file each, as " + policyFolder + "/billing.hcl"}
+		return nil, &cli.HintError{Err: fmt.Errorf("there is no %s here", place), Code: cli.CodeMissing, Hint: "policies are one file each, as " + policyFolder + "/billing.hcl; to begin with what a server has: envrun policy read NAME"}
 	case err != nil:
 		return nil, err
 	case len(folder.Files) == 0:

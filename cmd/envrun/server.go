@@ -63,7 +63,7 @@ func (t *tool) server(p *project.Project, env project.Env) (*remote.Vault, error
 			o.Mounts[e.Name] = e.MountName()
 		}
 	}
-	if _, ok := o.Mounts[env.Name]; !ok {
+	if _, ok := o.Mounts[env.Name]; !ok && env.Name != "" {
 		o.Mounts[env.Name] = env.MountName() // one that is being made
 	}
 	return remote.Open(o)

@@ -192,3 +192,48 @@ func TestUnified(t *testing.T) {
 		}
 	}
 }
+
+// The policies of docs/policies.md are what check has nothing against, and do what the
+// lines below them say.
+func TestDocumented(t *testing.T) {
+	text, err := os.ReadFile("../../docs/policies.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sections := strings.Split(string(text), "\n```hcl")
+	for _, s := range sections[1:] {
+		s = strings.TrimPrefix(s, "\n")
+		s, warned := strings.CutPrefix(s, " warned\n")
+		hcl, rest, _ := strings.Cut(s, "\n```\n```tests\n")
+		tests, _, ok := strings.Cut(rest, "\n```")
+		if !ok {
+			t.Fatalf("no tests below\n%s", hcl)
+		}
+		f := folder(t, map[string]string{"p.hcl": hcl, "p.tests": tests})
+		if errs := f.Errors(); len(errs) > 0 {
+			t.Fatalf("%v\n%s", errs, hcl)
+		}
+		warnings := 0
+		for _, d := range f.Check() {
+			if d.Level != policies.Note {
+				warnings++
+			}
+			if !warned {
+				t.Errorf("%s:%d: %s %s", d.Path, d.Line, d.Level, d.What)
+			}
+		}
+		if warned != (warnings > 0) {
+			t.Errorf("%d warnings of\n%s", warnings, hcl)
+		}
+		tested, err := f.Test(time.Time{})
+		if err != nil || tested.Failed > 0 {
+			t.Errorf("%v: %+v", err, tested.Outcomes)
+		}
+		for _, u := range tested.Untested {
+			t.Logf("%d %s %s", u.Line, u.Path, u.What)
+		}
+	}
+	if len(sections) < 6 {
+		t.Errorf("only %d policies", len(sections)-1)
+	}
+}

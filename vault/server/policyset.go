@@ -99,7 +99,7 @@ func (p policies) writeSet(c *call, _ []string) (*answer, error) {
 		}
 		switch {
 		case !c.MayWith(op, paths[i], params):
-			return nil, problem(http.StatusForbidden, listed(wire.Denied+": "+paths[i]))
+			return nil, problem(http.StatusForbidden, listed(paths[i]+": "+wire.Denied))
 		case ch.Name == policy.RootName, ch.Name == policy.WrappingName, ch.Name == policy.DefaultName && ch.Remove:
 			return nil, bad("cannot change %q policy", ch.Name)
 		case ch.Remove && ch.Policy != "", !ch.Remove && ch.Policy == "":
