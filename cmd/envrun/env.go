@@ -14,6 +14,8 @@ import (
 	"envrun/vault"
 	"envrun/vault/filevault"
 	"envrun/vault/near"
+	"envrun/vault/remote"
+	"envrun/vault/wire"
 
 	"github.com/spf13/cobra"
 )
@@ -54,7 +56,10 @@ stays in its history.`,
 anew and moves the checkpoint, all or nothing. The values stay as they are: whoever
 knew them still does. To take access away from somebody: envrun member rm.
 
---resume finishes a rotation of which only a part was committed and came here.`,
+--resume finishes a rotation of which only a part was committed and came here.
+
+On a team server the server does it, while others read and write, and the command
+waits for that. It needs a token with sudo on sys/rotate/env/….`,
 		Example: "  envrun env rotate-key prod --yes=prod",
 		Args:    cli.MaxArgs(1),
 		RunE:    func(cmd *cobra.Command, args []string) error { return runRotateKey(cmd.Context(), t, args, ro) },
@@ -306,13 +311,16 @@ func runRotateKey(ctx context.Context, t *tool, args []string, o rotateOptions) 
 	if err := t.envArg("envrun env rotate-key", args); err != nil {
 		return err
 	}
-	s, err := t.openFileToWrite(ctx)
+	s, err := t.openToWrite(ctx)
 	if err != nil {
 		return err
 	}
 	env := s.env.Name
 	if err := t.allow(ctx, s.env, "was rotated"); err != nil {
 		return err
+	}
+	if server, ok := s.vault.(*remote.Vault); ok {
+		return t.rotateOn(ctx, server, s.env)
 	}
 	ro, end := t.changing(env, o.why)
 	defer end()
@@ -349,6 +357,24 @@ func runRotateKey(ctx context.Context, t *tool, args []string, o rotateOptions) 
 		t.Sayf("      to look at them and take them over: envrun vault adopt -e %s", env)
 	}
 	t.sayCommit(s.file, fmt.Sprintf("%s: finish the new key", env))
+	return nil
+}
+
+// rotateOn rotates the key of an environment on a server, which goes on with one that
+// has begun.
+func (t *tool) rotateOn(ctx context.Context, v *remote.Vault, env project.Env) error {
+	r, err := v.RotateKey(ctx, env.Name, func(r wire.Rotation) {
+		if r.Rows > 0 && cli.IsTerminal(t.Err) {
+			t.Sayf("\r%d of %d rows", r.Rows, r.Total)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if t.flags.json {
+		return cli.WriteJSON(t.Out, r)
+	}
+	t.Notef("%s: everything on %s is sealed under key %d now", env.Name, env.Vault, r.Generation)
 	return nil
 }
 
