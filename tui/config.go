@@ -2,6 +2,7 @@ package tui
 
 import (
 	"context"
+	"iter"
 	"time"
 
 	"envrun/tui/clip"
@@ -45,6 +46,10 @@ type Config struct {
 	// Where says what commands get of one secret in an environment, without reading
 	// a value; nil: not known.
 	Where func(ctx context.Context, env vault.Env, path vault.Path) ([]screen.Injection, error)
+
+	// Watch tells when somebody writes in an environment, as vault.Watcher does; nil:
+	// nobody tells. It asks nobody anything.
+	Watch func(ctx context.Context, env vault.Env) iter.Seq2[vault.Notice, error]
 
 	// Runner runs command lines with the secrets of an environment; nil: there is
 	// none.

@@ -75,6 +75,9 @@ type Model struct {
 	touches   uint64           // keys, and all else that a person did
 	asked     []screen.Request // that were there when they were looked at
 	polled    time.Time        // and when that was
+	unwatch   func()           // ends the watch of the environment; nil: there was none
+	stale     bool             // somebody wrote since its names were read
+	refreshed time.Time        // when they were read because of that
 	clipUntil time.Time
 	unwanted  bool // the copy that is under way: it was locked meanwhile
 	releases  bool // the terminal reports that keys are let go
@@ -211,12 +214,14 @@ type (
 	backMsg    struct{ then func() }      // after a pause
 	ranMsg     struct{ command *running } // a command is done
 	editedMsg  struct{ editing *editing } // an editor is done
+	heardMsg   struct{ watch *watch }     // somebody wrote, or is heard no more
 )
 
 // Init implements tea.Model.
 func (m *Model) Init() tea.Cmd {
 	m.apply(m.top(), m.top().Enter())
 	m.arrive()
+	m.watch()
 	m.run(tea.RequestBackgroundColor)
 	m.run(m.config.After(time.Second, beatMsg{}))
 	return m.flush()
@@ -344,6 +349,7 @@ func (m *Model) update(msg tea.Msg) {
 	case tea.FocusMsg:
 		m.blurred = false
 		m.poll()
+		m.refresh()
 	case tea.BackgroundColorMsg:
 		m.darkBack = msg.IsDark()
 		m.dress()
@@ -372,6 +378,8 @@ func (m *Model) update(msg tea.Msg) {
 	case spinMsg:
 		m.ticking = false
 		m.tickBusy()
+	case heardMsg:
+		m.heardOf(msg.watch)
 	case jobMsg:
 		m.take(msg)
 	case crashMsg:
@@ -400,6 +408,7 @@ func (m *Model) beat(now time.Time) {
 	if now.Sub(m.polled) >= pollEvery {
 		m.poll()
 	}
+	m.refresh()
 }
 
 // tickBusy has the spinner drawn again, while there is one to draw.
@@ -765,6 +774,7 @@ func (m *Model) show(env vault.Env) {
 	m.remember()
 	m.apply(m.top(), m.top().Enter())
 	m.arrive()
+	m.watch()
 }
 
 func (m *Model) say(n kit.Notice) {

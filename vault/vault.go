@@ -119,6 +119,21 @@ type SomeReader interface {
 	GetSome(ctx context.Context, env Env, paths []Path) ([]Secret, error)
 }
 
+// A Notice says that something in an environment may be different.
+type Notice struct {
+	Path    Path   // empty: anything
+	Version uint64 // that was written; 0 if it is not known, or none was
+}
+
+// Watcher is implemented by vaults that can tell when somebody writes.
+type Watcher interface {
+	// Watch yields a Notice, the first when it has begun to hear, and then for whatever
+	// happens, until ctx ends. Connections that break are its own affair: it yields a
+	// Notice without a path when it hears again. An error is the last that it yields;
+	// KindUnsupported says that there is nobody to tell.
+	Watch(ctx context.Context, env Env) iter.Seq2[Notice, error]
+}
+
 // Historian is implemented by vaults that keep former versions.
 type Historian interface {
 	// Versions yields the known versions of one secret, newest first, deleted

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -132,6 +133,9 @@ func runTUI(ctx context.Context, t *tool, o tuiOptions) error {
 	if slices.ContainsFunc(p.Envs, func(e project.Env) bool { return !e.Remote() }) {
 		c.Gate = newGate(t, open)
 	} // else who can open what is the server's to say
+	if slices.ContainsFunc(p.Envs, project.Env.Remote) {
+		c.Watch = open.watch
+	}
 	c.Runner = lineRunner{t, open.selected}
 	line := editor.Choose(t.Getenv)
 	c.EditorLine = line
@@ -289,6 +293,22 @@ func (o *openers) store(ctx context.Context, name vault.Env) (store, error) {
 	}
 	o.servers[name] = v
 	return v, nil
+}
+
+// watch tells when somebody writes in an environment, where its server does.
+func (o *openers) watch(ctx context.Context, name vault.Env) iter.Seq2[vault.Notice, error] {
+	return func(yield func(vault.Notice, error) bool) {
+		if env, ok := o.project.Env(name); !ok || !env.Remote() {
+			return
+		}
+		v, err := o.vault(ctx, name)
+		if err != nil {
+			return // whoever reads there says it
+		}
+		if w, ok := v.(vault.Watcher); ok {
+			w.Watch(ctx, name)(yield)
+		}
+	}
 }
 
 // selected is an environment and its vault, as a command has it.

@@ -2,7 +2,6 @@ package main_test
 
 import (
 	"bufio"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -13,7 +12,6 @@ import (
 	"testing"
 
 	"envrun/vault"
-	"envrun/vault/remote"
 	"envrun/vault/vaulttest"
 	"envrun/vault/vaulttest/pgtest"
 )
@@ -120,11 +118,7 @@ func TestSuiteOverRemote(t *testing.T) {
 	}
 	suite := func(t *testing.T, address, token string) {
 		vaulttest.Run(t, func(t *testing.T) vault.Vault {
-			v, err := remote.Open(remote.Options{Address: address, Token: func(context.Context) (string, error) { return token, nil }})
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(v.Close)
+			v := remoteAt(t, address, token)
 			for _, env := range []vault.Env{vaulttest.Dev, vaulttest.Prod} {
 				if err := v.RemoveEnv(t.Context(), env); err != nil && vault.KindOf(err) != vault.KindNoEnv {
 					t.Fatal(err)
@@ -139,6 +133,7 @@ func TestSuiteOverRemote(t *testing.T) {
 	t.Run("Memory", func(t *testing.T) {
 		address, token := devServer(t)
 		suite(t, address, token)
+		t.Run("Plain", func(t *testing.T) { suite(t, plain(t, address), token) })
 	})
 	t.Run("SQLite", func(t *testing.T) {
 		address, token := realServer(t, "")

@@ -38,6 +38,12 @@ type flow struct {
 func start(t *testing.T) *flow {
 	t.Helper()
 	v := vaulttest.New(t, "dev", "prod")
+	return startOn(t, v, func(*tui.Config) {})
+}
+
+// startOn fills a vault and starts the interface over it.
+func startOn(t *testing.T, v *vaulttest.Vault, configure func(*tui.Config)) *flow {
+	t.Helper()
 	for _, env := range []vault.Env{"dev", "prod"} {
 		change := vault.Change{Path: path, Was: vault.Any, Set: []vault.Field{
 			{Name: field, Value: vault.NewValueString(value)},
@@ -47,11 +53,13 @@ func start(t *testing.T) *flow {
 			t.Fatal(err)
 		}
 	}
-	m, err := tui.New(t.Context(), tui.Config{
+	c := tui.Config{
 		Project: "payments", Who: "alice@laptop",
 		Envs: []screen.Env{{Name: "dev"}, {Name: "prod", Protected: true}},
 		Open: func(context.Context, vault.Env) (vault.Vault, error) { return v, nil },
-	})
+	}
+	configure(&c)
+	m, err := tui.New(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -92,6 +92,9 @@ func (b *Browse) Title() string { return "names of " + string(b.env.Name) }
 // Enter implements Screen: what is there is shown, and read again beside it.
 func (b *Browse) Enter() Effect { return b.load() }
 
+// Settled reports whether the names are neither being read nor were stopped.
+func (b *Browse) Settled() bool { return !b.reading && !b.stopped }
+
 const pageOfRows = 1000
 
 // load reads all names. The first time they come in page by page; later the old

@@ -25,6 +25,7 @@ func (v *Vault) heard(res *http.Response, own bool) bool {
 	if plain && (!own || res.StatusCode >= 500 || res.StatusCode == http.StatusTooManyRequests) {
 		return false
 	}
+	v.knowing.Do(func() { close(v.known) })
 	if v.plain.CompareAndSwap(!plain, plain) && v.o.Learnt != nil {
 		v.o.Learnt(plain)
 	}

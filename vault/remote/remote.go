@@ -73,6 +73,8 @@ type Vault struct {
 	transport *http.Transport
 	envs      map[string]vault.Env // by mount, of Options.Mounts
 	plain     atomic.Bool          // Options.Plain, or what was learnt since
+	known     chan struct{}        // closed when plain is known to be true
+	knowing   sync.Once
 	looking   looking
 
 	mu     sync.Mutex
@@ -84,6 +86,7 @@ var (
 	_ vault.Historian  = (*Vault)(nil)
 	_ vault.EnvKeeper  = (*Vault)(nil)
 	_ vault.SomeReader = (*Vault)(nil)
+	_ vault.Watcher    = (*Vault)(nil)
 	_ vault.Exporter   = (*Vault)(nil)
 )
 
@@ -96,6 +99,7 @@ func Open(o Options) (*Vault, error) {
 	}
 	v := &Vault{o: o, base: base, envs: map[string]vault.Env{}, mounts: map[vault.Env]wire.Mount{}}
 	v.plain.Store(o.Plain)
+	v.known = make(chan struct{})
 	if v.o.Timeout <= 0 {
 		v.o.Timeout = 30 * time.Second
 	}

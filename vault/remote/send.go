@@ -59,13 +59,8 @@ func (v *Vault) send(ctx context.Context, c call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	if token == "" {
-		return answer{}, &ServerError{Trouble: NoToken, Address: v.Address()}
-	}
-	for i := range len(token) {
-		if token[i] <= ' ' || token[i] > '~' {
-			return answer{}, &ServerError{Trouble: BadToken, Address: v.Address(), Text: "it has characters that no token has"}
-		}
+	if err := v.checkToken(token); err != nil {
+		return answer{}, err
 	}
 	var body []byte
 	if c.body != nil {
@@ -111,6 +106,34 @@ func (v *Vault) often(ctx context.Context, c call, at *url.URL, token string, bo
 		case <-time.After(wait):
 		}
 	}
+}
+
+// checkToken refuses what is none.
+func (v *Vault) checkToken(token string) error {
+	if token == "" {
+		return &ServerError{Trouble: NoToken, Address: v.Address()}
+	}
+	for i := range len(token) {
+		if token[i] <= ' ' || token[i] > '~' {
+			return &ServerError{Trouble: BadToken, Address: v.Address(), Text: "it has characters that no token has"}
+		}
+	}
+	return nil
+}
+
+// request is one with what every request has.
+func (v *Vault) request(ctx context.Context, method string, at *url.URL, token string, body []byte) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, method, at.String(), bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("X-Vault-Token", token)
+	req.Header.Set("X-Vault-Request", "true")
+	req.Header.Set("User-Agent", "envrun")
+	if v.o.Namespace != "" {
+		req.Header.Set("X-Vault-Namespace", v.o.Namespace)
+	}
+	return req, nil
 }
 
 // fate says what is known of a request that failed.
