@@ -41,11 +41,6 @@ const (
 	defaultBeat     = 15 * time.Second
 )
 
-// A notifier is a DB that tells what Tx.Notify said, on this server and others.
-type notifier interface {
-	Listen(f func(text string, missed bool)) (stop func())
-}
-
 func (e events) area() area {
 	return area{{path: "events", read: e.open, private: true, note: noteEvents}}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"envrun/vault/audit"
-	"envrun/vault/guard"
 	"envrun/vault/keyring"
 )
 
@@ -14,7 +13,7 @@ import (
 // writes went on since.
 
 // noting is a database whose writes keep the heads that they leave.
-type noting struct{ guard.DB[Tx] }
+type noting struct{ DB }
 
 func (d noting) Write(ctx context.Context, f func(Tx) error) error {
 	return d.DB.Write(ctx, func(tx Tx) error { return f(&noted{Tx: tx}) })

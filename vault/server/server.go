@@ -38,9 +38,15 @@ import (
 	"envrun/vault/seal"
 )
 
+// A DB gives transactions, and tells what Tx.Notify said on this server and others.
+type DB interface {
+	guard.DB[Tx]
+	Listen(f func(text string, missed bool)) (stop func())
+}
+
 // A Config is what a server is made of.
 type Config struct {
-	DB guard.DB[Tx] // required
+	DB DB // required
 
 	// Devices take every entry besides the log in the database; see guard.Devices.
 	// nil: there are none.
@@ -197,10 +203,8 @@ func (s *Server) ready(o *opened, keys ownKeys) error {
 	sys = append(sys, audits{hasher, s.AuditDevices}.area()...)
 	sys = append(sys, auditLog{o.public, s.Now}.area()...)
 	sys = append(sys, bundles{o.tables, o.kv}.area()...)
-	o.hub, o.deaf = newHub(s.Heartbeat), func() {}
-	if db, ok := s.DB.(notifier); ok {
-		o.deaf = db.Listen(o.hub.heard)
-	}
+	o.hub = newHub(s.Heartbeat)
+	o.deaf = s.DB.Listen(o.hub.heard)
 	sys = append(sys, events{o.hub, s.Now}.area()...)
 	sys = append(sys, sealing{s}.area()...)
 	sys = append(sys, sealers{o.facts.ID, o.ring, s.Services, s.Now}.area()...)
