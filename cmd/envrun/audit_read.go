@@ -152,21 +152,26 @@ func runAudit(ctx context.Context, t *tool, o auditOptions) error {
 // newestEntries prints the last limit entries that match, and says from where the log goes on.
 func (t *tool) newestEntries(ctx context.Context, log *remote.AuditLog, q audit.Query, limit int) (next int64, n int, err error) {
 	q.Newest = true
+	progress := cli.NewProgress(t.Streams, "looking back through the log", t.now)
+	defer progress.End()
 	var found []audit.Record
 	for first := true; ; first = false {
 		q.Limit = min(limit-len(found), audit.MaxLimit)
 		page, err := log.Read(ctx, q)
 		if err != nil {
-			return 0, 0, err
+			progress.End()
+			return 0, 0, errors.Join(err, t.printEntries(found)) // it may have taken long to find them
 		}
 		if first {
 			next = page.Size
 		}
 		found = append(page.Records, found...)
 		if page.Back == 0 || len(found) >= limit {
+			progress.End()
 			return next, len(found), t.printEntries(found)
 		}
 		q.To = page.Back
+		progress.Step(int(next-q.To), int(next))
 	}
 }
 
@@ -541,7 +546,8 @@ func suspicions(env vault.Env) []string {
 
 // suspect says that a server denies its past: once, and nothing is stopped by it.
 func (t *tool) suspect(env vault.Env, err error) {
-	text := "warning: " + cli.Printable(err.Error()) + "; " + strings.Join(suspicions(env), "; ")
+	hints := suspicions(env)
+	text := "warning: " + cli.Printable(err.Error()) + "; " + strings.Join(hints, "; ")
 	t.shown.mu.Lock()
 	said := slices.Contains(t.shown.said, text)
 	t.shown.said = append(t.shown.said, text)
@@ -553,5 +559,8 @@ func (t *tool) suspect(env vault.Env, err error) {
 		t.notice(text)
 		return
 	}
-	t.Notef("%s", text)
+	t.Notef("warning: %s", cli.Printable(err.Error()))
+	for _, hint := range hints {
+		t.Sayf("hint: %s", hint)
+	}
 }
