@@ -21,7 +21,7 @@ PLATFORMS = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 wind
 
 build:
 	$(GO) build $(FLAGS) -ldflags '$(LDFLAGS)' -o bin/envrun ./cmd/envrun
-	$(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/envrund ./cmd/envrund
+	$(GO) build $(shell .ci/buildflags envrund) -ldflags '$(shell .ci/ldflags $(shell go env GOOS) $(VERSION) envrund)' -o bin/envrund ./cmd/envrund
 
 install:
 	./install.sh
@@ -43,7 +43,7 @@ bench:
 	./.ci/bench
 
 generate:
-	go test ./cmd/envrun -run 'TestGenerated' -count=1 -update
+	go test ./cmd/envrun ./cmd/envrund -run 'TestGenerated' -count=1 -update
 
 pictures:
 	go test ./cmd/envrun -run 'TestPictures' -count=1 -update

@@ -1,11 +1,13 @@
 #!/bin/sh
 # Installs envrun: the program, completions for bash, zsh, fish and PowerShell,
-# and the man pages, into a prefix that needs no root.
+# and the man pages, into a prefix that needs no root. With --server it installs
+# envrund, the team server, likewise; the two are installed and removed apart.
 #
 #   ./install.sh                       in a checkout: builds with the Go that is there
 #   ./install.sh --from ARCHIVE        from a release archive, after its SHA-256 was verified
 #                                      against SHA256SUMS beside it (or --sha256 SUM)
 #   ./install.sh --uninstall           removes what an install put there, and nothing else
+#   ./install.sh --server …            envrund, in place of envrun; an archive of it needs no --server
 #
 # In an unpacked release archive ./install.sh verifies every file against the
 # SHA256SUMS in it and installs them.
@@ -18,6 +20,7 @@ set -eu
 
 main() {
 	prefix=${PREFIX:-}
+	program=envrun
 	action=install
 	archive=
 	sum=
@@ -30,6 +33,7 @@ main() {
 		--sha256) [ $# -ge 2 ] || die "--sha256 needs a sum" "./install.sh --from ARCHIVE --sha256 SUM"; sum=$2; shift ;;
 		--sha256=*) sum=${1#--sha256=} ;;
 		--uninstall) action=uninstall ;;
+		--server) program=envrund ;;
 		-h | --help) usage; return 0 ;;
 		*) die "unknown argument: $1" "./install.sh --help" ;;
 		esac
@@ -47,7 +51,13 @@ main() {
 	# As PATH would have it: no "/." and no slash at the end.
 	if [ -d "$prefix" ]; then prefix=$(CDPATH='' cd -- "$prefix" && pwd) || die "cannot enter $prefix"; fi
 	while [ "$prefix" != "${prefix%/}" ]; do prefix=${prefix%/}; done
-	manifest=$prefix/share/envrun/installed-files
+	here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+	# An archive is of one program, and says which.
+	case ${archive##*/} in
+	envrund_*) program=envrund ;;
+	'') if [ ! -f "$here/go.mod" ] && [ -f "$here/man/envrund.1" ]; then program=envrund; fi ;;
+	esac
+	manifest=$prefix/share/$program/installed-files
 
 	if [ $action = uninstall ]; then
 		uninstall
@@ -55,7 +65,6 @@ main() {
 	fi
 
 	platform
-	here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 	work=$(mktemp -d "${TMPDIR:-/tmp}/envrun-install.XXXXXX")
 	trap cleanup EXIT
 	trap 'exit 129' HUP
@@ -64,13 +73,13 @@ main() {
 
 	if [ -n "$archive" ]; then
 		unpack
-	elif [ -f "$here/SHA256SUMS" ] && [ -f "$here/envrun$exe" ]; then
+	elif [ -f "$here/SHA256SUMS" ] && [ -f "$here/$program$exe" ]; then
 		stage=$here
 		verify
 	elif [ -f "$here/go.mod" ] && grep -q '^module envrun$' "$here/go.mod"; then
 		build
 	else
-		die "this is neither a checkout nor an unpacked release of envrun" "./install.sh --from ARCHIVE.tar.gz"
+		die "this is neither a checkout nor an unpacked release of $program" "./install.sh --from ARCHIVE.tar.gz"
 	fi
 	put_all
 	report
@@ -79,6 +88,7 @@ main() {
 usage() {
 	cat <<'END'
 Installs envrun: the program, completions and man pages, without root.
+With --server it installs envrund, the team server, likewise.
 
   ./install.sh                       in a checkout: builds with the Go that is there
   ./install.sh                       in an unpacked archive: verifies and installs its files
@@ -86,6 +96,7 @@ Installs envrun: the program, completions and man pages, without root.
       --sha256 SUM                   verifies against this sum instead
   ./install.sh --uninstall           removes what an install put there, and nothing else
       --prefix FOLDER                where to (default: $PREFIX, else ~/.local)
+      --server                       envrund in place of envrun
 END
 }
 
@@ -139,10 +150,10 @@ build() {
 	[ -n "$minor" ] || die "envrun needs Go 1.$need or newer, and $go is ${have:-of no known version}" "install Go from https://go.dev/dl, or use a release archive: ./install.sh --from ARCHIVE"
 	version=dev
 	if [ -e "$here/.git" ]; then version=$(cd "$here" && git describe --tags --always --dirty 2>/dev/null) || version=dev; fi
-	say "building envrun $version with $have …"
+	say "building $program $version with $have …"
 	stage=$work/stage
 	mkdir -p "$stage"
-	(cd "$here" && CGO_ENABLED=0 "$go" build $(.ci/buildflags) -buildvcs=false -ldflags "$(.ci/ldflags "$os" "$version")" -o "$stage/envrun$exe" ./cmd/envrun) || die "the build failed, see above; nothing was installed"
+	(cd "$here" && CGO_ENABLED=0 "$go" build $(.ci/buildflags "$program") -buildvcs=false -ldflags "$(.ci/ldflags "$os" "$version" "$program")" -o "$stage/$program$exe" "./cmd/$program") || die "the build failed, see above; nothing was installed"
 	cp -R "$here/completions" "$stage/completions"
 	cp -R "$here/docs/man" "$stage/man"
 }
@@ -152,7 +163,7 @@ unpack() {
 	case $archive in
 	*_"${os}_${arch}".tar.gz) ;;
 	*_*_*.tar.gz) die "$(basename "$archive") is not for this machine, which is ${os}_${arch}" ;;
-	*) die "$(basename "$archive") is no release archive: envrun_VERSION_OS_ARCH.tar.gz" ;;
+	*) die "$(basename "$archive") is no release archive: ${program}_VERSION_OS_ARCH.tar.gz" ;;
 	esac
 	if [ -z "$sum" ]; then
 		sums=$(dirname "$archive")/SHA256SUMS
@@ -166,7 +177,7 @@ unpack() {
 	mkdir "$work/archive"
 	tar -xzf "$archive" -C "$work/archive" || die "cannot unpack $archive"
 	stage=$work/archive/$(ls "$work/archive")
-	[ -f "$stage/envrun$exe" ] || die "there is no envrun in $archive"
+	[ -f "$stage/$program$exe" ] || die "there is no $program in $archive"
 }
 
 sha256() {
@@ -190,7 +201,7 @@ verify() {
 	fi
 	(cd "$stage" && $check >/dev/null) || die "a file of this archive does not match its SHA-256: the download is damaged or was changed" "download the archive again"
 	# What the list does not name was not checked.
-	unnamed=$(cd "$stage" && find "envrun$exe" completions man -type f | while IFS= read -r f; do
+	unnamed=$(cd "$stage" && find "$program$exe" completions man -type f | while IFS= read -r f; do
 		grep -qxE "[0-9a-f]{64} [ *]$(printf '%s' "$f" | sed 's/[].[*^$\\+?(){}|]/\\&/g')" SHA256SUMS || printf ' %s' "$f"
 	done)
 	[ -z "$unnamed" ] || die "SHA256SUMS does not name$unnamed: the archive was changed" "download the archive again"
@@ -201,7 +212,7 @@ verify() {
 place() {
 	folder "$(dirname "$3")"
 	[ ! -d "$prefix/$3" ] || die "$prefix/$3 is a folder; nothing was installed" "move it away, or ./install.sh --prefix FOLDER"
-	[ "$3" = share/envrun/installed-files ] || printf '%s\n' "$3" >>"$work/files"
+	[ "$3" = "share/$program/installed-files" ] || printf '%s\n' "$3" >>"$work/files"
 	{ cp "$2" "$prefix/$3.new.$$" && chmod "$1" "$prefix/$3.new.$$"; } || die "cannot write to $(dirname "$prefix/$3"); nothing was installed" "./install.sh --prefix FOLDER"
 }
 
@@ -231,23 +242,23 @@ inside() {
 }
 
 put_all() {
-	for f in "envrun$exe" completions/envrun.bash completions/envrun.zsh completions/envrun.fish completions/envrun.ps1 man/envrun.1; do
+	for f in "$program$exe" "completions/$program.bash" "completions/$program.zsh" "completions/$program.fish" "completions/$program.ps1" "man/$program.1"; do
 		[ -f "$stage/$f" ] || die "$f is missing from $stage; nothing was installed"
 	done
 	: >"$work/folders"
 	: >"$work/files"
-	place 755 "$stage/envrun$exe" "bin/envrun$exe"
-	place 644 "$stage/completions/envrun.bash" share/bash-completion/completions/envrun
-	place 644 "$stage/completions/envrun.zsh" share/zsh/site-functions/_envrun
-	place 644 "$stage/completions/envrun.fish" share/fish/vendor_completions.d/envrun.fish
-	place 644 "$stage/completions/envrun.ps1" share/envrun/envrun.ps1
-	for page in "$stage"/man/*.1; do
+	place 755 "$stage/$program$exe" "bin/$program$exe"
+	place 644 "$stage/completions/$program.bash" "share/bash-completion/completions/$program"
+	place 644 "$stage/completions/$program.zsh" "share/zsh/site-functions/_$program"
+	place 644 "$stage/completions/$program.fish" "share/fish/vendor_completions.d/$program.fish"
+	place 644 "$stage/completions/$program.ps1" "share/$program/$program.ps1"
+	for page in "$stage/man/$program.1" "$stage/man/$program"-*.1; do
 		place 644 "$page" "share/man/man1/$(basename "$page")"
 	done
 	# The list has files and, with a slash at the end, folders that were not there before.
 	cat "$work/files" "$work/folders" >"$work/list"
 	if [ -f "$manifest" ]; then grep '/$' "$manifest" >>"$work/list" || true; fi
-	place 644 "$work/list" share/envrun/installed-files
+	place 644 "$work/list" "share/$program/installed-files"
 
 	# What a former version installed and this one does not have goes.
 	if [ -f "$manifest" ]; then
@@ -260,12 +271,12 @@ put_all() {
 	fi
 	mv -f "$manifest.new.$$" "$manifest"
 	while IFS= read -r f; do
-		mv -f "$prefix/$f.new.$$" "$prefix/$f" || die "cannot replace $prefix/$f" "end every envrun that runs, then ./install.sh again"
+		mv -f "$prefix/$f.new.$$" "$prefix/$f" || die "cannot replace $prefix/$f" "end every $program that runs, then ./install.sh again"
 	done <"$work/files"
 }
 
 uninstall() {
-	[ -f "$manifest" ] || die "there is no installation below $prefix" "./install.sh --uninstall --prefix FOLDER"
+	[ -f "$manifest" ] || die "there is no installation below $prefix of $program" "./install.sh --uninstall --prefix FOLDER"
 	while IFS= read -r file; do
 		case $file in
 		*/) ;;
@@ -275,7 +286,19 @@ uninstall() {
 	list=$(cat "$manifest")
 	rm -f "$manifest" || die "cannot remove $manifest"
 	printf '%s\n' "$list" | grep '/$' | remove_folders
-	say "removed envrun from $prefix; your identity and settings stay where they are (envrun's own folder in ~/.config)"
+	# Folders that the other program is still in go with that.
+	other=envrund
+	[ "$program" = envrun ] || other=envrun
+	other=$prefix/share/$other/installed-files
+	if [ -f "$other" ]; then
+		printf '%s\n' "$list" | grep '/$' | while IFS= read -r d; do
+			[ ! -d "$prefix/$d" ] || printf '%s\n' "$d" >>"$other"
+		done
+	fi
+	case $program in
+	envrun) say "removed envrun from $prefix; your identity and settings stay where they are (envrun's own folder in ~/.config)" ;;
+	*) say "removed $program from $prefix; its data and its configuration stay where they are" ;;
+	esac
 }
 
 # quoted is a word as a shell reads it back.
@@ -287,12 +310,12 @@ quoted() {
 }
 
 report() {
-	is=$("$prefix/bin/envrun$exe" version) || die "$prefix/bin/envrun$exe is installed and does not run"
-	say "installed $is as $prefix/bin/envrun$exe"
+	is=$("$prefix/bin/$program$exe" version) || die "$prefix/bin/$program$exe is installed and does not run"
+	say "installed $is as $prefix/bin/$program$exe"
 	case :$PATH: in
 	*:"$prefix/bin":*)
-		first=$(command -v envrun || true)
-		[ -z "$first" ] || [ "$first" = "$prefix/bin/envrun$exe" ] || say "note: another envrun comes first in PATH: $first"
+		first=$(command -v "$program" || true)
+		[ -z "$first" ] || [ "$first" = "$prefix/bin/$program$exe" ] || say "note: another $program comes first in PATH: $first"
 		;;
 	*)
 		say "$prefix/bin is not in PATH; add this line to your shell's profile:"
@@ -308,7 +331,7 @@ report() {
 	esac
 	if [ "$os" = windows ] || command -v pwsh >/dev/null 2>&1; then
 		say "completions for PowerShell: add this line to \$PROFILE:"
-		say "    . $(quoted "$prefix/share/envrun/envrun.ps1")"
+		say "    . $(quoted "$prefix/share/$program/$program.ps1")"
 	fi
 }
 

@@ -268,6 +268,7 @@ func dist(dir string, env ...string) error {
 // release is a folder with this machine's archive, SHA256SUMS, and the archive unpacked.
 type release struct {
 	dir, archive, sum, unpacked string
+	server, unpackedServer      string // the archive of envrund
 }
 
 var makeRelease = sync.OnceValues(func() (release, error) {
@@ -285,15 +286,23 @@ var makeRelease = sync.OnceValues(func() (release, error) {
 	if err != nil {
 		return release{}, err
 	}
-	r.sum, _, _ = strings.Cut(string(sums), " ")
+	for line := range strings.Lines(string(sums)) {
+		if strings.HasSuffix(line, "  "+name+".tar.gz\n") {
+			r.sum, _, _ = strings.Cut(line, " ")
+		}
+	}
 	to := filepath.Join(top, "unpacked")
 	if err := os.Mkdir(to, 0o755); err != nil {
 		return release{}, err
 	}
-	if out, err := exec.Command("tar", "-xzf", r.archive, "-C", to).CombinedOutput(); err != nil {
-		return release{}, fmt.Errorf("tar: %w: %s", err, out)
-	}
 	r.unpacked = filepath.Join(to, name)
+	r.server = filepath.Join(r.dir, "envrund_"+testVersion+"_"+host+".tar.gz")
+	r.unpackedServer = filepath.Join(to, "envrund_"+testVersion+"_"+host)
+	for _, archive := range []string{r.archive, r.server} {
+		if out, err := exec.Command("tar", "-xzf", archive, "-C", to).CombinedOutput(); err != nil {
+			return release{}, fmt.Errorf("tar: %w: %s", err, out)
+		}
+	}
 	return r, nil
 })
 
@@ -318,16 +327,24 @@ func needGNUTar(t *testing.T) {
 // installedFiles are the files that an install makes, relative to the prefix.
 func installedFiles(t *testing.T) []string {
 	t.Helper()
+	return filesOf(t, "envrun", 20)
+}
+
+// filesOf are the files that an install of a program makes, with so many man pages
+// at least.
+func filesOf(t *testing.T, program string, least int) []string {
+	t.Helper()
 	files := []string{
-		"bin/envrun",
-		"share/bash-completion/completions/envrun",
-		"share/envrun/envrun.ps1",
-		"share/envrun/installed-files",
-		"share/fish/vendor_completions.d/envrun.fish",
-		"share/zsh/site-functions/_envrun",
+		"bin/" + program,
+		"share/bash-completion/completions/" + program,
+		"share/" + program + "/" + program + ".ps1",
+		"share/" + program + "/installed-files",
+		"share/fish/vendor_completions.d/" + program + ".fish",
+		"share/zsh/site-functions/_" + program,
+		"share/man/man1/" + program + ".1",
 	}
-	pages, err := filepath.Glob("docs/man/*.1")
-	if err != nil || len(pages) < 20 {
+	pages, err := filepath.Glob("docs/man/" + program + "-*.1")
+	if err != nil || len(pages) < least {
 		t.Fatalf("%d man pages: %v", len(pages), err)
 	}
 	for _, page := range pages {
@@ -955,6 +972,80 @@ func TestInstallFromArchive(t *testing.T) {
 		b.refuse(script, []string{"--from", place(t, name, r.sum+"  "+name+"\n")}, "neither sha256sum nor shasum is here")
 		b.refuse(script, nil, "neither sha256sum nor shasum is here")
 	})
+}
+
+// The server is installed from its own archive, or built in a checkout, and is
+// removed apart from envrun.
+func TestInstallServer(t *testing.T) {
+	r := released(t)
+	files := filesOf(t, "envrund", 10)
+	both := append(installedFiles(t), files...)
+	slices.Sort(both)
+	src, err := checkout()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, argv := range map[string][]string{
+		"its archive, unpacked":       {filepath.Join(r.unpackedServer, "install.sh")},
+		"its archive":                 {filepath.Join(r.unpackedServer, "install.sh"), "--from", r.server},
+		"its archive, from elsewhere": {filepath.Join(r.unpacked, "install.sh"), "--from", r.server},
+		"a checkout":                  {filepath.Join(src, "install.sh"), "--server"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBox(t)
+			if name == "a checkout" {
+				b.env["XDG_CONFIG_HOME"] = newDir(t) // Go counts its own use there
+			} else {
+				b.env["PATH"] = toolsPath(t)
+			}
+			prefix := filepath.Join(b.home, ".local")
+			before := snapshot(t, b.home)
+			out := b.install(argv[0], argv[1:]...)
+			b.tidy()
+			if !strings.Contains(out, "installed envrund ") || !strings.Contains(out, " as "+prefix+"/bin/envrund\n") {
+				t.Errorf("it does not say what was installed as what:\n%s", out)
+			}
+			if have := regular(t, prefix); !slices.Equal(have, files) {
+				t.Errorf("installed\n%q\nwant\n%q", have, files)
+			}
+			b.install(filepath.Join(r.unpacked, "install.sh"))
+			if have := regular(t, prefix); !slices.Equal(have, both) {
+				t.Errorf("with envrun\n%q\nwant\n%q", have, both)
+			}
+			b.install(filepath.Join(r.unpacked, "install.sh"), "--server", "--uninstall")
+			if have := regular(t, prefix); !slices.Equal(have, installedFiles(t)) {
+				t.Errorf("without envrund\n%q", have)
+			}
+			b.install(filepath.Join(r.unpacked, "install.sh"), "--uninstall")
+			if err := os.Remove(prefix); err != nil { // which is the user's
+				t.Errorf("the prefix is not empty: %v", err)
+			}
+			if after := snapshot(t, b.home); !slices.Equal(before, after) {
+				t.Errorf("left: %q", after)
+			}
+		})
+	}
+	for _, file := range []string{"docs/envrund.service", "docs/Containerfile", "docs/team-server.md"} {
+		if read(t, filepath.Join(r.unpackedServer, file)) != read(t, file) {
+			t.Errorf("%s in the archive is another", file)
+		}
+	}
+	b := newBox(t)
+	b.refuse(filepath.Join(r.unpacked, "install.sh"), []string{"--server", "--from", r.archive}, "there is no envrund in")
+	b.refuse(filepath.Join(r.unpacked, "install.sh"), []string{"--server"}, "neither a checkout nor an unpacked release of envrund")
+}
+
+// The unit is one that systemd takes.
+func TestUnit(t *testing.T) {
+	if _, err := exec.LookPath("systemd-analyze"); err != nil {
+		t.Skip("suite systemd unit skipped: no systemd-analyze here")
+	}
+	unit := filepath.Join(newDir(t), "envrund.service")
+	// What it starts is not installed here.
+	write(t, unit, strings.Replace(read(t, "docs/envrund.service"), "/usr/local/bin/envrund ", "/bin/sh ", 1), 0o644)
+	if out, err := exec.Command("systemd-analyze", "verify", unit).CombinedOutput(); err != nil || len(bytes.TrimSpace(out)) > 0 {
+		t.Errorf("systemd-analyze verify: %v: %s", err, out)
+	}
 }
 
 // A file of an unpacked archive that is not as it was made, or that its list

@@ -13,11 +13,11 @@ import (
 	"testing"
 	"time"
 
+	"envrun/cmd/internal/generated"
 	"envrun/completions"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/spf13/cobra"
-	"github.com/spf13/cobra/doc"
 	"github.com/spf13/pflag"
 )
 
@@ -198,81 +198,7 @@ func whole() *cobra.Command {
 
 // The completion scripts and the man pages are those of the commands; with
 // -update they are written.
-func TestGenerated(t *testing.T) {
-	root := whole()
-	scripts := map[string]func(*bytes.Buffer) error{
-		"envrun.bash": func(b *bytes.Buffer) error { return root.GenBashCompletionV2(b, true) },
-		"envrun.zsh":  func(b *bytes.Buffer) error { return root.GenZshCompletion(b) },
-		"envrun.fish": func(b *bytes.Buffer) error { return root.GenFishCompletion(b, true) },
-		"envrun.ps1":  func(b *bytes.Buffer) error { return root.GenPowerShellCompletionWithDesc(b) },
-	}
-	want := map[string][]byte{}
-	for name, gen := range scripts {
-		var b bytes.Buffer
-		if err := gen(&b); err != nil {
-			t.Fatal(err)
-		}
-		want[filepath.Join("../../completions", name)] = b.Bytes()
-	}
-	dir := t.TempDir()
-	root = whole()
-	root.DisableAutoGenTag = true
-	if err := doc.GenManTree(root, &doc.GenManHeader{Title: "ENVRUN", Section: "1", Source: "envrun", Manual: "envrun"}, dir); err != nil {
-		t.Fatal(err)
-	}
-	pages, err := filepath.Glob(filepath.Join(dir, "*.1"))
-	if err != nil || len(pages) < 20 {
-		t.Fatalf("%d man pages: %v", len(pages), err)
-	}
-	for _, page := range pages {
-		text, err := os.ReadFile(page)
-		if err != nil {
-			t.Fatal(err)
-		}
-		want[filepath.Join("../../docs/man", filepath.Base(page))] = undated(text)
-	}
-	if *update {
-		old, _ := filepath.Glob("../../docs/man/*.1")
-		for _, file := range old {
-			os.Remove(file)
-		}
-		if err := os.MkdirAll("../../docs/man", 0o755); err != nil {
-			t.Fatal(err)
-		}
-		for file, text := range want {
-			if err := os.WriteFile(file, text, 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		return
-	}
-	for file, text := range want {
-		if got, _ := os.ReadFile(file); !bytes.Equal(got, text) {
-			t.Errorf("%s is not that of the commands: make generate", file)
-		}
-	}
-	have, _ := filepath.Glob("../../docs/man/*.1")
-	for _, file := range have {
-		if want[file] == nil {
-			t.Errorf("%s is of no command: make generate", file)
-		}
-	}
-}
-
-// undated takes the month out of a man page's title line.
-func undated(page []byte) []byte {
-	lines := strings.SplitN(string(page), "\n", 4)
-	for i, line := range lines {
-		if strings.HasPrefix(line, ".TH") {
-			fields := strings.Split(line, `"`)
-			if len(fields) > 5 {
-				fields[5] = ""
-			}
-			lines[i] = strings.Join(fields, `"`)
-		}
-	}
-	return []byte(strings.Join(lines, "\n"))
-}
+func TestGenerated(t *testing.T) { generated.Check(t, whole, *update) }
 
 // Shells take the scripts: each is loaded by its own shell.
 func TestCompletionScriptsLoad(t *testing.T) {

@@ -3,6 +3,7 @@ package main
 import (
 	"database/sql"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -16,7 +17,9 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/spf13/cobra"
 
+	"envrun/cmd/internal/generated"
 	"envrun/vault/vaulttest/hashivault"
 )
 
@@ -161,6 +164,16 @@ func waitFor(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	text, _ := os.ReadFile(file)
 	ts.Fatalf("%s does not get %q: %s", args[0], args[1], text)
+}
+
+// The completion scripts and the man pages are those of the commands; with
+// -update they are written.
+func TestGenerated(t *testing.T) {
+	generated.Check(t, func() *cobra.Command {
+		root := newRoot(&tool{})
+		root.InitDefaultHelpCmd()
+		return root
+	}, flag.Lookup("update").Value.String() == "true") // which clients_test.go has
 }
 
 // Clients compare the version, and take features from it.

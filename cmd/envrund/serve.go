@@ -94,7 +94,7 @@ requests that are under way, seals itself and goes.
 It starts sealed, unless the configuration names what unseals it: then that is
 tried until it does, or somebody gives it shares.
 Without a certificate of its own it makes one at the first start and prints its
-pin, which clients compare: vault_pin in envrun.toml.`,
+pin, which clients compare: pin in envrun.toml.`,
 		Example: "  envrund serve --config /etc/envrund.toml",
 		Args:    cli.ExactArgs(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
