@@ -97,8 +97,7 @@ func network(a netip.Addr) netip.Prefix {
 
 // A pass is what a request was let in on.
 type pass struct {
-	known   uint64 // the hash of the token, if it was good lately
-	unknown bool   // it counts against its address
+	known uint64 // the hash of the token, if it was good lately
 }
 
 // enter counts a request. If it is refused, wait is how long the client should.
@@ -126,12 +125,13 @@ func (l *limiter) enter(now time.Time, req *guard.Request, hash func(string) aud
 		return p, 0
 	}
 	b := l.of(now, addr)
-	b.fill(now, l.UnknownRate, float64(l.UnknownBurst))
 	l.all.fill(now, togetherFor*l.UnknownRate, togetherFor*float64(l.UnknownBurst))
 	if b.left >= 1 && l.all.left >= 1 {
-		b.left--
-		l.all.left--
-		return pass{unknown: true}, 0
+		if req.Token == "" { // a token may be good: it counts when it is not
+			b.left--
+			l.all.left--
+		}
+		return p, 0
 	}
 	l.byAddress.Add(1)
 	l.refuse(addr, "", hash)
@@ -157,6 +157,7 @@ func (l *limiter) of(now time.Time, addr netip.Addr) *bucket {
 			}
 		}
 		if len(l.addrs) >= maxClients {
+			l.crowd.fill(now, l.UnknownRate, float64(l.UnknownBurst))
 			return &l.crowd
 		}
 	}
@@ -164,34 +165,39 @@ func (l *limiter) of(now time.Time, addr netip.Addr) *bucket {
 		b = new(bucket)
 		l.addrs[key] = b
 	}
+	b.fill(now, l.UnknownRate, float64(l.UnknownBurst))
 	return b
 }
 
-// leave says what the token of a request that was let in turned out to be.
+// leave says what the token of a request that was let in turned out to be. Many that
+// are not good may have been let in at the same time: their address then owes.
 func (l *limiter) leave(now time.Time, p pass, req *guard.Request) {
 	if req.Token == "" || p.known != 0 && req.Good {
 		return
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if p.known != 0 { // it is not good any more
-		delete(l.tokens, p.known)
-		return
-	}
 	if !req.Good {
+		if p.known != 0 { // it was
+			delete(l.tokens, p.known)
+		}
+		if l.UnknownRate > 0 {
+			l.of(now, req.Addr.Addr()).left--
+			l.all.left--
+		}
 		return
-	}
-	if p.unknown { // its address has nothing to do with it
-		l.of(now, req.Addr.Addr()).left++
-		l.all.left++
 	}
 	if len(l.tokens) >= maxClients {
 		clear(l.tokens) // each comes back with its next request
 	}
-	b := new(bucket)
+	key := maphash.String(l.seed, req.Token)
+	b := l.tokens[key] // of another request with it
+	if b == nil {
+		b = new(bucket)
+		l.tokens[key] = b
+	}
 	b.fill(now, l.Rate, float64(l.Burst))
 	b.left--
-	l.tokens[maphash.String(l.seed, req.Token)] = b
 }
 
 // refuse notes a refusal for the log.

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -70,7 +72,6 @@ func TestLimits(t *testing.T) {
 	for range 3 {
 		want("revoked", w.from("10.0.0.3:1", gone, self), 403)
 	}
-	want("revoked", w.from("10.0.0.3:1", gone, self), 403) // the first one counted as known
 	want("revoked", w.from("10.0.0.3:1", gone, self), 429)
 
 	// What was refused is in the log, added up.
@@ -99,6 +100,46 @@ func TestLimits(t *testing.T) {
 	w.now = w.now.Add(time.Minute)
 	if s := w.must(200, "root", "GET", "sys/metrics?format=prometheus", ""); !strings.Contains(s.raw, `envrun_requests_limited_total{of="token"} 2`) || !strings.Contains(s.raw, `envrun_requests_limited_total{of="address"} 5`) {
 		t.Error(s.raw)
+	}
+}
+
+// A token that nobody has seen comes many times at once, from one address: all are
+// served if it is good, and if it is not the address waits the longer.
+func TestLimitsAtOnce(t *testing.T) {
+	w := newWorld(t)
+	w.Limit(server.Limits{UnknownRate: 1, UnknownBurst: 2})
+	const self = "auth/token/lookup-self"
+	var all sync.WaitGroup
+	var refused atomic.Int32
+	for range 20 {
+		all.Go(func() {
+			if s := w.from("10.0.0.1:1", "root", self); s.Code != 200 {
+				refused.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	if n := refused.Load(); n > 0 {
+		t.Errorf("%d requests with a good token were refused", n)
+	}
+	tried := atomic.Int32{}
+	for range 20 {
+		all.Go(func() {
+			if s := w.from("10.0.0.2:1", "guess", self); s.Code == 403 {
+				tried.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	// However many were let in at once, it is one for each second in the end.
+	n := time.Duration(tried.Load())
+	w.now = w.now.Add((n - 2) * time.Second)
+	if s := w.from("10.0.0.2:1", "guess", self); n > 2 && s.Code != 429 {
+		t.Errorf("after %d at once and %d seconds: %d", n, n-2, s.Code)
+	}
+	w.now = w.now.Add(time.Second)
+	if s := w.from("10.0.0.2:1", "guess", self); s.Code != 403 {
+		t.Errorf("after %d at once and %d seconds: %d", n, n-1, s.Code)
 	}
 }
 

@@ -36,6 +36,14 @@ func (m *metrics) count(op policy.Op, status int, took time.Duration) {
 	m.nanos.Add(int64(took))
 }
 
+// Served is how many requests were answered so far.
+func (s *Server) Served() (n uint64) {
+	for i := range s.metrics.took {
+		n += s.metrics.took[i].Load()
+	}
+	return n + s.metrics.refused.Load()
+}
+
 // counted remembers the status that an answer had.
 type counted struct {
 	http.ResponseWriter

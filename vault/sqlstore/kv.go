@@ -61,6 +61,8 @@ type pathRows struct {
 
 func versionKey(mount, path string) rowKey { return rowKey{versionRows, mount, path} }
 
+func (p pathRows) size() int { return len(p.key.Sealed) + len(p.version.Key) + len(p.version.Data) }
+
 func (p pathRows) clone() pathRows {
 	p.key.Sealed = bytes.Clone(p.key.Sealed)
 	p.version.Key, p.version.Data = bytes.Clone(p.version.Key), bytes.Clone(p.version.Data)
@@ -91,7 +93,7 @@ func (t *Tx) KVVersion(mount, path string, version int64) (row kv.KeyRow, v kv.V
 			LEFT JOIN kv_versions v ON v.mount = k.mount AND v.path = k.path AND v.version = k.current
 			WHERE k.mount = ? AND k.path = ?`, mount, path)
 		}, func(p pathRows) (pathRows, int) {
-			return p.clone(), len(p.key.Sealed) + len(p.version.Key) + len(p.version.Data)
+			return p.clone(), p.size()
 		})
 	} else {
 		p, found, err = single(t, func() (pathRows, bool, error) {
@@ -121,6 +123,42 @@ const current = `SELECT k.path, k.current, k.gen, k.meta, v.version, v.gen, v.ke
 // KVCurrent calls each with the rows of paths and of their current versions, in one
 // statement for 256 of them.
 func (t *Tx) KVCurrent(mount string, paths []string, each func(kv.KeyRow, kv.VersionRow) error) error {
+	if !t.quick {
+		return t.currents(mount, paths, each)
+	}
+	var missing []string // in memory
+	for _, path := range paths {
+		if p, ok := memory[pathRows](t, versionKey(mount, path)); ok {
+			p = p.clone()
+			if err := each(p.key, p.version); err != nil {
+				return err
+			}
+			continue
+		}
+		missing = append(missing, path)
+	}
+	for some := range slices.Chunk(missing, 256) {
+		read, _, err := single(t, func() (all []pathRows, found bool, err error) {
+			err = t.currents(mount, some, func(k kv.KeyRow, v kv.VersionRow) error {
+				all = append(all, pathRows{k, v})
+				return nil
+			})
+			return all, true, err
+		})
+		if err != nil {
+			return err
+		}
+		for _, p := range read {
+			t.db.rows.put(t.state, versionKey(mount, p.key.Path), p.clone(), p.size()+len(mount)+len(p.key.Path))
+			if err := each(p.key, p.version); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (t *Tx) currents(mount string, paths []string, each func(kv.KeyRow, kv.VersionRow) error) error {
 	for some := range slices.Chunk(paths, 256) {
 		places := 8
 		for places < len(some) {

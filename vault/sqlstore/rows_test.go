@@ -110,6 +110,21 @@ func TestReadKeptForgets(t *testing.T) {
 				if err != nil {
 					return err
 				}
+				many := 0
+				err = tx.KVCurrent("m", []string{"nothing", "p"}, func(k kv.KeyRow, same kv.VersionRow) error {
+					many++
+					if k.Path != "p" || !bytes.Equal(k.Sealed, key.Sealed) || !bytes.Equal(same.Data, v.Data) || same.Version != v.Version {
+						t.Errorf("a path by itself and among many differ: %v %v, %v %v", key, v, k, same)
+					}
+					clear(k.Sealed)
+					return nil
+				})
+				if err != nil {
+					return err
+				}
+				if found != (many == 1) {
+					t.Errorf("%d among many, by itself %v", many, found)
+				}
 				alone, there, err := tx.KVKey("m", "p")
 				if err != nil {
 					return err

@@ -94,6 +94,8 @@ var rows = []row{
 	{"tui-first", (*bench).first},
 	{"tui-idle", (*bench).idle},
 	{"server", (*bench).serving},
+	{"server-bundle", (*bench).bundle},
+	{"server-many", (*bench).holding},
 }
 
 func run() error {

@@ -27,7 +27,6 @@ func (b *bench) memory() ([]line, error) {
 	if err != nil {
 		return nil, err
 	}
-	mib := func(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }
 	lines := []line{{
 		what: "peak memory of envrun -- true", mine: mib(mine), against: mib(floor) + " " + baseName,
 		promise: "≤ 25 MiB", met: "met",
@@ -51,6 +50,8 @@ func (b *bench) memory() ([]line, error) {
 	}
 	return lines, nil
 }
+
+func mib(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }
 
 // peak is the largest peak of several runs. The memory of whoever starts a
 // program counts into that program's peak until the exec, so the runs are

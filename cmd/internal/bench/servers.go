@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -433,6 +434,147 @@ func (b *bench) serving() ([]line, error) {
 		add("… the slowest of 100 takes", write, slowest, inverse, promise{})
 	}
 	return lines, nil
+}
+
+// bundled is how many secrets a project needs.
+const bundled = 50
+
+// bundle is all of a project's secrets in one request to ours against a request for
+// each to Vault, on one connection.
+func (b *bench) bundle() ([]line, error) {
+	const what = "50 secrets of a project"
+	p := promise{"≥", 15}
+	if b.vault == "" {
+		return []line{{what: what, mine: "left out: no Vault here", promise: p.String()}}, nil
+	}
+	defer b.stopAll()
+	ours, err := b.startEnvrund("envrund-bundle", false)
+	if err != nil {
+		return nil, err
+	}
+	theirs, err := b.startVault("vault-bundle")
+	if err != nil {
+		return nil, err
+	}
+	var paths []string
+	for i := range bundled {
+		paths = append(paths, secretPath(benchMount, i*served/bundled))
+	}
+	for _, s := range []*server{ours, theirs} {
+		if err := filling(s.addr, s.token, benchMount, served, clients); err != nil {
+			return nil, err
+		}
+	}
+	body, err := json.Marshal(map[string]any{"paths": paths})
+	if err != nil {
+		return nil, err
+	}
+	once := load{addr: ours.addr, token: ours.token, conns: 1}
+	once.next = func(_ *rand.Rand, buf []byte) []byte { return once.request(buf, "POST", "sys/bundle", string(body)) }
+	once.each = func(body []byte) error {
+		if n := bytes.Count(body, []byte(`"value":`)); n != bundled {
+			return fmt.Errorf("a bundle has %d secrets of %d", n, bundled)
+		}
+		return nil
+	}
+	each := load{addr: theirs.addr, token: theirs.token, conns: 1}
+	n := 0
+	each.next = func(_ *rand.Rand, buf []byte) []byte {
+		n++
+		return each.request(buf, "GET", paths[n%bundled], "")
+	}
+	take := func(l load, requests int) variant {
+		return variant{run: func() (*sample, error) {
+			took, err := l.during(0, requests)
+			if err != nil {
+				return nil, err
+			}
+			s := new(sample)
+			for _, t := range took {
+				s.wall += t
+			}
+			return s, nil
+		}}
+	}
+	s, err := b.interleave(5*b.rounds, take(once, 1), take(each, bundled))
+	if err != nil {
+		return nil, err
+	}
+	return []line{compare(what+" in one request", s[0], s[1], "Vault, one by one", p)}, nil
+}
+
+// many is how many secrets a server holds that has many.
+const many = 100_000
+
+// holding is the memory and the latency of servers that hold many secrets.
+func (b *bench) holding() ([]line, error) {
+	defer b.stopAll()
+	few, err := b.startEnvrund("envrund-few", false)
+	if err != nil {
+		return nil, err
+	}
+	ours, err := b.startEnvrund("envrund-many", false)
+	if err != nil {
+		return nil, err
+	}
+	servers := []*server{few, ours}
+	var theirs *server
+	if b.vault != "" {
+		if theirs, err = b.startVault("vault-many"); err != nil {
+			return nil, err
+		}
+		servers = append(servers, theirs)
+	}
+	held := func(s *server) int {
+		if s == few {
+			return served
+		}
+		return many
+	}
+	for _, s := range servers {
+		say("writing %s secrets to %s", number(held(s)), s.name)
+		if err := filling(s.addr, s.token, benchMount, held(s), 2*clients); err != nil {
+			return nil, fmt.Errorf("%s: %w", s.name, err)
+		}
+	}
+	var lines []line
+	median := func(r rate) float64 { return 1 / r.median.Seconds() }
+	for _, conns := range []int{1, clients} {
+		read, err := b.rates(max(2, b.rounds/2), oneRound, []*server{ours, few}, func(s *server) load {
+			return reading(s.addr, s.token, benchMount, held(s), conns)
+		})
+		if err != nil {
+			return nil, err
+		}
+		l := line{what: fmt.Sprintf("a read among 100,000 secrets, connections: %d", conns),
+			mine: ms(1 / middle(each(read[0], median))), against: ms(1/middle(each(read[1], median))) + " among 1,000"}
+		ratio, best := middle(each(read[1], median))/middle(each(read[0], median)), slices.Max(each(read[1], median))/slices.Max(each(read[0], median))
+		p := promise{"≤", 1.3}
+		l.ratio, l.best, l.promise, l.met = times(ratio), times(best), p.String(), p.met(ratio, best)
+		lines = append(lines, l)
+	}
+	// Everything has been used; then nobody asks anything for a while.
+	for _, s := range servers[1:] {
+		if _, err := reading(s.addr, s.token, benchMount, many, clients).during(5*time.Second, 0); err != nil {
+			return nil, err
+		}
+	}
+	time.Sleep(30 * time.Second)
+	mine, err := ours.resident()
+	if err != nil {
+		return nil, err
+	}
+	p := promise{"≤", 0.2}
+	l := line{what: "memory of a server with 100,000 secrets that nobody asks", mine: mib(mine), promise: p.String(), against: "left out: no Vault here"}
+	if theirs != nil {
+		n, err := theirs.resident()
+		if err != nil {
+			return nil, err
+		}
+		ratio := float64(mine) / float64(n)
+		l.against, l.ratio, l.met = mib(n)+" Vault", times(ratio), p.met(ratio, ratio)
+	}
+	return append(lines, l), nil
 }
 
 // more is a line about a number of ours over Vault's, of which more is better.
