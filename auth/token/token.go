@@ -451,7 +451,7 @@ func (g *genuine) get(row Row) (Token, bool) {
 	g.mu.Lock()
 	k, ok := g.rows[row.ID]
 	g.mu.Unlock()
-	same := ok && bytes.Equal(k.row.Body, row.Body) && k.row.Accessor == row.Accessor && k.row.Parent == row.Parent && k.row.Expires.Equal(row.Expires)
+	same := ok && bytes.Equal(k.row.Body, row.Body) && k.row.Accessor == row.Accessor && k.row.Parent == row.Parent && k.row.Mount == row.Mount && k.row.Expires.Equal(row.Expires)
 	return k.token, same
 }
 
