@@ -293,7 +293,7 @@ func (ts *Tokens) Create(s Store, spec Spec) (text string, t Token, warnings []s
 		}
 		if t.ExplicitMax > 0 {
 			if most > 0 && t.ExplicitMax > most {
-				warnings = append(warnings, fmt.Sprintf("Explicit max TTL of %q is greater than system/mount allowed value; value is being capped to %q", seconds(t.ExplicitMax), seconds(most)))
+				warnings = append(warnings, fmt.Sprintf("Explicit max TTL of %q is greater than system/mount allowed value; value is being capped to %q", Spell(t.ExplicitMax), Spell(most)))
 				t.ExplicitMax = most
 			}
 			if most == 0 || t.ExplicitMax < most {
@@ -680,11 +680,11 @@ func (ts *Tokens) random(n int) (string, error) {
 }
 
 func tooLong(asked, most time.Duration) string {
-	return fmt.Sprintf("TTL of %q exceeded the effective max_ttl of %q; TTL value is capped accordingly", seconds(asked), seconds(most))
+	return fmt.Sprintf("TTL of %q exceeded the effective max_ttl of %q; TTL value is capped accordingly", Spell(asked), Spell(most))
 }
 
-// seconds writes a duration as the warnings of the API do: 768h, 1h30m, 90s.
-func seconds(d time.Duration) string {
+// Spell is a duration as warnings have it: "1h30m", "10m", "45s".
+func Spell(d time.Duration) string {
 	s := d.Round(time.Second).String()
 	if strings.HasSuffix(s, "m0s") {
 		s = s[:len(s)-2]

@@ -123,18 +123,20 @@ func statusOf(err error) int {
 
 // A reply is what a handler answers with, before it is made JSON.
 type reply struct {
-	data     any // nil: null
-	flat     bool
-	warnings []string
-	auth     *wire.Auth
-	wrap     *wire.WrapInfo
-	lease    int64  // seconds, of KV version 1: a hint
-	raw      any    // instead of all of it
-	text     []byte // instead of JSON, of the type
-	kind     string
-	etag     string
-	none     bool    // no body at all
-	stream   *stream // instead of an answer that ends
+	data      any // nil: null
+	flat      bool
+	warnings  []string
+	auth      *wire.Auth
+	wrap      *wire.WrapInfo
+	lease     int64 // seconds; of KV version 1 a hint
+	leaseID   string
+	renewable bool
+	raw       any    // instead of all of it
+	text      []byte // instead of JSON, of the type
+	kind      string
+	etag      string
+	none      bool    // no body at all
+	stream    *stream // instead of an answer that ends
 }
 
 // answered makes an answer of data.
@@ -176,7 +178,7 @@ func (b *reply) marshal(id string) ([]byte, error) {
 	if b.raw != nil {
 		return encode(b.raw)
 	}
-	a := wire.Answer[any]{RequestID: id, Warnings: b.warnings, Auth: b.auth, WrapInfo: b.wrap, LeaseDuration: b.lease}
+	a := wire.Answer[any]{RequestID: id, Warnings: b.warnings, Auth: b.auth, WrapInfo: b.wrap, LeaseID: b.leaseID, LeaseDuration: b.lease, Renewable: b.renewable}
 	if b.wrap != nil {
 		a = wire.Answer[any]{WrapInfo: b.wrap}
 	}

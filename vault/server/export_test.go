@@ -3,6 +3,7 @@ package server
 import (
 	"strings"
 
+	"envrun/vault/lease"
 	"envrun/vault/policy"
 )
 
@@ -54,4 +55,13 @@ func (s *Server) Limited() (clients, sources int) {
 	s.limits.mu.Lock()
 	defer s.limits.mu.Unlock()
 	return len(s.limits.tokens) + len(s.limits.addrs), len(s.limits.refused)
+}
+
+// Leases are the leases of an unsealed server, for the tests that make some: no
+// engine of its own does.
+func (s *Server) Leases() *lease.Leases { return s.open.Load().leases }
+
+// AddIssuer adds one that gives out leases.
+func (s *Server) AddIssuer(name string, i lease.Issuer) {
+	s.open.Load().issuers = map[string]lease.Issuer{name: i}
 }

@@ -20,8 +20,10 @@ import (
 	"crypto/rand"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -34,6 +36,7 @@ import (
 	"envrun/vault/audit"
 	"envrun/vault/guard"
 	"envrun/vault/keyring"
+	"envrun/vault/lease"
 	"envrun/vault/policy"
 	"envrun/vault/seal"
 )
@@ -102,24 +105,27 @@ type Server struct {
 
 // opened is what there is while the server is unsealed.
 type opened struct {
-	ring   *keyring.Ring
-	log    *audit.Log
-	guard  *guard.Guard[Tx]
-	tokens *token.Tokens
-	store  store
-	facts  clusterFacts
-	area   map[string]area // by the first part of a path: "sys", "auth/token"
-	tables *tables
-	auths  map[string]authEngine // by type
-	kv     kvEngine
-	cubby  cubbyhole
-	hub    *hub
-	deaf   func() // ends what the hub hears
-	hasher *audit.Hasher
-	public string // the key that checkpoints are checked with
-	kept   atomic.Pointer[checkpoint]
+	ring    *keyring.Ring
+	log     *audit.Log
+	guard   *guard.Guard[Tx]
+	tokens  *token.Tokens
+	leases  *lease.Leases
+	issuers map[string]lease.Issuer
+	store   store
+	facts   clusterFacts
+	area    map[string]area // by the first part of a path: "sys", "auth/token"
+	tables  *tables
+	auths   map[string]authEngine // by type
+	kv      kvEngine
+	cubby   cubbyhole
+	hub     *hub
+	deaf    func() // ends what the hub hears
+	hasher  *audit.Hasher
+	public  string // the key that checkpoints are checked with
+	kept    atomic.Pointer[checkpoint]
 
 	trouble  trouble     // of rotations
+	working  atomic.Bool // on leases
 	tampered atomic.Bool // the audit log is not what was signed
 }
 
@@ -199,7 +205,8 @@ func (s *Server) ready(o *opened, keys ownKeys) error {
 	o.auths = map[string]authEngine{"jwt": jwt, "oidc": jwt}
 	sys = append(sys, mountArea{o.tables, map[string]engine{"kv": o.kv}, o.auths, o.tokens}.area()...)
 	sys = append(sys, wrap.area()...)
-	sys = append(sys, leases{}.area()...)
+	o.leases = &lease.Leases{Ring: o.ring, Issuer: o.issuer, Now: s.Now}
+	sys = append(sys, leaseArea{o.leases, s.DB}.area()...)
 	sys = append(sys, audits{hasher, s.AuditDevices}.area()...)
 	sys = append(sys, auditLog{o.public, s.Now}.area()...)
 	sys = append(sys, bundles{o.tables, o.kv}.area()...)
@@ -211,10 +218,10 @@ func (s *Server) ready(o *opened, keys ownKeys) error {
 	sys = append(sys, rotations{o.tables, o.kv, s.Now, &o.trouble}.area()...)
 	sys = append(sys, measures{s}.area()...)
 	sys = append(sys, tools{}.area()...)
-	sys = append(sys, probes{s}.area()...)
+	sys = append(sys, probes{s, slices.Sorted(maps.Keys(o.auths))}.area()...)
 	o.area = map[string]area{
 		"sys/":        sys,
-		"auth/token/": append(tokenArea{o.store, o.tokens, hasher, o.tables, &renewals{o.tables, o.auths}}.area(), endpoint{path: "tidy", update: probes{s}.tidy}),
+		"auth/token/": append(tokenArea{o.store, o.tokens, hasher, o.tables, &renewals{o.tables, o.auths}}.area(), endpoint{path: "tidy", update: probes{s: s}.tidy}),
 	}
 	o.guard = guard.New(guard.Config[Tx]{
 		DB: noting{s.DB}, Tokens: o.tokens, Policies: o.store, Log: logs{o.log}, Devices: s.Devices, Hasher: hasher,
@@ -223,6 +230,9 @@ func (s *Server) ready(o *opened, keys ownKeys) error {
 	s.open.Store(o)
 	return nil
 }
+
+// issuer finds who gave out leases, by the name that is in them. No engine does yet.
+func (o *opened) issuer(name string) lease.Issuer { return o.issuers[name] }
 
 // logs writes entries to the log in the database.
 type logs struct{ *audit.Log }
@@ -391,6 +401,7 @@ func (s *Server) Sweep(ctx context.Context) error {
 	if o == nil {
 		return nil
 	}
+	defer s.workLeases(o)
 	for {
 		var n int
 		// Look first: most of the time there is nothing, and nobody is held up.
@@ -417,6 +428,19 @@ func (s *Server) Sweep(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// workLeases ends what is due, by itself: an issuer may take its time. One at a time.
+func (s *Server) workLeases(o *opened) {
+	if !o.working.CompareAndSwap(false, true) {
+		return
+	}
+	go func() {
+		defer o.working.Store(false)
+		if _, err := lease.Work(context.Background(), o.leases, s.DB); err != nil && s.open.Load() == o {
+			s.Logger.Error("ending leases", "error", err)
+		}
+	}()
 }
 
 // clusterFacts is what the server is called.

@@ -14,6 +14,7 @@ import (
 	"envrun/vault/guard"
 	"envrun/vault/keyring"
 	"envrun/vault/kv"
+	"envrun/vault/lease"
 	"envrun/vault/policy"
 	"envrun/vault/wire"
 )
@@ -26,6 +27,7 @@ type Tx interface {
 	audit.Tx
 	audit.Reader
 	audit.KeepTx
+	lease.Store
 
 	// Notify tells all servers of the database when the transaction is durable.
 	Notify(text string) error

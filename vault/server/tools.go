@@ -11,6 +11,7 @@ import (
 	"hash"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 
 	"envrun/vault/wire"
@@ -138,7 +139,10 @@ func (t tools) hash(c *call, at []string) (*answer, error) {
 }
 
 // probes is what interfaces and scripts ask of a server besides, to find their way.
-type probes struct{ s *Server }
+type probes struct {
+	s     *Server
+	auths []string // ways to sign in, besides tokens
+}
 
 func (a probes) area() area {
 	return area{
@@ -165,10 +169,12 @@ func (a probes) nodes(*call, []string) (*answer, error) {
 func (a probes) namespaces(*call, []string) (*answer, error) { return answered(struct{}{}), nil }
 
 // builtin is all engines that can be mounted, and all ways to sign in, by type.
-var builtin = map[string][]string{"auth": {"token"}, "database": {}, "secret": {"kv"}}
+func (a probes) builtin() map[string][]string {
+	return map[string][]string{"auth": append(slices.Clone(a.auths), "token"), "database": {}, "secret": {"kv"}}
+}
 
 func (a probes) plugins(*call, []string) (*answer, error) {
-	out := map[string]any{}
+	out, builtin := map[string]any{}, a.builtin()
 	detailed := []map[string]any{}
 	for _, kind := range []string{"auth", "database", "secret"} {
 		out[kind] = builtin[kind]
@@ -181,7 +187,7 @@ func (a probes) plugins(*call, []string) (*answer, error) {
 }
 
 func (a probes) pluginsOf(_ *call, at []string) (*answer, error) {
-	names, ok := builtin[at[0]]
+	names, ok := a.builtin()[at[0]]
 	if !ok {
 		return nil, bad("there are plugins of the types auth, database and secret")
 	}

@@ -78,6 +78,11 @@ func (s *Server) Verify(ctx context.Context) (Verified, error) {
 					Detail: fmt.Sprintf("the token with the accessor %s is not as it was written", cut(accessor, 64))}})
 			}
 		}
+		_, found, err = o.leases.Verify(tx)
+		if err != nil {
+			return err
+		}
+		v.Findings = append(v.Findings, found...)
 		v.Entries, err = o.log.Check(tx)
 		if vault.KindOf(err) == vault.KindTampered {
 			v.Findings = append(v.Findings, vault.Finding{Err: err})

@@ -80,8 +80,11 @@ func (t *Tx) PutTokenRow(r token.Row) error {
 	return err
 }
 
-// DeleteTokenRow removes a token with what it kept for itself.
+// DeleteTokenRow removes a token with what it kept for itself, and makes its leases due.
 func (t *Tx) DeleteTokenRow(id token.ID) error {
+	if err := t.endLeases(id[:]); err != nil {
+		return err
+	}
 	if _, err := t.execBeside(`DELETE FROM token_values WHERE token = ?`, id[:]); err != nil {
 		return err
 	}

@@ -201,3 +201,19 @@ type SealerKeys struct {
 	KeysBase64 []Token  `json:"keys_base64,omitempty"`
 	KeysAge    []string `json:"keys_age,omitempty"` // sealed for the recipients, in their order
 }
+
+// Lease is something that was given out for a time. What comes after the TTL is ours,
+// of one that is to end and has not.
+type Lease struct {
+	ID          string `json:"id"`
+	IssueTime   Time   `json:"issue_time"`
+	ExpireTime  Time   `json:"expire_time"`
+	LastRenewal *Time  `json:"last_renewal"` // null: never
+	Renewable   bool   `json:"renewable"`
+	TTL         int64  `json:"ttl"` // seconds
+
+	State   string `json:"state,omitempty"` // "revoking", "stuck"
+	Tries   int    `json:"tries,omitempty"` // that failed
+	Error   string `json:"error,omitempty"` // of the last
+	NextTry *Time  `json:"next_try,omitempty"`
+}
