@@ -48,8 +48,13 @@ func (e *serverSaid) Error() string {
 	return "the server answered: " + strings.TrimSpace(strings.Join(e.texts, ", "))
 }
 
+// at is the address of the server, without a slash at its end.
+func (r *remote) at(getenv func(string) string) string {
+	return strings.TrimSuffix(first(r.address, getenv("VAULT_ADDR"), "https://127.0.0.1:8200"), "/")
+}
+
 func (r *remote) client(getenv func(string) string) (*http.Client, string, error) {
-	address := strings.TrimSuffix(first(r.address, getenv("VAULT_ADDR"), "https://127.0.0.1:8200"), "/")
+	address := r.at(getenv)
 	conf := &tls.Config{MinVersion: tls.VersionTLS12}
 	if file := first(r.ca, getenv("VAULT_CACERT")); file != "" {
 		text, err := os.ReadFile(file)

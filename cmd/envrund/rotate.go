@@ -5,13 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
+	"os"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"envrun/cmd/internal/cli"
+	"envrun/vault"
+	api "envrun/vault/remote"
 	"envrun/vault/wire"
 )
 
@@ -102,57 +103,61 @@ rotation is under way the command joins it and begins no other.`,
 	return cmd
 }
 
-// stalled is how long a rotation may stand still before nobody waits for it any more.
-const stalled = 2 * time.Minute
-
 func rotateEnv(ctx context.Context, t *tool, r *remote, token, name string, noWait bool) error {
-	path := "sys/rotate/env/" + (&url.URL{Path: name}).EscapedPath()
-	var is struct {
-		Data wire.Rotation `json:"data"`
+	const env = "env" // it is known by its mount alone
+	v, err := r.vault(t.Getenv, token, map[vault.Env]string{env: name})
+	if err != nil {
+		return err
 	}
-	err := r.ask(ctx, t.Getenv, http.MethodPut, path, token, struct{}{}, &is)
-	if said := (*serverSaid)(nil); errors.As(err, &said) && said.status == http.StatusNotFound {
+	defer v.Close()
+	said := false
+	var is wire.Rotation
+	if noWait {
+		is, err = v.BeginRotation(ctx, env)
+	} else {
+		is, err = v.RotateKey(ctx, env, func(r wire.Rotation) {
+			if said = cli.IsTerminal(t.Err); said {
+				t.Sayf("\r%d of %d rows", r.Rows, r.Total)
+			}
+		})
+	}
+	if said {
+		t.Sayf("\n")
+	}
+	switch vault.KindOf(err) {
+	case vault.KindNoEnv:
 		return &cli.HintError{Err: fmt.Errorf("there is no environment %s", name), Hint: "vault secrets list"}
+	case vault.KindTampered:
+		return &cli.HintError{Err: err, Hint: "envrund verify says what else is wrong; the former key stays until every version is wrapped anew"}
 	}
 	if err != nil {
 		return err
 	}
-	gen := is.Data.Generation
-	moved, rows := time.Now(), int64(-1)
-	for !noWait && !is.Data.Done && is.Data.Generation == gen {
-		if is.Data.Problem != "" {
-			return &cli.HintError{Err: fmt.Errorf("the rotation does not go on: %s", cli.Printable(is.Data.Problem)),
-				Hint: "envrund verify says what else is wrong; the former key stays until every version is wrapped anew"}
-		}
-		if is.Data.Rows != rows {
-			moved, rows = time.Now(), is.Data.Rows
-			if cli.IsTerminal(t.Err) {
-				t.Sayf("\r%d of %d rows", is.Data.Rows, is.Data.Total)
-			}
-		}
-		if time.Since(moved) > stalled {
-			return &cli.HintError{Err: fmt.Errorf("the server does not go on with the rotation: %d of %d rows for %s", rows, is.Data.Total, stalled),
-				Hint: "envrund status; the rotation itself goes on when the server does"}
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(250 * time.Millisecond):
-		}
-		if err := r.ask(ctx, t.Getenv, http.MethodGet, path, token, nil, &is); err != nil {
-			return err
-		}
-	}
-	if cli.IsTerminal(t.Err) && rows >= 0 {
-		t.Sayf("\r")
-	}
 	if t.json {
-		return cli.WriteJSON(t.Out, is.Data)
+		return cli.WriteJSON(t.Out, is)
 	}
-	if is.Data.Done {
-		t.Sayf("%s: everything is sealed under generation %d of its key\n", name, gen)
+	if is.Done {
+		t.Sayf("%s: everything is sealed under generation %d of its key\n", name, is.Generation)
 	} else {
-		t.Sayf("%s: writes use generation %d of its key; %d of %d rows are looked at\n", name, gen, is.Data.Rows, is.Data.Total)
+		t.Sayf("%s: writes use generation %d of its key; %d rows follow in the background\n", name, is.Generation, is.Total)
 	}
 	return nil
+}
+
+// vault is a client of the server for what package remote knows to ask.
+func (r *remote) vault(getenv func(string) string, token string, mounts map[vault.Env]string) (*api.Vault, error) {
+	o := api.Options{
+		Address: r.at(getenv), Mounts: mounts,
+		Token: func(context.Context) (string, error) { return token, nil },
+	}
+	if file := first(r.ca, getenv("VAULT_CACERT")); file != "" {
+		var err error
+		if o.CA, err = os.ReadFile(file); err != nil {
+			return nil, fmt.Errorf("reading the certificates: %w", err)
+		}
+	}
+	if pin := first(r.pin, getenv("ENVRUND_PIN")); pin != "" {
+		o.Pins, o.CA = []string{pin}, nil // it stands for itself
+	}
+	return api.Open(o)
 }
