@@ -158,8 +158,11 @@ func (m *Mount) List(tx Tx, dir, after string, limit int) ([]string, error) {
 // above is the first text behind all that begin with prefix, which ends in a slash.
 func above(prefix string) string { return prefix[:len(prefix)-1] + "0" }
 
-// rewrapPage is how many rows one call of Rewrap takes on.
-const rewrapPage = 200
+// rewrapPage is how many rows one call of Rewrap takes on: other writes wait for it.
+const rewrapPage = 64
+
+// verifyPage is how many rows Verify reads at a time.
+const verifyPage = 256
 
 // Advance makes every write from now on use a generation of the mount's key,
 // which the keyring made in the same transaction. It does not go back.
@@ -176,7 +179,7 @@ func (m *Mount) Advance(tx Tx, gen uint32) error {
 	return m.putHead(tx, h)
 }
 
-// Rewrap seals anew, under the generation that Advance said, some hundred rows
+// Rewrap seals anew, under the generation that Advance said, some tens of rows
 // that are sealed under a former one, and reports whether there may be more. It
 // is called in one write after the other until it says no, and then, in the
 // transaction of the last call, the keyring may drop the former generations.
@@ -308,7 +311,7 @@ func (m *Mount) Verify(tx Tx, known Head) ([]vault.Finding, error) {
 		}
 	}
 	for after := ""; ; {
-		rows, err := tx.KVKeys(m.id, after, rewrapPage)
+		rows, err := tx.KVKeys(m.id, after, verifyPage)
 		if err != nil {
 			return findings, err
 		}
@@ -361,7 +364,7 @@ func (m *Mount) Verify(tx Tx, known Head) ([]vault.Finding, error) {
 			}
 			missing()
 		}
-		if len(rows) < rewrapPage {
+		if len(rows) < verifyPage {
 			break
 		}
 	}
@@ -394,11 +397,11 @@ type cursor struct {
 // upTo gives the next version, unless its path is above path; "" is above all.
 func (c *cursor) upTo(path string) (VersionRow, bool, error) {
 	if len(c.page) == 0 && !c.end {
-		page, err := c.tx.KVVersions(c.mount, c.path, c.after, rewrapPage)
+		page, err := c.tx.KVVersions(c.mount, c.path, c.after, verifyPage)
 		if err != nil {
 			return VersionRow{}, false, err
 		}
-		c.page, c.end = page, len(page) < rewrapPage
+		c.page, c.end = page, len(page) < verifyPage
 		if len(page) > 0 {
 			c.path, c.after = page[len(page)-1].Path, page[len(page)-1].Version
 		}

@@ -220,6 +220,7 @@ func (s *Server) Rotate(ctx context.Context) error {
 	}
 	for _, id := range ids {
 		for more := true; more; {
+			began := time.Now()
 			if more, err = s.rotatePage(ctx, o, id); err != nil {
 				if ctx.Err() != nil || s.open.Load() != o {
 					return ctx.Err()
@@ -230,6 +231,12 @@ func (s *Server) Rotate(ctx context.Context) error {
 				break
 			}
 			o.trouble.set(id, nil)
+			// As long as others had to wait, they go first.
+			select {
+			case <-time.After(min(time.Since(began), time.Second)):
+			case <-ctx.Done():
+				return ctx.Err()
+			}
 		}
 	}
 	return nil
