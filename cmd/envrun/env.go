@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -94,7 +95,8 @@ type envFacts struct {
 	InVault   bool      `json:"in_vault"`
 	Secrets   int       `json:"secrets"`
 	Server    bool      `json:"server,omitempty"`
-	Problem   string    `json:"problem,omitempty"` // why the server could not be asked
+	Unnamed   bool      `json:"not_in_project,omitempty"` // marked as an environment on a server, and not in envrun.toml
+	Problem   string    `json:"problem,omitempty"`        // why the server could not be asked
 }
 
 func runEnvList(ctx context.Context, t *tool) error {
@@ -103,6 +105,7 @@ func runEnvList(ctx context.Context, t *tool) error {
 		return err
 	}
 	facts := []envFacts{}
+	more := map[vault.Env]project.Env{} // that servers have besides, each with where
 	for _, e := range p.Envs {
 		f := envFacts{Name: e.Name, Default: e.Name == p.Default, Protected: e.Protected, Vault: e.Vault}
 		if v, err := t.store(ctx, p, e); err == nil {
@@ -117,6 +120,11 @@ func runEnvList(ctx context.Context, t *tool) error {
 				return err
 			}
 			f.Server = e.Remote()
+			for _, name := range there {
+				if _, named := p.Env(name); !named && f.Server {
+					more[name] = project.Env{Name: name, Vault: e.Vault, VaultPos: e.VaultPos, Server: e.Server}
+				}
+			}
 			if f.InVault = slices.Contains(there, e.Name); f.InVault {
 				for _, err := range v.List(ctx, e.Name, "") {
 					if err == nil {
@@ -127,12 +135,18 @@ func runEnvList(ctx context.Context, t *tool) error {
 		}
 		facts = append(facts, f)
 	}
+	for _, name := range slices.Sorted(maps.Keys(more)) {
+		facts = append(facts, envFacts{Name: name, Vault: more[name].Vault, InVault: true, Server: true, Unnamed: true})
+	}
 	if t.flags.json {
 		return cli.WriteJSON(t.Out, facts)
 	}
 	table := cli.NewTable(t.Streams)
 	for _, f := range facts {
 		what := cli.Count(f.Secrets, "secret")
+		if f.Unnamed {
+			what = "on " + cli.Printable(f.Vault) + ", and not in this project; to use it: envrun env add " + string(f.Name)
+		}
 		if !f.InVault {
 			what = "not in the vault; if git has it: git checkout -- .envrun; to make it: envrun env add " + string(f.Name)
 			if f.Problem != "" {
@@ -278,10 +292,18 @@ func runEnvRm(ctx context.Context, t *tool, name string) error {
 	}
 	// Whatever it is, a whole environment goes: its name is asked for as if it were protected.
 	e.Protected = true
+	lost, goes := "", "everything in it goes"
+	if e.Remote() {
+		lost = t.onIt(ctx, p, e)
+		goes = "it holds " + lost
+		if t.Interactive() && !t.yes(env) {
+			t.Sayf("%s on %s holds %s. All of it goes, with all versions; the server keeps nothing.", env, e.Vault, lost)
+		}
+	}
 	if err := t.allow(ctx, e, "was removed"); err != nil {
 		var hint *cli.HintError
 		if errors.As(err, &hint) {
-			hint.Err = fmt.Errorf("removing %s takes its name: everything in it goes", env)
+			hint.Err = fmt.Errorf("removing %s takes its name: %s", env, goes)
 		}
 		return err
 	}
@@ -294,11 +316,28 @@ func runEnvRm(ctx context.Context, t *tool, name string) error {
 		}
 	}
 	if e.Remote() {
-		t.Notef("removed %s from %s, with all versions of its secrets", env, e.Vault)
+		t.Notef("removed %s from %s, with all versions of its secrets: %s", env, e.Vault, lost)
 	} else {
 		t.Notef("removed %s; what git has of it stays in its history", env)
 	}
 	return nil
+}
+
+// onIt says what an environment on a server holds.
+func (t *tool) onIt(ctx context.Context, p *project.Project, e project.Env) string {
+	v, err := t.server(p, e)
+	if err != nil {
+		return "what cannot be listed"
+	}
+	secrets, fields := 0, 0
+	for info, err := range v.List(ctx, e.Name, "") {
+		if err != nil {
+			return "more than can be listed"
+		}
+		secrets++
+		fields += len(info.Fields)
+	}
+	return fmt.Sprintf("%s with %s", cli.Count(secrets, "secret"), cli.Count(fields, "field"))
 }
 
 // rotateOptions are the flags of env rotate-key.
