@@ -190,7 +190,7 @@ func (p Platform) Token(ctx context.Context, e Env, audience string) (Token, err
 		return Token{}, fmt.Errorf("%s: %w", p.Title, err)
 	}
 	if !slices.Contains(auds, audience) {
-		return Token{}, fmt.Errorf("%s: the identity token is for %q and not for %q", p.Title, auds, audience)
+		return Token{}, fmt.Errorf("%s: %w", p.Title, &AudienceError{auds, audience})
 	}
 	return Token{text}, nil
 }
@@ -239,7 +239,17 @@ type MissingError struct {
 	Hint string // lines of the pipeline's file
 }
 
-func (e *MissingError) Error() string { return "the job has no identity: " + e.What + "; " + e.Hint }
+func (e *MissingError) Error() string { return "the job has no identity: " + e.What }
+
+// An AudienceError is an identity token that is for somebody else.
+type AudienceError struct {
+	For  []string
+	Want string
+}
+
+func (e *AudienceError) Error() string {
+	return fmt.Sprintf("the identity token is for %q and not for %q", e.For, e.Want)
+}
 
 // https://docs.github.com/actions/reference/security/oidc
 func github(ctx context.Context, e Env, audience string) (string, error) {

@@ -65,6 +65,7 @@ func runMain(args []string, now func() time.Time) int {
 	root := newRoot(t, args)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
+	t.signOut()
 	if err == nil && t.OutErr() != nil {
 		err = fmt.Errorf("printing: %w", t.OutErr())
 	}

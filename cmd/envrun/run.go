@@ -194,6 +194,7 @@ func runRun(ctx context.Context, t *tool, o runOptions, argv []string) error {
 	}
 	t.sayRun(s, plan, p)
 	t.addMasks(plan)
+	t.signOut() // the command takes this process's place, and nobody needs the token any more
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -218,6 +219,11 @@ func (t *tool) resolve(ctx context.Context, s selected, o runOptions) (*resolve.
 	parent := environ.FromList(t.environ(), t.goos)
 	if o.clean {
 		parent = parent.Clean()
+	}
+	if !o.passAuth {
+		for _, name := range t.credentials(s.env) {
+			parent.Unset(name)
+		}
 	}
 	opts := resolve.Options{Parent: parent, GOOS: t.goos, Only: o.only, Except: o.except}
 	switch o.keepEnv {

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 
+	"envrun/auth/workload"
 	"envrun/cmd/internal/cli"
 	"envrun/envrun/project"
 	"envrun/vault"
@@ -36,13 +37,14 @@ func (t *tool) server(p *project.Project, env project.Env) (*remote.Vault, error
 		Mounts:    map[vault.Env]string{},
 		Pins:      env.Server.Pins,
 		Proxy:     http.ProxyFromEnvironment,
-		Token:     func(ctx context.Context) (string, error) { return t.token(ctx, env) },
 		Plain:     t.isNoted(plainServers, env.Vault),
 		Learnt:    func(plain bool) { t.learnt(env.Vault, plain) },
 	}
 	if state, err := t.stateDir(); err == nil {
 		o.Witness = &remote.Witness{Memory: audit.Memory{Dir: filepath.Join(state, "audit")}, Now: t.now, Suspect: func(err error) { t.suspect(env.Name, err) }}
 	}
+	var v *remote.Vault
+	o.Token = func(ctx context.Context) (string, error) { return t.token(ctx, env, v) }
 	ca, from := env.Server.CA, env.Server.Pos.String()
 	if addr := t.Getenv("VAULT_ADDR"); addr == "" || sameServer(addr, env.Vault) {
 		if o.Namespace == "" {
@@ -66,7 +68,9 @@ func (t *tool) server(p *project.Project, env project.Env) (*remote.Vault, error
 	if _, ok := o.Mounts[env.Name]; !ok && env.Name != "" {
 		o.Mounts[env.Name] = env.MountName() // one that is being made
 	}
-	return remote.Open(o)
+	var err error
+	v, err = remote.Open(o)
+	return v, err
 }
 
 // maxSmall is more than a token, a few certificates or a list of servers take.
@@ -99,19 +103,30 @@ type shownToken struct {
 	err   error
 }
 
-// token is what the server of an environment is shown.
-func (t *tool) token(ctx context.Context, env project.Env) (string, error) {
+// token is what the server v of an environment is shown.
+func (t *tool) token(ctx context.Context, env project.Env, v *remote.Vault) (string, error) {
 	t.shown.mu.Lock()
 	defer t.shown.mu.Unlock()
-	if s, ok := t.shown.by[env.Vault]; ok {
+	at := env.Vault
+	platform, pipeline := t.platform(env)
+	if pipeline { // each role has a token of its own
+		at += "\n" + env.CI.Mount + "\n" + env.CI.Role
+	}
+	if s, ok := t.shown.by[at]; ok {
 		return s.token, s.err
 	}
-	token, err := t.findToken(ctx, env)
+	var token string
+	var err error
+	if pipeline {
+		token, err = t.signInAs(ctx, platform, env, v)
+	} else {
+		token, err = t.findToken(ctx, env)
+	}
 	if ctx.Err() == nil {
 		if t.shown.by == nil {
 			t.shown.by = map[string]shownToken{}
 		}
-		t.shown.by[env.Vault] = shownToken{token, err}
+		t.shown.by[at] = shownToken{token, err}
 	}
 	return token, err
 }
@@ -242,10 +257,23 @@ func (t *tool) learnt(address string, plain bool) {
 
 // explainServer is about servers and the way to them.
 func explainServer(err error, r *cli.Report) bool {
+	var missing *workload.MissingError
+	if errors.As(err, &missing) {
+		r.Code = cli.CodeAuth
+		for line := range strings.SplitSeq(missing.Hint, "\n") {
+			r.AddHint("%s", line)
+		}
+		return true
+	}
 	var part *remote.PartialError
 	if errors.As(err, &part) {
 		r.Code = cli.CodeConflict
 		r.AddHint("a server changes one secret at a time; try again: what is written already stays as it is")
+		return true
+	}
+	if aud := (*workload.AudienceError)(nil); errors.As(err, &aud) {
+		r.Code = cli.CodeAuth
+		r.AddHint("ask the platform for one for %s, or say whom it is for: audience = \"…\" in [ci] of envrun.toml", cli.Quote(aud.Want))
 		return true
 	}
 	var e *remote.ServerError
@@ -289,6 +317,10 @@ func explainServer(err error, r *cli.Report) bool {
 		r.Code = cli.CodeAuth
 		r.AddHint("get a new one: VAULT_ADDR=%s vault login", at)
 		r.AddHint("looked for in this order: ENVRUN_TOKEN, VAULT_TOKEN, ~/.vault-token")
+	case remote.NotSignedIn:
+		r.Code = cli.CodeAuth
+		r.AddHint("why is in the server's audit log, for who looks after it: envrun audit --path %s/login", cli.Quote(e.Mount))
+		r.AddHint("the role and the audience are those of [ci] in envrun.toml")
 	case remote.Forbidden:
 		r.Code = cli.CodeAuth
 		r.AddHint("which policies the token has: VAULT_ADDR=%s vault token lookup", at)

@@ -119,6 +119,7 @@ func requests(ts *testscript.TestScript, neg bool, args []string) {
 func serverScripts(t *testing.T, s *hashivault.Server, own bool) {
 	program := os.Getenv(hashivault.Variable)
 	var n atomic.Int64
+	ci := newPlatform(t)
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/server",
 		RequireExplicitExec: true,
@@ -139,6 +140,7 @@ func serverScripts(t *testing.T, s *hashivault.Server, own bool) {
 			for name, value := range map[string]string{
 				"HOME": home, "XDG_RUNTIME_DIR": "", "CANARY": "canary-9f31c07be2",
 				"SERVER": proxy.URL, "VAULT_ADDR": proxy.URL, "VAULT_TOKEN": s.Token, "MOUNT": mount, "VAULT": program,
+				"ISSUER": ci.URL, "GITHUB": ci.github.URL,
 			} {
 				e.Setenv(name, value)
 			}
@@ -151,6 +153,8 @@ func serverScripts(t *testing.T, s *hashivault.Server, own bool) {
 			"under":    under(t, s),
 			"versions": versionsOf,
 			"requests": requests,
+			"asked":    asked,
+			"idtoken":  ci.idtoken,
 		},
 	})
 }

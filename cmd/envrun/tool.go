@@ -36,6 +36,7 @@ type tool struct {
 	plain          bool         // --plain of the root
 	statusFile     *os.File     // --status-fd
 	base           string       // the project's folder, which errors name files from; empty until it is known
+	pipeline       pipeline     // what a CI platform's identity was used for
 	shown          tokens       // what servers were shown, or why nothing
 	notice         func(string) // where warnings go while the interface has the terminal; nil: stderr
 	releaseSignals func()

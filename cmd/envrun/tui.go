@@ -94,7 +94,11 @@ func runTUI(ctx context.Context, t *tool, o tuiOptions) error {
 		if env.Remote() {
 			// Whether a server may be shown a token is asked before there is a screen.
 			// What comes of it is remembered, and said where it matters.
-			if _, err := t.token(ctx, env); errors.Is(err, cli.ErrInterrupted) || ctx.Err() != nil {
+			v, err := t.server(p, env)
+			if err != nil {
+				continue // opening it says why
+			}
+			if _, err := t.token(ctx, env, v); errors.Is(err, cli.ErrInterrupted) || ctx.Err() != nil {
 				return err
 			}
 		}

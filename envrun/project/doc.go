@@ -20,7 +20,9 @@
 //	allow_names  variables that secrets may set although they steer programs: PATH, LD_PRELOAD, NODE_OPTIONS…
 //	inherit_wins variables that keep the caller's value, if it has one
 //	[mask]       VARIABLE = true|false: whether its value is masked in output, whatever it looks like
-//	[env.NAME]   vault, ca, pin, namespace; mount: its mount on the server, if that has another name;
+//	[ci]         how a pipeline signs in to the server with its platform's identity: role; mount, the way
+//	             to sign in there ("jwt"); audience of the identity token (the server's address)
+//	[env.NAME]   vault, ca, pin, namespace, ci; mount: its mount on the server, if that has another name;
 //	             protected = true|false, mask = "auto"|"always"|"never", require
 //	[[inject]]   path; only, except: patterns over fields; rename = { field = "VARIABLE" }; prefix;
 //	             transform = "upper"; optional = true; env: one or a list; mask = true|false
@@ -29,8 +31,6 @@
 // How a server is known goes with the server: an environment that names a vault
 // takes no ca, pin or namespace from the top of the file. A pin alone says enough,
 // whoever signed the certificate; with ca, both must be right.
-//
-// [ci] is kept for later.
 //
 // # Which file
 //

@@ -18,6 +18,7 @@ type layer struct {
 	vault     string // located: see locate
 	vaultPos  Pos
 	server    Server
+	ci        CI
 	name      vault.Path
 	namePos   Pos
 	deflt     vault.Env
@@ -38,6 +39,7 @@ type envLayer struct {
 	vault        string
 	vaultPos     Pos
 	server       Server
+	ci           CI
 	mount        string
 	protected    bool
 	protectedPos Pos
@@ -49,10 +51,11 @@ type envLayer struct {
 
 // The keys there are, for the nearest match of one there is not.
 var (
-	topKeys    = []string{"vault", "ca", "pin", "namespace", "project", "default", "extends", "env", "inject", "file", "allow_names", "inherit_wins", "require", "mask"}
-	envKeys    = []string{"vault", "ca", "pin", "namespace", "mount", "protected", "mask", "require"}
+	topKeys    = []string{"vault", "ca", "pin", "namespace", "project", "default", "extends", "env", "inject", "file", "allow_names", "inherit_wins", "require", "mask", "ci"}
+	envKeys    = []string{"vault", "ca", "pin", "namespace", "mount", "protected", "mask", "require", "ci"}
 	injectKeys = []string{"path", "only", "except", "rename", "prefix", "transform", "optional", "env", "mask"}
 	fileKeys   = []string{"path", "field", "var", "optional", "env", "mask"}
+	ciKeys     = []string{"role", "mount", "audience"}
 )
 
 // decoder reads one layer from its tree. The first thing wrong is kept in err,
@@ -202,7 +205,7 @@ func (d *decoder) layer(root *node) *layer {
 				}
 			}
 		case "ci":
-			d.fail(n, "ci", "ci is kept for a later version of envrun and cannot be used yet")
+			l.ci = d.ci(n, "ci")
 		default:
 			d.unknown(n, "", topKeys)
 		}
@@ -244,6 +247,8 @@ func (d *decoder) envLayer(n *node) envLayer {
 			}
 		case "require":
 			e.require = d.list(k, where+".require", checkVariable)
+		case "ci":
+			e.ci = d.ci(k, where+".ci")
 		default:
 			d.unknown(k, where, envKeys)
 		}
@@ -285,6 +290,31 @@ func (d *decoder) server(s *Server, n *node, key string) {
 			d.fail(n, key, key+" "+why)
 		}
 	}
+}
+
+// ci reads a table that says how a pipeline signs in.
+func (d *decoder) ci(n *node, key string) CI {
+	var c CI
+	if !d.want(n, key, kindTable, "a table") {
+		return c
+	}
+	c.Pos = d.pos(n)
+	for _, k := range n.kids {
+		where := key + "." + k.key
+		switch k.key {
+		case "role":
+			if c.Role = d.text(k, where); strings.ContainsAny(c.Role, "/ ") && d.err == nil {
+				d.fail(k, where, where+" is the name of a role, without slashes or spaces")
+			}
+		case "mount":
+			c.Mount = d.mount(k, where)
+		case "audience":
+			c.Audience = d.text(k, where)
+		default:
+			d.unknown(k, key, ciKeys)
+		}
+	}
+	return c
 }
 
 func (d *decoder) mount(n *node, key string) string {

@@ -17,6 +17,7 @@ func merge(layers []*layer, local *layer) (*Project, error) {
 			p.Vault, p.VaultPos, p.Server = l.vault, l.vaultPos, Server{}
 		}
 		p.Server = over(p.Server, l.server)
+		p.CI = ciOver(p.CI, l.ci)
 		if l.defltPos.File != "" {
 			p.Default, p.DefaultPos = l.deflt, l.defltPos
 		}
@@ -55,6 +56,7 @@ func merge(layers []*layer, local *layer) (*Project, error) {
 			p.Envs[i].Vault, p.Envs[i].VaultPos = p.Vault, p.VaultPos
 			p.Envs[i].Server = over(p.Server, p.Envs[i].Server)
 		}
+		p.Envs[i].CI = ciOver(p.CI, p.Envs[i].CI)
 		if p.Envs[i].Mask == "" {
 			p.Envs[i].Mask = MaskAuto
 		}
@@ -77,6 +79,23 @@ func over(s, by Server) Server {
 		s.Pos = by.Pos
 	}
 	return s
+}
+
+// ciOver lays what one file or environment says of a pipeline over what another said.
+func ciOver(c, by CI) CI {
+	if by.Role != "" {
+		c.Role = by.Role
+	}
+	if by.Mount != "" {
+		c.Mount = by.Mount
+	}
+	if by.Audience != "" {
+		c.Audience = by.Audience
+	}
+	if by.Pos.File != "" {
+		c.Pos = by.Pos
+	}
+	return c
 }
 
 func withoutDefault(rules []Inject) []Inject {
@@ -108,6 +127,7 @@ func (p *Project) addEnv(l envLayer) {
 	if l.mount != "" {
 		e.Mount = l.mount
 	}
+	e.CI = ciOver(e.CI, l.ci)
 	if l.protectedPos.File != "" {
 		e.Protected = l.protected
 	}

@@ -180,7 +180,11 @@ func TestParseRefuses(t *testing.T) {
 		{"unknown key of an environment", top + "[env.prod]\nprotcted = true", 3, "env.prod.protcted", "in env.prod", "protected"},
 		{"unknown key of a rule", top + "[[inject]]\npaht = 'a'", 3, "inject.paht", "in inject", "path"},
 		{"unknown key of a file", top + "[[file]]\nfeild = 'a'", 3, "file.feild", "in file", "field"},
-		{"reserved key", top + "[ci]\n", 2, "ci", "later version", ""},
+		{"unknown key of ci", top + "[ci]\nrol = 'a'", 3, "ci.rol", "in ci", "role"},
+		{"unknown key of an environment's ci", top + "[env.dev]\nci.audiense = 'a'", 3, "env.dev.ci.audiense", "in env.dev.ci", "audience"},
+		{"ci that is no table", top + "ci = 'a'", 2, "ci", "must be a table", ""},
+		{"a role with a slash", top + "[ci]\nrole = 'a/b'", 3, "ci.role", "name of a role", ""},
+		{"a way to sign in with a step up", top + "[ci]\nmount = '../x'", 3, "ci.mount", "", ""},
 
 		{"a number for a string", "vault = 3", 1, "vault", "must be a string, not a number", ""},
 		{"a date for a string", "vault = 1979-05-27", 1, "vault", "must be a string, not a date", ""},

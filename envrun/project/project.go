@@ -21,6 +21,7 @@ type Project struct {
 	Name       vault.Path // "project": the path that bare names live under; may be empty
 	NamePos    Pos
 	Server     Server    // goes with Vault
+	CI         CI        // how a pipeline signs in to it
 	Default    vault.Env // may be empty
 	DefaultPos Pos
 
@@ -66,6 +67,7 @@ type Env struct {
 	VaultPos  Pos
 	Server    Server   // of a vault on a server: what is said where Vault is said
 	Mount     string   // the mount of the environment on its server; empty: its name
+	CI        CI       // the project's, with what the environment says over it
 	Protected bool     // asks before it runs or writes; masked; marked
 	Mask      MaskMode // MaskAuto if not said
 	Require   []Name   // in addition to Project.Require
@@ -78,6 +80,15 @@ type Server struct {
 	Pins      []string // "sha256/…" of public keys, one of which must be its own
 	Namespace string   // empty: none
 	Pos       Pos      // of the first of these keys; the zero Pos if none is written
+}
+
+// CI says how a pipeline signs in to a server with the identity that its platform
+// gives it. Without a role it does not.
+type CI struct {
+	Role     string // of the server
+	Mount    string // the way to sign in, below auth/; empty: "jwt"
+	Audience string // that the identity token is asked for with; empty: the address of the server
+	Pos      Pos    // of the first of these keys; the zero Pos if none is written
 }
 
 // Remote reports whether the vault is on a server.

@@ -31,6 +31,7 @@ const (
 	Forbidden                    // the token may not do this
 	NoMount                      // there is no mount, or another one than is wanted
 	NotVault                     // it does not answer as a Vault-API server does
+	NotSignedIn                  // it does not let whoever wants to sign in: Text
 	NoLog                        // it keeps no audit log that can be read and checked: it is not envrund
 )
 
@@ -79,6 +80,8 @@ func (e *ServerError) Error() string {
 		what = "has no such mount"
 	case NotVault:
 		what = "does not answer as a Vault-API server does"
+	case NotSignedIn:
+		what = "refuses the sign-in at " + e.Mount
 	case NoLog:
 		what = "has no audit log that can be read from here: it is Vault or OpenBao, or envrund behind something that keeps sys/audit-log/ from us"
 	}
@@ -101,7 +104,7 @@ func (e *ServerError) kind() vault.Kind {
 		return vault.KindUnavailable
 	case Untrusted:
 		return vault.KindTampered
-	case NoToken, BadToken:
+	case NoToken, BadToken, NotSignedIn:
 		return vault.KindNoIdentity
 	case NotVault:
 		return vault.KindMalformed

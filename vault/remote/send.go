@@ -35,6 +35,8 @@ type call struct {
 	own bool
 	// secrets are values in the body: if the server's words repeat one they are left out.
 	secrets []string
+	// open: no token is needed, and none is sent.
+	open bool
 	// unseen: no look is taken at the audit log beside it; seen is what is said of the
 	// log that was seen, empty for nothing.
 	unseen bool
@@ -55,12 +57,15 @@ func (v *Vault) send(ctx context.Context, c call) (answer, error) {
 	if err := ctx.Err(); err != nil {
 		return answer{}, err
 	}
-	token, err := v.o.Token(ctx)
-	if err != nil {
-		return answer{}, err
-	}
-	if err := v.checkToken(token); err != nil {
-		return answer{}, err
+	var token string
+	var err error
+	if !c.open {
+		if token, err = v.o.Token(ctx); err != nil {
+			return answer{}, err
+		}
+		if err := v.checkToken(token); err != nil {
+			return answer{}, err
+		}
 	}
 	var body []byte
 	if c.body != nil {
@@ -159,7 +164,7 @@ func (v *Vault) afterwards(ctx context.Context, c call, token string, err error)
 		err = r.error
 	}
 	e, ok := err.(*statusError)
-	if !ok || e.status != http.StatusForbidden || e.policy {
+	if !ok || e.status != http.StatusForbidden || e.policy || c.open {
 		return err
 	}
 	// The same status says that the token may not do this and that it is none at
@@ -186,7 +191,9 @@ func (v *Vault) once(ctx context.Context, c call, at *url.URL, token string, bod
 		if err != nil {
 			return answer{}, final, err
 		}
-		req.Header.Set("X-Vault-Token", token)
+		if token != "" {
+			req.Header.Set("X-Vault-Token", token)
+		}
 		req.Header.Set("X-Vault-Request", "true")
 		req.Header.Set("User-Agent", "envrun")
 		if c.seen != "" {

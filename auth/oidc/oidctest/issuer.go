@@ -195,9 +195,12 @@ func (c Claims) JSON() []byte {
 
 // Good are the claims of a token that everybody takes: of this issuer, for an
 // audience, made now and good for five minutes.
-func (i *Issuer) Good(audience string, now time.Time) Claims {
+func (i *Issuer) Good(audience string, now time.Time) Claims { return Good(i.URL, audience, now) }
+
+// Good are those of any issuer.
+func Good(issuer, audience string, now time.Time) Claims {
 	return Claims{
-		"iss": i.URL, "sub": "alice", "aud": audience, "jti": rand.Text(),
+		"iss": issuer, "sub": "alice", "aud": audience, "jti": rand.Text(),
 		"iat": now.Unix(), "nbf": now.Unix(), "exp": now.Add(5 * time.Minute).Unix(),
 	}
 }
