@@ -312,3 +312,126 @@ func aliasID(t *testing.T, s *hashivault.Server, entity string) string {
 	aliases := answer["data"].(map[string]any)["aliases"].([]any)
 	return aliases[0].(map[string]any)["id"].(string)
 }
+
+// Requests on a mount of KV version 2: Vault refuses what we refuse, and nothing else.
+func TestLiveRequests(t *testing.T) {
+	s := hashivault.Start(t)
+	r := newRandom(t)
+	if status, answer := s.Do(t, "POST", "sys/mounts/s", map[string]any{"type": "kv", "options": map[string]string{"version": "2"}}); status != http.StatusNoContent {
+		t.Fatal(status, answer)
+	}
+	ops := map[string]policy.Op{"GET": policy.OpRead, "POST": policy.OpUpdate, "DELETE": policy.OpDelete, "LIST": policy.OpList}
+	there := map[string]bool{} // the secrets that have a version
+	allowed, refused := 0, 0
+	for range 400 {
+		var texts []string
+		for _, text := range r.policies() {
+			texts = append(texts, strings.ReplaceAll(strings.ReplaceAll(text, `"s/`, `"s/data/`), `"/s/`, `"/s/metadata/`))
+		}
+		token := s.TokenFor(t, write(t, s, texts)...)
+		acl := policy.Compile(parse(t, texts...), policy.Facts{})
+		for range 15 {
+			secret := strings.TrimSuffix(strings.TrimPrefix(r.path(), "s/"), "/")
+			method := pick(r, "GET", "POST", "POST", "DELETE", "LIST")
+			path := "s/data/" + secret
+			if method == "LIST" || method == "GET" && r.IntN(3) == 0 {
+				path = "s/metadata/" + secret
+			}
+			if strings.ContainsAny(secret, "!+") {
+				continue
+			}
+			op := ops[method]
+			if method == "POST" && !there[secret] {
+				op = policy.OpCreate
+			}
+			req := policy.Request{Path: path, Op: op}
+			if op == policy.OpList {
+				req.Path += "/"
+			}
+			if d := acl.Decide(req); op == policy.OpList {
+				// Vault looks without the slash first (GHSA-xp3c-3jw3-4vcr).
+				if bare := acl.Decide(policy.Request{Path: path, Op: policy.OpList}); bare.Reason != policy.ReasonNoRule && bare.Allowed != d.Allowed {
+					continue
+				}
+			}
+			var body map[string]any
+			if method == "POST" {
+				body = map[string]any{"data": map[string]any{"a": "b"}}
+				req.Params = body
+			}
+			d := acl.Decide(req)
+			status, answer := s.DoAs(t, token, method, path, body)
+			if d.Allowed != (status != http.StatusForbidden) {
+				t.Fatalf("%s %s: vault answers %d %v, we say %s\n%s", method, path, status, answer, d, strings.Join(texts, "\n"))
+			}
+			if d.Allowed {
+				allowed++
+				there[secret] = there[secret] || method == "POST"
+			} else {
+				refused++
+			}
+		}
+	}
+	if allowed < 50 || refused < 50 {
+		t.Errorf("%d allowed, %d refused: the test looks at little", allowed, refused)
+	}
+	t.Logf("%d requests allowed by both, %d refused by both", allowed, refused)
+}
+
+// What Compare says is gained and lost, Vault gives and takes.
+func TestLiveCompare(t *testing.T) {
+	s := hashivault.Start(t)
+	r := newRandom(t)
+	changed := 0
+	for range 150 {
+		was := r.policies()
+		now := append(slices.Clone(was), rule(r.pattern(), r.caps()...))
+		if r.IntN(2) == 0 {
+			now = now[1:]
+		}
+		changes, _ := policy.Compare(parse(t, was...), parse(t, now...))
+		var paths []string
+		for _, c := range changes {
+			paths = append(paths, instances(c.Pattern, false)...)
+		}
+		for range 30 {
+			paths = append(paths, strings.TrimSuffix(r.path(), "/"))
+		}
+		// Of a folder Vault looks at the path without its slash first.
+		paths = slices.DeleteFunc(paths, func(p string) bool { return strings.HasSuffix(p, "/") || p == "" })
+		var given [2]map[string]policy.Caps
+		for i, texts := range [][]string{was, now} {
+			if len(texts) == 0 {
+				given[i] = map[string]policy.Caps{}
+				continue
+			}
+			token := s.TokenFor(t, write(t, s, texts)...)
+			given[i] = map[string]policy.Caps{}
+			for path, words := range capabilities(t, s, token, slices.Clone(paths)) {
+				for _, word := range words {
+					c, ok := policy.ParseCap(word)
+					if !ok {
+						t.Fatalf("capability %q", word)
+					}
+					given[i][path] |= c &^ (policy.List | policy.Deny)
+				}
+			}
+		}
+		for _, path := range paths {
+			a, b := given[0][path], given[1][path]
+			if a == b {
+				continue
+			}
+			changed++
+			if !slices.ContainsFunc(changes, func(c policy.Change) bool {
+				return c.Gained()&^policy.List == b&^a && c.Lost()&^policy.List == a&^b && changeExpression(c.Pattern).MatchString(path)
+			}) {
+				t.Fatalf("%s: in vault %s becomes %s, which is not told: %+v\nwas:\n%s\nnow:\n%s", path, a, b, changes, strings.Join(was, "\n"), strings.Join(now, "\n"))
+			}
+		}
+	}
+	if changed < 100 {
+		t.Errorf("%d paths changed: the test looks at little", changed)
+	}
+	t.Logf("%d paths changed, and all were told", changed)
+}
