@@ -66,6 +66,8 @@ func explain(err error) (status int, texts []string) {
 		return r.status, r.texts
 	case errors.As(err, &device):
 		return http.StatusInternalServerError, []string{device.Error()} // it names the device, and holds nothing of the request
+	case unwritable(err) != "":
+		return http.StatusInternalServerError, []string{unwritable(err)}
 	case errors.Is(err, guard.ErrUnrecorded):
 		return http.StatusInternalServerError, []string{"internal error"}
 	case errors.Is(err, guard.ErrDenied):
@@ -93,6 +95,20 @@ func explain(err error) (status int, texts []string) {
 		return status, []string{"internal error"}
 	}
 	return http.StatusInternalServerError, []string{"internal error"}
+}
+
+// unwritable is why the database took nothing, "" if that is not what happened.
+func unwritable(err error) string {
+	if device := (*guard.DeviceError)(nil); errors.As(err, &device) {
+		return "" // it says itself
+	}
+	switch vault.KindOf(err) {
+	case vault.KindFull:
+		return "database: no space is left on its disk"
+	case vault.KindReadOnly:
+		return "database: it cannot be written"
+	}
+	return ""
 }
 
 // words is what the audit log says of an error.

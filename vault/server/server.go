@@ -100,6 +100,8 @@ type Server struct {
 	open    atomic.Pointer[opened] // nil while sealed
 	metrics metrics
 	limits  *limiter // nil: there are none
+
+	refusing atomic.Pointer[string] // why requests are refused by the database; nil: they are not
 	unsealing
 }
 
@@ -373,6 +375,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) (op policy.Op, _ 
 		_ = s.KeepCheckpoint(ctx) // so that what was written until now can be proven; sys/health tells what is wrong
 	}
 	a, err := o.guard.Serve(ctx, req)
+	s.notice(err)
 	if err != nil {
 		s.log(req, err)
 		writeError(w, r, err)
@@ -386,6 +389,17 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) (op policy.Op, _ 
 	}
 	writeAnswer(w, req.ID, a)
 	return req.Op, nil
+}
+
+// notice keeps for sys/health what is wrong with the database, until a request is served.
+func (s *Server) notice(err error) {
+	text := unwritable(err)
+	switch {
+	case text != "":
+		s.refusing.Store(&text)
+	case s.refusing.Load() != nil && (err == nil || statusOf(err) < http.StatusInternalServerError):
+		s.refusing.Store(nil)
+	}
 }
 
 // log keeps what was internal: the client is told nothing of it.

@@ -94,6 +94,9 @@ func (s *Server) health(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	if s.AuditProblems != nil {
 		h.AuditProblems = s.AuditProblems()
 	}
+	if why := s.refusing.Load(); why != nil && o != nil {
+		h.AuditProblems = append(h.AuditProblems, *why+": requests are refused")
+	}
 	if o != nil && o.tampered.Load() {
 		h.AuditProblems = append(h.AuditProblems, "audit log: its entries are not those that were signed: somebody changed the database")
 	}
