@@ -37,6 +37,7 @@ func TestClients(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs real clients: not in short mode")
 	}
+	t.Parallel()
 	for _, name := range []string{"goapi-hashicorp", "goapi-openbao", "node"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

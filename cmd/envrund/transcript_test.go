@@ -64,6 +64,7 @@ func TestTranscript(t *testing.T) {
 	if vault == "" {
 		t.Skipf("no vault command: %s=$(.ci/vault) go test …", hashivault.Variable)
 	}
+	t.Parallel()
 	dir := t.TempDir()
 	if err := os.Symlink(vault, filepath.Join(dir, "vault")); err != nil {
 		t.Fatal(err)
