@@ -3,7 +3,8 @@ package agekey
 import (
 	"errors"
 	"fmt"
-	"io/fs"
+
+	"envrun/auth/private"
 )
 
 var (
@@ -27,30 +28,11 @@ var (
 
 // FileError is about one of our files. Err is one of the errors above, a
 // *ParseError, or what the system said.
-type FileError struct {
-	File string
-	Err  error
-}
-
-func (e *FileError) Error() string { return e.File + ": " + e.Err.Error() }
-func (e *FileError) Unwrap() error { return e.Err }
+type FileError = private.Error
 
 // InsecureError says that others could read or replace a file or folder of
 // ours. It is refused, as ssh refuses it.
-type InsecureError struct {
-	File  string
-	Mode  fs.FileMode // its permissions
-	Want  fs.FileMode // the widest that is accepted
-	Owner int         // its owner
-	User  int         // who we are; differs from Owner if that is what is wrong
-}
-
-func (e *InsecureError) Error() string {
-	if e.Owner != e.User {
-		return fmt.Sprintf("%s: belongs to user %d and not to %d", e.File, e.Owner, e.User)
-	}
-	return fmt.Sprintf("%s: has permissions %04o, must be %04o", e.File, e.Mode.Perm(), e.Want)
-}
+type InsecureError = private.InsecureError
 
 // StoreError is about a keychain that holds, or should hold, the identity. Err
 // is ErrLost, ErrMismatch, a *ParseError or one of package keychain's errors.

@@ -16,6 +16,7 @@ import (
 	"filippo.io/age/plugin"
 
 	"envrun/auth/keychain"
+	"envrun/auth/private"
 )
 
 // Home is where one person's identity lives: a folder with identity.toml, the
@@ -76,7 +77,7 @@ func (h *Home) Facts() (Facts, error) {
 
 // read returns the facts and, for the file store, the text of the identity.
 func (h *Home) read() (f Facts, text []byte, err error) {
-	switch err := checkDir(h.ConfigDir); {
+	switch err := private.CheckDir(h.ConfigDir); {
 	case errors.Is(err, fs.ErrNotExist):
 		return f, nil, ErrNone
 	case err != nil:
@@ -91,14 +92,14 @@ func (h *Home) read() (f Facts, text []byte, err error) {
 		return f, nil, err
 	}
 	if f, err = parseFacts(raw); err != nil {
-		return f, nil, &FileError{h.factsFile(), err}
+		return f, nil, &FileError{File: h.factsFile(), Err: err}
 	}
 	if f.Store != StoreFile {
 		return f, nil, nil
 	}
 	text, err = h.readIdentity()
 	if errors.Is(err, fs.ErrNotExist) {
-		err = &FileError{h.File(), ErrLost}
+		err = &FileError{File: h.File(), Err: ErrLost}
 	}
 	f.Protected = isProtected(string(text))
 	return f, text, err
@@ -119,7 +120,7 @@ func (h *Home) readAlone() (Facts, []byte, error) {
 	}
 	id, err := Parse(string(text))
 	if err != nil {
-		return f, text, &FileError{h.File(), err}
+		return f, text, &FileError{File: h.File(), Err: err}
 	}
 	f.Recipient = id.Recipient()
 	f.Member, f.Created = commentFacts(string(text))
@@ -186,12 +187,12 @@ func (h *Home) load(ctx context.Context, f Facts, text []byte) (id *Identity, er
 		}
 	} else {
 		if id, err = Parse(string(text)); err != nil {
-			return nil, &FileError{h.File(), err}
+			return nil, &FileError{File: h.File(), Err: err}
 		}
 		clear(text)
 	}
 	if f.Recipient != "" && id.Recipient() != f.Recipient {
-		return nil, &FileError{h.File(), ErrMismatch}
+		return nil, &FileError{File: h.File(), Err: ErrMismatch}
 	}
 	return id, nil
 }
@@ -273,12 +274,12 @@ func (h *Home) add(ctx context.Context, id *Identity, member, store string) (Fac
 		return Facts{}, err
 	}
 	h.at("stored")
-	if err := writePrivate(h.factsFile(), f.marshal(), false); err != nil {
+	if err := private.Write(h.factsFile(), f.marshal(), false); err != nil {
 		if f.Store != StoreFile { // in a file it is whole without the facts
 			_ = h.remove(ctx, f.where())
 		}
 		if errors.Is(err, fs.ErrExist) {
-			err = &FileError{h.factsFile(), ErrExists}
+			err = &FileError{File: h.factsFile(), Err: ErrExists}
 		}
 		return Facts{}, err
 	}
@@ -288,10 +289,10 @@ func (h *Home) add(ctx context.Context, id *Identity, member, store string) (Fac
 // vacant refuses where there is an identity, or anything in its place.
 func (h *Home) vacant() error {
 	for _, file := range []string{h.factsFile(), h.File()} {
-		if there, err := exists(file); err != nil {
+		if there, err := private.Exists(file); err != nil {
 			return err
 		} else if there {
-			return &FileError{file, ErrExists}
+			return &FileError{File: file, Err: ErrExists}
 		}
 	}
 	return nil
@@ -339,16 +340,16 @@ func (h *Home) put(ctx context.Context, f Facts, id *Identity) error {
 
 // writeIdentity writes the identity file, and has read it back when it returns nil.
 func (h *Home) writeIdentity(text []byte, replace bool) error {
-	err := writePrivate(h.File(), text, replace)
+	err := private.Write(h.File(), text, replace)
 	if errors.Is(err, fs.ErrExist) {
-		return &FileError{h.File(), ErrExists}
+		return &FileError{File: h.File(), Err: ErrExists}
 	}
 	if err != nil {
 		return err
 	}
 	back, err := h.readIdentity()
 	if err == nil && !bytes.Equal(back, text) {
-		err = &FileError{h.File(), ErrMismatch}
+		err = &FileError{File: h.File(), Err: ErrMismatch}
 	}
 	return err
 }
@@ -356,7 +357,7 @@ func (h *Home) writeIdentity(text []byte, replace bool) error {
 // remove deletes the copy at one place, in the words of Facts.Leftover.
 func (h *Home) remove(ctx context.Context, where string) error {
 	if where == StoreFile {
-		return removeFile(h.File())
+		return private.Remove(h.File())
 	}
 	store, key, _ := strings.Cut(where, ":")
 	k, err := h.open(store)
@@ -403,10 +404,10 @@ func (h *Home) Move(ctx context.Context, store string) (Facts, error) {
 	}
 	if store == StoreFile {
 		// What stands there now is no leftover of ours.
-		if there, err := exists(h.File()); err != nil {
+		if there, err := private.Exists(h.File()); err != nil {
 			return f, err
 		} else if there {
-			return f, &FileError{h.File(), ErrExists}
+			return f, &FileError{File: h.File(), Err: ErrExists}
 		}
 	}
 
@@ -487,7 +488,7 @@ func (h *Home) clean(ctx context.Context, f Facts) (Facts, error) {
 }
 
 func (h *Home) writeFacts(f Facts) error {
-	return writePrivate(h.factsFile(), f.marshal(), true)
+	return private.Write(h.factsFile(), f.marshal(), true)
 }
 
 // Protect encrypts the identity file with a passphrase (age's scrypt, in
@@ -513,7 +514,7 @@ func (h *Home) Protect(ctx context.Context, passphrase []byte) error {
 			return nil, fmt.Errorf("protecting the identity: reading it back: %w", err)
 		}
 		if back.Reveal() != id.Reveal() {
-			return nil, &FileError{h.File(), ErrMismatch}
+			return nil, &FileError{File: h.File(), Err: ErrMismatch}
 		}
 		return sealed, nil
 	})
@@ -593,15 +594,27 @@ func (h *Home) lock(ctx context.Context) (func(), error) {
 	if h.ConfigDir == "" {
 		return nil, errors.New("no folder is given for the identity")
 	}
-	if err := makeDir(h.ConfigDir); err != nil {
+	if err := private.MakeDir(h.ConfigDir); err != nil {
 		return nil, err
 	}
-	unlock, err := lock(ctx, filepath.Join(h.ConfigDir, lockName))
+	unlock, err := private.Lock(ctx, filepath.Join(h.ConfigDir, lockName))
+	if errors.Is(err, private.ErrBusy) {
+		err = &FileError{File: filepath.Join(h.ConfigDir, lockName), Err: ErrBusy}
+	}
 	if err != nil {
 		return nil, err
 	}
-	sweep(h.ConfigDir)
+	private.Sweep(h.ConfigDir, "identity")
 	return unlock, nil
+}
+
+// readPrivate reads a file of the identity's; too long is malformed.
+func readPrivate(file string, want fs.FileMode, limit int64) ([]byte, error) {
+	text, err := private.Read(file, want, limit)
+	if errors.Is(err, private.ErrTooLong) {
+		err = &FileError{File: file, Err: &ParseError{Reason: fmt.Sprintf("is longer than %d bytes", limit)}}
+	}
+	return text, err
 }
 
 func (h *Home) now() time.Time {

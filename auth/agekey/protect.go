@@ -116,7 +116,7 @@ func (h *Home) unlock(ctx context.Context, file string, sealed []byte, want stri
 		}
 	}
 	if h.Passphrase == nil {
-		return nil, &FileError{file, ErrLocked}
+		return nil, &FileError{File: file, Err: ErrLocked}
 	}
 	passphrase, err := h.Passphrase(ctx, "Passphrase of "+file)
 	if err != nil {
@@ -125,7 +125,7 @@ func (h *Home) unlock(ctx context.Context, file string, sealed []byte, want stri
 	defer clear(passphrase)
 	id, err := decrypt(sealed, passphrase)
 	if err != nil {
-		return nil, &FileError{file, err}
+		return nil, &FileError{File: file, Err: err}
 	}
 	h.remember(ctx, sealed, id)
 	return id, nil

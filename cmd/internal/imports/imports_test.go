@@ -35,6 +35,8 @@ var rules = []rule{
 		"as vault: nouns only"},
 	{[]string{"auth/..."}, []string{"envrun/vault/..."}, nil,
 		"who I am must not depend on where secrets lie; a store or a function is passed in by cmd"},
+	{[]string{"auth/private"}, []string{"envrun/...", "net"}, nil,
+		"files of one person: what is in them is others' business"},
 	{[]string{"vault/near", "vault/parallel"}, []string{"envrun/...", "os", "net"}, nil,
 		"they know nothing of what they are given: packages of every layer use them"},
 	{[]string{"vault/record"}, []string{"envrun/vault/seal", "envrun/vault/engine", "envrun/vault/filevault", "envrun/auth/..."}, nil,

@@ -1,6 +1,6 @@
 //go:build !windows
 
-package agekey
+package private
 
 import (
 	"io/fs"

@@ -1,4 +1,4 @@
-package agekey
+package private
 
 import (
 	"errors"
