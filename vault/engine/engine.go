@@ -241,18 +241,14 @@ func (e *Engine) openWith(env vault.Env, key EnvKey, path vault.Path, raw []byte
 	if err != nil {
 		return opened{}, err
 	}
-	if o.dek, err = key.Key.UnwrapDEK(e.binding(o.Record), o.Key); err != nil {
+	if o.dek, err = authentic(key, o.Record, raw); err != nil {
 		return opened{}, err
-	}
-	input, err := record.AboveMAC(raw)
-	if err != nil {
-		return opened{}, err
-	}
-	if !o.dek.CheckRecordMAC(input, o.MAC) {
-		return opened{}, tampered("was changed by somebody without the key")
 	}
 	return o, nil
 }
+
+// values opens every field, in the order of the record.
+func (o opened) values() ([]vault.Field, error) { return openFields(o.Record, o.dek) }
 
 // form is what of openWith needs no key. What it returns is not yet known to
 // be genuine, and has no data key.
@@ -275,24 +271,6 @@ func (e *Engine) form(env vault.Env, gen uint32, path vault.Path, raw []byte) (o
 		return opened{}, err
 	}
 	return opened{Record: r, raw: raw, hash: hash}, nil
-}
-
-func (e *Engine) binding(r *record.Record) seal.Binding {
-	return seal.Binding{Vault: e.c.Vault, Env: r.Env, Path: r.Path, Version: r.Version, Gen: r.Gen}
-}
-
-// values opens every field, in the order of the record.
-func (e *Engine) values(o opened) ([]vault.Field, error) {
-	b := e.binding(o.Record)
-	fields := make([]vault.Field, len(o.Fields))
-	for i, f := range o.Fields {
-		value, err := o.dek.OpenField(b, f.Name, f.Sealed)
-		if err != nil {
-			return nil, withField(err, f.Name)
-		}
-		fields[i] = vault.Field{Name: f.Name, Since: f.Since, Value: value}
-	}
-	return fields, nil
 }
 
 // locate fills in what an error is about, and the file where the store has one.

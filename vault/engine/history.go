@@ -142,6 +142,6 @@ func (v view) openFormer(ctx context.Context, path vault.Path, gen uint32, raw [
 		}
 		return version{}, err
 	}
-	fields, err := v.e.values(o)
+	fields, err := o.values()
 	return version{o.Record, o.hash, fields, raw}, err
 }

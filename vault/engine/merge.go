@@ -391,7 +391,7 @@ func (m *merger) open(ctx context.Context, path vault.Path, raw []byte) (version
 	if err != nil {
 		return version{}, err
 	}
-	fields, err := m.e.values(o)
+	fields, err := o.values()
 	return version{o.Record, o.hash, fields, raw}, err
 }
 
@@ -1075,7 +1075,7 @@ func (m *merger) seal(p *plan) ([]byte, opened, error) {
 	if p.next != nil {
 		defer wipe(fields)
 		var err error
-		if raw, err = m.e.encode(m.key, p.next, fields); err != nil {
+		if raw, err = EncodeRecord(m.key, p.next, fields); err != nil {
 			return nil, opened{}, err
 		}
 	}
@@ -1156,7 +1156,7 @@ func (m *merger) adopt(r Record, retired EnvKey) (plan, error) {
 	if err != nil {
 		return plan{}, err
 	}
-	fields, err := m.e.values(o)
+	fields, err := o.values()
 	if err != nil {
 		return plan{}, err
 	}

@@ -70,7 +70,7 @@ func (v view) secret(path vault.Path, raw []byte) (vault.Secret, error) {
 	if err != nil {
 		return vault.Secret{}, err
 	}
-	values, err := v.e.values(o)
+	values, err := o.values()
 	if err != nil {
 		return vault.Secret{}, err
 	}

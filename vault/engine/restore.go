@@ -74,7 +74,7 @@ func (v view) restoring(ctx context.Context, path vault.Path, number uint64) (r 
 		r.present = head.Raw
 		switch o, err := v.open(path, head.Raw); {
 		case err == nil:
-			fields, err := v.e.values(o)
+			fields, err := o.values()
 			if r.good = err == nil; r.good {
 				r.last = version{o.Record, o.hash, fields, head.Raw}
 			}
@@ -160,7 +160,7 @@ func (v view) restore(tx Tx, path vault.Path, r restoring) (vault.Info, bool, er
 			fields[i].Since = same.Since
 		}
 	}
-	raw, err := v.e.encode(v.key, rec, fields)
+	raw, err := EncodeRecord(v.key, rec, fields)
 	if err != nil {
 		return vault.Info{}, false, err
 	}

@@ -270,7 +270,7 @@ func (v view) rotate(ctx context.Context, tx Tx, next generation, to Rotation) (
 // rewrap puts the data key of a genuine record under another environment key,
 // and checks that the outcome opens and is the same version.
 func (e *Engine) rewrap(o opened, key EnvKey) (Record, error) {
-	b := e.binding(o.Record)
+	b := binding(o.Record)
 	b.Gen = key.Gen
 	wrapped, err := key.Key.WrapDEK(b, o.dek)
 	if err != nil {
@@ -355,7 +355,7 @@ func (v view) adopt(tx Tx, path vault.Path, retired EnvKey) error {
 	if o.Gen == v.key.Gen {
 		return nil
 	}
-	fields, err := v.e.values(o)
+	fields, err := o.values()
 	if err != nil {
 		return err
 	}

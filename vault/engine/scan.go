@@ -44,7 +44,7 @@ func (v view) each(ctx context.Context, heads iter.Seq2[Record, error], prefix v
 		if err != nil || !values {
 			return o, nil, err
 		}
-		fields, err := v.e.values(o)
+		fields, err := o.values()
 		return o, fields, err
 	}, yield)
 }

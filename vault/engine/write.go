@@ -9,7 +9,6 @@ import (
 
 	"envrun/vault"
 	"envrun/vault/record"
-	"envrun/vault/seal"
 )
 
 // Apply implements vault.Writer. A path may be named once in a batch. Was 0
@@ -158,7 +157,7 @@ func (v view) present(tx Tx, path vault.Path) (present, error) {
 	if err != nil {
 		return present{}, err
 	}
-	fields, err := v.e.values(o)
+	fields, err := o.values()
 	return present{info: o.Info(), fields: fields, extra: o.Extra, hash: o.hash, stored: o.Version}, err
 }
 
@@ -269,7 +268,7 @@ func (v view) put(tx Tx, was present, r *record.Record, fields []vault.Field) (v
 	r.Vault, r.Env, r.Path, r.Gen = v.e.c.Vault, v.env, was.info.Path, v.key.Gen
 	r.PrevVersion, r.PrevHash = was.info.Version, was.hash
 	r.By, r.At = v.e.c.Member, v.e.now()
-	raw, err := v.e.encode(v.key, r, fields)
+	raw, err := EncodeRecord(v.key, r, fields)
 	if err != nil {
 		return fail(err)
 	}
@@ -284,27 +283,6 @@ func (v view) put(tx Tx, was present, r *record.Record, fields []vault.Field) (v
 	return o.Info(), &record.SealedEntry{Path: r.Path, Version: r.Version, Hash: o.hash, Deleted: r.Deleted}, nil
 }
 
-// encode seals fields under a fresh data key and marshals the record.
-func (e *Engine) encode(key EnvKey, r *record.Record, fields []vault.Field) ([]byte, error) {
-	dek, err := seal.NewDEK()
-	if err != nil {
-		return nil, err
-	}
-	b := e.binding(r)
-	for _, f := range fields {
-		sealed, err := dek.SealField(b, f.Name, f.Value)
-		if err != nil {
-			return nil, withField(err, f.Name)
-		}
-		r.Fields = append(r.Fields, record.Field{Name: f.Name, Since: f.Since, Sealed: sealed})
-	}
-	if r.Key, err = key.Key.WrapDEK(b, dek); err != nil {
-		return nil, err
-	}
-	r.MAC = dek.RecordMAC(r.MACInput())
-	return r.Encode()
-}
-
 // checkOwn opens what was just encoded and compares it with what it was made of.
 func (v view) checkOwn(r *record.Record, fields []vault.Field, raw []byte) (opened, error) {
 	o, err := v.open(r.Path, raw)
@@ -316,7 +294,7 @@ func (v view) checkOwn(r *record.Record, fields []vault.Field, raw []byte) (open
 
 // readsBack compares what was opened with what it was made of.
 func (e *Engine) readsBack(o opened, r *record.Record, fields []vault.Field) error {
-	values, err := e.values(o)
+	values, err := o.values()
 	if err != nil {
 		return err
 	}
