@@ -19,6 +19,7 @@ const (
 	GrantMAC
 	GenMAC
 	RingMAC
+	SubjectMAC
 )
 
 func (kind MACKind) label() string {
@@ -31,12 +32,15 @@ func (kind MACKind) label() string {
 		return labelGenMAC
 	case RingMAC:
 		return labelRingMAC
+	case SubjectMAC:
+		return labelSubject
 	}
 	panic(fmt.Sprintf("seal: no such kind of MAC: %d", int(kind)))
 }
 
 // MAC is the MAC of a seal, grant or gen file, where input is every byte above
-// its mac line, or of a server's keyring. It panics on the zero Key.
+// its mac line, or of a server's keyring, or what a SubjectKey is for. It panics
+// on the zero Key.
 func (k Key) MAC(kind MACKind, input []byte) []byte {
 	return hmacSHA256(derive(k.k(), kind.label(), KeySize), input)
 }

@@ -38,28 +38,36 @@ func (r Row) context() lp {
 //	row = nonce ‖ AES-256-GCM(R, plain, AAD = the same LP)
 //
 // Its length is not hidden. A row may be sealed 2^32 times under one generation.
-func (k Key) SealRow(r Row, plain []byte) ([]byte, error) {
+func (k Key) SealRow(r Row, plain []byte) ([]byte, error) { return k.sealUnder(r.context(), plain) }
+
+// sealUnder encrypts under a key that comes from k and the context.
+func (k Key) sealUnder(context lp, plain []byte) ([]byte, error) {
 	if k.k == nil {
 		return nil, errNoKey()
 	}
-	context := r.context()
 	return gcm(derive(k.k(), string(context), KeySize)).Seal(make([]byte, 0, len(plain)+overhead), nil, plain, context), nil
+}
+
+// openUnder opens what sealUnder made, and reports whether it could.
+func (k Key) openUnder(context lp, sealed []byte) (plain []byte, ok bool, err error) {
+	if k.k == nil {
+		return nil, false, errNoKey()
+	}
+	if len(sealed) < overhead {
+		return nil, false, nil
+	}
+	plain, err = gcm(derive(k.k(), string(context), KeySize)).Open(make([]byte, 0, len(sealed)-overhead), nil, sealed, context)
+	return plain, err == nil, nil
 }
 
 // OpenRow opens what SealRow made for the same binding. KindTampered if it was
 // made for another, under another key, or was changed.
 func (k Key) OpenRow(r Row, sealed []byte) ([]byte, error) {
-	if k.k == nil {
-		return nil, errNoKey()
+	plain, ok, err := k.openUnder(r.context(), sealed)
+	if err == nil && !ok {
+		err = &vault.Error{Kind: vault.KindTampered, Detail: fmt.Sprintf("the row of %s does not open under generation %d as what it is stored as", r.Table, r.Gen)}
 	}
-	context := r.context()
-	if len(sealed) >= overhead {
-		plain, err := gcm(derive(k.k(), string(context), KeySize)).Open(make([]byte, 0, len(sealed)-overhead), nil, sealed, context)
-		if err == nil {
-			return plain, nil
-		}
-	}
-	return nil, &vault.Error{Kind: vault.KindTampered, Detail: fmt.Sprintf("the row of %s does not open under generation %d as what it is stored as", r.Table, r.Gen)}
+	return plain, err
 }
 
 // A Tally commits to a set of rows: it changes by what is added and taken
