@@ -33,6 +33,7 @@ type Info struct {
 	Note    string // visible to everyone who reads the repository
 	Fields  []FieldInfo
 	Deleted bool // a tombstone: no fields, and the path counts as absent
+	Leased  bool // the values end with a lease: they are for now, and kept nowhere
 }
 
 // FieldInfo is a field without its value.

@@ -6,9 +6,11 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
+	"syscall"
 	"unicode"
 
 	"envrun/vault"
@@ -45,6 +47,9 @@ type ServerError struct {
 	Active  string // the address that a standby refers to; may be empty
 	Text    string // what the server says; may be empty
 	Err     error  // the cause, may be nil
+
+	// away: no server was met at all, and nothing spoke against meeting it.
+	away bool
 }
 
 func (e *ServerError) Error() string {
@@ -112,6 +117,27 @@ func (e *ServerError) kind() vault.Kind {
 	return vault.KindOther
 }
 
+// Away reports whether err says that the server was not met: its name is not known,
+// nothing connects, nothing answers in time, or a gateway before it says so
+// (filevault §6, rule 5). Whatever a server says of itself, that it is sealed for
+// one, and whatever speaks against its certificate, is something else.
+func Away(err error) bool {
+	e, ok := errors.AsType[*ServerError](err)
+	return ok && e.Trouble == Unreachable && e.away
+}
+
+// Withdrawn reports whether a server has answered that the token, the secret or
+// the whole environment is not, or no longer, for whoever asked: what is kept of
+// it is to go.
+func Withdrawn(err error) bool {
+	switch vault.KindOf(err) {
+	case vault.KindNotFound, vault.KindNoEnv, vault.KindDenied:
+		return true
+	}
+	e, ok := errors.AsType[*ServerError](err)
+	return ok && (e.Trouble == BadToken || e.Status == http.StatusGone || strings.Contains(e.Text, "revoked"))
+}
+
 // PartialError says that some changes of an Apply were made and others were not,
 // because the server could not go on. Its kind is that of the cause.
 type PartialError struct {
@@ -170,6 +196,8 @@ func (v *Vault) unanswered(ctx context.Context, err error) error {
 		bad     x509.CertificateInvalidError
 		pin     *pinError
 		record  tls.RecordHeaderError
+		alert   tls.AlertError
+		gate    *gatewayError
 		op      *net.OpError
 		dns     *net.DNSError
 	)
@@ -182,19 +210,41 @@ func (v *Vault) unanswered(ctx context.Context, err error) error {
 		e.Trouble, e.Err = Untrusted, err
 	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
 		e.Trouble, e.Text = NotVault, "it does not speak TLS"
+	case errors.As(err, &alert):
+		e.Text = alert.Error()
+	case errors.As(err, &gate):
+		e.Status, e.Text, e.away = gate.status, "the proxy says so", isGateway(gate.status)
 	case errors.Is(err, context.DeadlineExceeded):
-		e.Text = fmt.Sprintf("no answer within %v", v.o.Timeout)
+		e.Text, e.away = fmt.Sprintf("no answer within %v", v.o.Timeout), true
 	case errors.As(err, &dns):
-		e.Text = "its name is not known"
+		e.Text, e.away = "its name is not known", true
 	case errors.As(err, &op):
 		e.Err = op.Err // without addresses of ours
+		e.away = op.Op == "dial" || op.Op == "proxyconnect" || wasCut(err)
 	default:
-		e.Text = "the connection was cut"
+		e.Text, e.away = "the connection was cut", wasCut(err)
 		if t := (interface{ Timeout() bool })(nil); errors.As(err, &t) && t.Timeout() {
-			e.Text = fmt.Sprintf("no answer within %v", v.o.Timeout)
+			e.Text, e.away = fmt.Sprintf("no answer within %v", v.o.Timeout), true
 		}
 	}
 	return e
+}
+
+// wasCut reports whether the other side hung up without a word, as what stands
+// before a server that is gone does.
+func wasCut(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+// gatewayError is a proxy that made no connection to the server.
+type gatewayError struct{ status int }
+
+func (e *gatewayError) Error() string {
+	return fmt.Sprintf("the proxy answered with status %d", e.status)
+}
+
+func isGateway(status int) bool {
+	return status == http.StatusBadGateway || status == http.StatusServiceUnavailable || status == http.StatusGatewayTimeout
 }
 
 // place makes a *vault.Error about an environment and a path of whatever went

@@ -153,12 +153,13 @@ func (v *Vault) read(ctx context.Context, env vault.Env, path vault.Path, versio
 	if err != nil {
 		return present{}, v.place(err, env, path)
 	}
-	s, err := decode[wire.Secret](v, a)
+	var leased bool
+	s, err := decode[wire.Secret](v, a, &leased)
 	if err != nil {
 		return present{}, v.place(err, env, path)
 	}
 	p, err := v.made(env, path, s.Metadata, namesOf(s.Data), s.Data == nil)
-	p.raw = s.Data
+	p.raw, p.info.Leased = s.Data, leased
 	return p, err
 }
 
@@ -321,7 +322,7 @@ func (v *Vault) names(ctx context.Context, env vault.Env, path vault.Path) (vaul
 	s, err := decode[struct {
 		Subkeys  map[string]json.RawMessage `json:"subkeys"`
 		Metadata wire.Version               `json:"metadata"`
-	}](v, a)
+	}](v, a, nil)
 	if err != nil {
 		return vault.Info{}, v.place(err, env, path)
 	}

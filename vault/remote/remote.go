@@ -79,6 +79,8 @@ type Vault struct {
 
 	mu     sync.Mutex
 	mounts map[vault.Env]wire.Mount // that were found to be KV v2
+	told   time.Time                // the newest date of an answer
+	caches map[string]time.Duration // by mount: what wire.CacheHeader said
 }
 
 var (
@@ -131,6 +133,12 @@ func Open(o Options) (*Vault, error) {
 	}
 	if base.Scheme == "https" {
 		v.transport.Proxy = o.Proxy
+		v.transport.OnProxyConnectResponse = func(_ context.Context, _ *url.URL, _ *http.Request, res *http.Response) error {
+			if res.StatusCode == http.StatusOK {
+				return nil
+			}
+			return &gatewayError{res.StatusCode}
+		}
 	}
 	return v, nil
 }
@@ -140,6 +148,9 @@ func (v *Vault) Close() { v.transport.CloseIdleConnections() }
 
 // Address is that of the server, without a slash at its end.
 func (v *Vault) Address() string { return v.base.String() }
+
+// Namespace is the one it was opened for; empty: none.
+func (v *Vault) Namespace() string { return v.o.Namespace }
 
 // ParseAddress reads the address of a server: https, or http to a loopback
 // address; without a user, a query or a fragment.

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"envrun/vault"
 	"envrun/vault/audit"
 	"envrun/vault/wire"
 )
@@ -220,6 +221,7 @@ func (v *Vault) once(ctx context.Context, c call, at *url.URL, token string, bod
 			res.Body.Close()
 			return answer{}, final, errPlain
 		}
+		v.note(res)
 		raw, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
 		res.Body.Close()
 		switch {
@@ -314,7 +316,7 @@ func (v *Vault) judge(c call, res *http.Response, token string, raw []byte) (ans
 		e.Trouble = Standby
 		return answer{}, unsent, e
 	case status >= 500:
-		e.Trouble = Unreachable
+		e.Trouble, e.away = Unreachable, isGateway(status)
 		return answer{}, unclear, e
 	case len(raw) > 0 && (!isJSON || body.Errors == nil):
 		e.Trouble, e.Text = NotVault, fmt.Sprintf("status %d", status)
@@ -328,6 +330,43 @@ func (v *Vault) judge(c call, res *http.Response, token string, raw []byte) (ans
 // (server-api §1.1).
 func byPolicy(errors []string) bool {
 	return !slices.Contains(errors, wire.Denied) && !slices.ContainsFunc(errors, func(s string) bool { return strings.Contains(s, "invalid token") })
+}
+
+// note keeps what an answer says beside its body.
+func (v *Vault) note(res *http.Response) {
+	date, err := http.ParseTime(res.Header.Get("Date"))
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if err == nil && date.After(v.told) {
+		v.told = date
+	}
+	for _, text := range res.Header.Values(wire.CacheHeader) {
+		mount, d := wire.ReadCacheText(text)
+		if v.caches == nil {
+			v.caches = map[string]time.Duration{}
+		}
+		v.caches[mount] = d
+	}
+}
+
+// Told is what answers said beside their bodies, of an environment.
+type Told struct {
+	Date time.Time // the newest that an answer bore; zero if none did
+
+	// Cache is how long what was read may be used while the server cannot be
+	// reached; nil if the server has not said.
+	Cache *time.Duration
+}
+
+// Told says what answers have said so far.
+func (v *Vault) Told(env vault.Env) Told {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	t := Told{Date: v.told}
+	if d, ok := v.caches[v.mountPath(env)]; ok {
+		t.Cache = &d
+	}
+	return t
 }
 
 // wait is how long the server asks to wait, five seconds at most.
@@ -353,13 +392,16 @@ func repeats(texts, secrets []string) bool {
 	return false
 }
 
-// decode reads the data of an answer. What a decoder complains of is not said:
-// it may repeat a value.
-func decode[T any](v *Vault, a answer) (T, error) {
+// decode reads the data of an answer, and into leased, if that is not nil, whether
+// they end with a lease. What a decoder complains of is not said: it may repeat a value.
+func decode[T any](v *Vault, a answer, leased *bool) (T, error) {
 	var e wire.Answer[T]
 	if err := json.Unmarshal(a.body, &e); err != nil || e.Data == nil {
 		var zero T
 		return zero, &ServerError{Trouble: NotVault, Address: v.Address(), Status: a.status, Text: "its answer has not the form of one"}
+	}
+	if leased != nil {
+		*leased = e.LeaseID != "" || e.Renewable || e.LeaseDuration != 0
 	}
 	return *e.Data, nil
 }
@@ -371,5 +413,5 @@ func ask[T any](ctx context.Context, v *Vault, c call) (T, error) {
 		var zero T
 		return zero, err
 	}
-	return decode[T](v, a)
+	return decode[T](v, a, nil)
 }

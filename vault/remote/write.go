@@ -223,7 +223,7 @@ func (v *Vault) put(ctx context.Context, env vault.Env, s *step) (wire.Version, 
 	a, err := v.send(ctx, c)
 	if err == nil {
 		var m wire.Version
-		if m, err = decode[wire.Version](v, a); err == nil && m.Version == s.next.Version {
+		if m, err = decode[wire.Version](v, a, nil); err == nil && m.Version == s.next.Version {
 			return m, nil
 		}
 		if err == nil {
