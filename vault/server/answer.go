@@ -151,8 +151,9 @@ type reply struct {
 	text      []byte // instead of JSON, of the type
 	kind      string
 	etag      string
-	none      bool    // no body at all
-	stream    *stream // instead of an answer that ends
+	none      bool     // no body at all
+	stream    *stream  // instead of an answer that ends
+	cache     []string // of wire.CacheHeader
 }
 
 // answered makes an answer of data.
@@ -287,6 +288,9 @@ func writeAnswer(w http.ResponseWriter, id string, a *guard.Answer) {
 	}
 	if body.etag != "" {
 		w.Header().Set("ETag", body.etag)
+	}
+	for _, text := range body.cache {
+		w.Header().Add(wire.CacheHeader, text)
 	}
 	if body.none {
 		w.Header().Del("Content-Type")

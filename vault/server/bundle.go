@@ -214,6 +214,9 @@ func (b bundles) bundle(c *call, _ []string) (*answer, error) {
 	}
 	a := answered(parts)
 	a.Body.(*reply).etag = etag
+	for _, m := range mounts {
+		a.Body.(*reply).mayCache(m)
+	}
 	a.Facts = facts
 	return warn(a, warnings...), nil
 }

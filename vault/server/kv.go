@@ -64,6 +64,7 @@ func (e kvEngine) drop(c *call, m *mount) error {
 // A kvCall is a path of a mount that something is asked of.
 type kvCall struct {
 	*kv.Mount
+	of   *mount
 	path string
 	now  func() time.Time
 }
@@ -74,7 +75,7 @@ func (e kvEngine) find(req *guard.Request, m *mount, rest string) (action, error
 		return e.findOld(req, m, rest)
 	}
 	area, path, _ := strings.Cut(rest, "/")
-	k := kvCall{e.of(m), path, e.now}
+	k := kvCall{e.of(m), m, path, e.now}
 	var do func(*call) (*answer, error)
 	writes, creates := false, false
 	type op = policy.Op
@@ -268,6 +269,7 @@ func (k kvCall) read(c *call) (*answer, error) {
 	} else {
 		a.Status = http.StatusNotFound
 	}
+	a.Body.(*reply).mayCache(k.of)
 	return about(a, v.Info), nil
 }
 

@@ -21,7 +21,7 @@ import (
 const oldLease = int64(768 * 60 * 60)
 
 func (e kvEngine) findOld(req *guard.Request, m *mount, path string) (action, error) {
-	k := kvCall{e.of(m), path, e.now}
+	k := kvCall{e.of(m), m, path, e.now}
 	var a action
 	switch req.Op {
 	case policy.OpRead:

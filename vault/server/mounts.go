@@ -344,6 +344,11 @@ func (a mountArea) enable(c *call, kind, path string) (*answer, error) {
 	if err := m.setTune(in.Config); err != nil {
 		return nil, err
 	}
+	about, err := m.checkCache(m.Options)
+	if err != nil {
+		return nil, err
+	}
+	warnings = append(warnings, about...)
 	m.name()
 	if kind == kindAuth {
 		m.Accessor = "auth_" + m.Accessor
@@ -441,6 +446,32 @@ func (m *mount) setTune(in wire.MountTune) error {
 	return nil
 }
 
+// checkCache refuses an option about offline caches that clients would not
+// understand, and says what one means for who loses access (filevault §6, rule 10).
+func (m *mount) checkCache(set map[string]string) ([]string, error) {
+	text, ok := set[wire.CacheOption]
+	if !ok {
+		return nil, nil
+	}
+	d, ok := wire.ParseCache(text)
+	switch {
+	case !ok:
+		return nil, bad(`the option %s is a duration up to %s, as "24h", or "off"`, wire.CacheOption, wire.MaxCache)
+	case d == 0:
+		return nil, nil
+	}
+	return []string{fmt.Sprintf("envrun keeps what a person read of %s for up to %s: whoever loses access can use that until then while the server cannot be reached", m.Path, d)}, nil
+}
+
+// mayCache says beside an answer how long what is in it may be kept, where that
+// was decided of its mount.
+func (b *reply) mayCache(m *mount) {
+	if text := m.Options[wire.CacheOption]; text != "" {
+		d, _ := wire.ParseCache(text)
+		b.cache = append(b.cache, wire.CacheText(m.Path, d))
+	}
+}
+
 type tuneBody struct {
 	wire.MountTune
 	TokenType string `json:"token_type"`
@@ -468,6 +499,11 @@ func (a mountArea) tune(c *call, kind, path string) (*answer, error) {
 			*d = nil
 		}
 	}
+	about, err := m.checkCache(in.Options)
+	if err != nil {
+		return nil, err
+	}
+	warnings = append(warnings, about...)
 	if in.Options != nil {
 		m.Options = merged(m.Options, in.Options)
 	}
