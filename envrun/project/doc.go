@@ -23,6 +23,7 @@
 //	[ci]         how a pipeline signs in to the server with its platform's identity: role; mount, the way
 //	             to sign in there ("jwt"); audience of the identity token (the server's address)
 //	[env.NAME]   vault, ca, pin, namespace, ci; mount: its mount on the server, if that has another name;
+//	             cache = "24h"|"off": how long what was read is used while the server is away;
 //	             protected = true|false, mask = "auto"|"always"|"never", require
 //	[[inject]]   path; only, except: patterns over fields; rename = { field = "VARIABLE" }; prefix;
 //	             transform = "upper"; optional = true; env: one or a list; mask = true|false

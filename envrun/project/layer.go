@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"envrun/vault"
 	"envrun/vault/near"
@@ -41,6 +42,7 @@ type envLayer struct {
 	server       Server
 	ci           CI
 	mount        string
+	cache        Cache
 	protected    bool
 	protectedPos Pos
 	mask         MaskMode
@@ -52,7 +54,7 @@ type envLayer struct {
 // The keys there are, for the nearest match of one there is not.
 var (
 	topKeys    = []string{"vault", "ca", "pin", "namespace", "project", "default", "extends", "env", "inject", "file", "allow_names", "inherit_wins", "require", "mask", "ci"}
-	envKeys    = []string{"vault", "ca", "pin", "namespace", "mount", "protected", "mask", "require", "ci"}
+	envKeys    = []string{"vault", "ca", "pin", "namespace", "mount", "cache", "protected", "mask", "require", "ci"}
 	injectKeys = []string{"path", "only", "except", "rename", "prefix", "transform", "optional", "env", "mask"}
 	fileKeys   = []string{"path", "field", "var", "optional", "env", "mask"}
 	ciKeys     = []string{"role", "mount", "audience"}
@@ -236,6 +238,8 @@ func (d *decoder) envLayer(n *node) envLayer {
 			d.server(&e.server, k, where+"."+k.key)
 		case "mount":
 			e.mount = d.mount(k, where+".mount")
+		case "cache":
+			e.cache = d.cache(k, where+".cache")
 		case "protected":
 			e.protected, e.protectedPos = d.yes(k, where+".protected"), d.pos(k)
 		case "mask":
@@ -313,6 +317,19 @@ func (d *decoder) ci(n *node, key string) CI {
 		default:
 			d.unknown(k, key, ciKeys)
 		}
+	}
+	return c
+}
+
+func (d *decoder) cache(n *node, key string) Cache {
+	c := Cache{Pos: d.pos(n)}
+	text := d.text(n, key)
+	if text == "off" || d.err != nil {
+		return c
+	}
+	var err error
+	if c.For, err = time.ParseDuration(text); err != nil || c.For < time.Second || c.For > MaxCache {
+		d.fail(n, key, key+` is a duration up to 720h, as "24h", or "off"`)
 	}
 	return c
 }

@@ -36,6 +36,12 @@ func merge(layers []*layer, local *layer) (*Project, error) {
 						Detail: "a local file cannot lift the protection of " + string(e.name) + ", set in " + before.Pos.String()}
 				}
 			}
+			if l == local && e.cache.Pos.File != "" {
+				if before, ok := p.Env(e.name); ok && before.Cache.Pos.File != "" && e.cache.For > before.Cache.For {
+					return nil, &Error{Kind: vault.KindInvalid, Pos: e.cache.Pos, Key: "env." + string(e.name) + ".cache",
+						Detail: "a local file cannot keep what was read of " + string(e.name) + " for longer than " + before.Cache.Pos.String() + " allows"}
+				}
+			}
 			p.addEnv(e)
 		}
 		p.Inject = append(p.Inject, l.inject...)
@@ -128,6 +134,9 @@ func (p *Project) addEnv(l envLayer) {
 		e.Mount = l.mount
 	}
 	e.CI = ciOver(e.CI, l.ci)
+	if l.cache.Pos.File != "" {
+		e.Cache = l.cache
+	}
 	if l.protectedPos.File != "" {
 		e.Protected = l.protected
 	}
@@ -185,8 +194,8 @@ func (p *Project) check() error {
 	}
 	mounts := map[[3]string]vault.Env{}
 	for _, e := range p.Envs {
-		if (e.Server.Pos.File != "" || e.Mount != "") && !e.Remote() {
-			return &Error{Kind: vault.KindInvalid, Pos: e.Pos, Key: "env." + string(e.Name), Detail: "ca, pin, namespace and mount are about a server, and the vault of " + string(e.Name) + " is a folder"}
+		if (e.Server.Pos.File != "" || e.Mount != "" || e.Cache.Pos.File != "") && !e.Remote() {
+			return &Error{Kind: vault.KindInvalid, Pos: e.Pos, Key: "env." + string(e.Name), Detail: "ca, pin, namespace, mount and cache are about a server, and the vault of " + string(e.Name) + " is a folder"}
 		}
 		if !e.Remote() {
 			continue

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"envrun/envrun/project"
 	"envrun/vault"
@@ -248,6 +249,9 @@ func TestParseRefuses(t *testing.T) {
 		{"one mount for two", "vault = 'https://v'\n[env.a]\n[env.b]\nmount = 'a'", 3, "env.b", "both the mount a", ""},
 		{"pin of a folder", top + "pin = '" + pinA + "'\n[env.a]", 2, "vault", "about a server", ""},
 		{"mount in a folder", top + "[env.a]\nmount = 'b'", 2, "env.a", "about a server", ""},
+		{"cache in a folder", top + "[env.a]\ncache = '1h'", 2, "env.a", "about a server", ""},
+		{"cache of no length", "vault = 'https://v'\n[env.a]\ncache = 'always'", 3, "env.a.cache", `or "off"`, ""},
+		{"cache for too long", "vault = 'https://v'\n[env.a]\ncache = '721h'", 3, "env.a.cache", "up to 720h", ""},
 		{"allowing ours", top + "allow_names = ['ENVRUN_TOKEN']", 2, "allow_names", "envrun's own", ""},
 
 		{"not TOML", top + "vault: v", 2, "", "not TOML", ""},
@@ -428,5 +432,39 @@ func TestSelect(t *testing.T) {
 	p = mustParse(t, "vault='v'\n")
 	if _, err := p.Select("dev", ""); vault.KindOf(err) != vault.KindNoEnv || !strings.Contains(err.Error(), "no environments") {
 		t.Errorf("none there: %v", err)
+	}
+}
+
+func TestCacheFor(t *testing.T) {
+	p, err := project.Parse(root("p/envrun.toml"), []byte(`vault = "https://v"
+[env.dev]
+[env.dev-eu]
+[env.devil]
+[env.local]
+protected = true
+[env.staging]
+cache = "8h"
+[env.prod]
+[env.test]
+cache = "off"
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	hours := func(n time.Duration) *time.Duration { n *= time.Hour; return &n }
+	for _, c := range []struct {
+		env    vault.Env
+		server *time.Duration
+		want   time.Duration
+	}{
+		{"dev", nil, 24}, {"dev-eu", nil, 24}, {"devil", nil, 0}, {"local", nil, 0}, {"prod", nil, 0},
+		{"staging", nil, 8}, {"test", nil, 0},
+		{"dev", hours(0), 0}, {"dev", hours(72), 72}, {"prod", hours(1), 1},
+		{"staging", hours(4), 4}, {"staging", hours(72), 8}, {"test", hours(72), 0},
+	} {
+		e, _ := p.Env(c.env)
+		if got := e.CacheFor(c.server); got != c.want*time.Hour {
+			t.Errorf("%s: %v, want %dh", c.env, got, c.want)
+		}
 	}
 }

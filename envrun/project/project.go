@@ -2,6 +2,7 @@ package project
 
 import (
 	"strings"
+	"time"
 
 	"envrun/vault"
 	"envrun/vault/near"
@@ -68,6 +69,7 @@ type Env struct {
 	Server    Server   // of a vault on a server: what is said where Vault is said
 	Mount     string   // the mount of the environment on its server; empty: its name
 	CI        CI       // the project's, with what the environment says over it
+	Cache     Cache    // how long what was read from the server may be used without it
 	Protected bool     // asks before it runs or writes; masked; marked
 	Mask      MaskMode // MaskAuto if not said
 	Require   []Name   // in addition to Project.Require
@@ -89,6 +91,37 @@ type CI struct {
 	Mount    string // the way to sign in, below auth/; empty: "jwt"
 	Audience string // that the identity token is asked for with; empty: the address of the server
 	Pos      Pos    // of the first of these keys; the zero Pos if none is written
+}
+
+// Cache is what a project says of keeping what was read from a server.
+type Cache struct {
+	For time.Duration // 0: off
+	Pos Pos           // the zero Pos if nothing is said
+}
+
+// MaxCache is the longest that a project can ask for.
+const MaxCache = 30 * 24 * time.Hour
+
+// CacheFor is how long what was read of the environment may be used while its
+// server cannot be reached, 0 for not at all; server is what that says, nil for
+// nothing. Either can forbid it, and the shorter counts. Where neither says
+// anything, it is a day for an environment that is called local or dev, or whose
+// name begins so ("dev-eu"), and is not protected; none for all others.
+func (e Env) CacheFor(server *time.Duration) time.Duration {
+	said := e.Cache.Pos.File != ""
+	switch {
+	case said && server != nil:
+		return min(e.Cache.For, *server)
+	case said:
+		return e.Cache.For
+	case server != nil:
+		return *server
+	}
+	first, _, _ := strings.Cut(string(e.Name), "-")
+	if !e.Protected && (first == "dev" || first == "development" || first == "local") {
+		return 24 * time.Hour
+	}
+	return 0
 }
 
 // Remote reports whether the vault is on a server.
