@@ -57,6 +57,8 @@ var rules = []rule{
 		"it carries between any two vaults, and knows neither"},
 	{[]string{"vault/transit"}, []string{"os", "net", "net/http", "envrun/vault/keyring", "envrun/vault/remote", "envrun/vault/server"}, nil,
 		"a sealer asks an engine that it is handed; how that is reached is not its business"},
+	{[]string{"vault/cache"}, []string{"net", "net/http", "envrun/vault/remote", "envrun/vault/wire", "envrun/vault/filevault", "envrun/vault/registry"}, nil,
+		"what is kept of a server must not depend on how it is spoken to; cmd says which errors mean that it is away"},
 	{[]string{"vault/registry"}, []string{"envrun/vault/engine", "envrun/vault/filevault", "envrun/vault/remote", "net", "net/http", "os"}, nil,
 		"it knows kinds of addresses and no vault; cmd brings those"},
 	{[]string{"cmd/envrun", "tui/...", "envrun/...", "vault/audit", "vault/sqlstore"}, []string{"envrun/vault/audit/device"}, nil,
