@@ -68,6 +68,9 @@ func runDoctor(ctx context.Context, t *tool) error {
 	}
 	if p := d.project(); p != nil {
 		d.vaults(ctx, p)
+		if slices.ContainsFunc(p.Envs, project.Env.Remote) {
+			d.caches(p)
+		}
 		d.plainFiles(ctx, p)
 	}
 	d.memory()

@@ -38,6 +38,7 @@ The values leave the vault in plain text: prefer envrun -- COMMAND.`,
 	cmd.Flags().StringVar(&o.name, "name", "", "of k8s: the Secret's name; of compose: the service's (default: the project's)")
 	cmd.Flags().StringVar(&o.namespace, "namespace", "", "of k8s: the namespace")
 	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(exportFormats, cobra.ShellCompDirectiveNoFileComp))
+	addCacheFlags(cmd, t)
 	cmd.ValidArgsFunction = t.completePaths
 	return cmd
 }
@@ -63,7 +64,11 @@ func runExport(ctx context.Context, t *tool, o exportOptions, args []string) err
 		if err != nil {
 			return err
 		}
-		secret, err := s.vault.Get(ctx, s.env.Name, path)
+		r, err := t.reader(s, false)
+		if err != nil {
+			return err
+		}
+		secret, err := r.Get(ctx, s.env.Name, path)
 		if err != nil {
 			return t.withNear(ctx, s, err)
 		}

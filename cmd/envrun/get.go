@@ -22,6 +22,7 @@ a value that does not end with one.`,
 		Args: cli.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return runGet(cmd.Context(), t, args[0]) },
 	}
+	addCacheFlags(cmd, t)
 	cmd.ValidArgsFunction = t.completeFields
 	return cmd
 }
@@ -38,7 +39,11 @@ func runGet(ctx context.Context, t *tool, arg string) error {
 	if err := t.allow(ctx, s.env, "is shown"); err != nil {
 		return err
 	}
-	secret, err := s.vault.Get(ctx, s.env.Name, path)
+	r, err := t.reader(s, false)
+	if err != nil {
+		return err
+	}
+	secret, err := r.Get(ctx, s.env.Name, path)
 	if err != nil {
 		return t.withNear(ctx, s, err)
 	}

@@ -157,6 +157,7 @@ var commands = []struct {
 	{"vault", "care", newVault},
 	{"audit", "care", newAudit},
 	{"policy", "care", newPolicy},
+	{"cache", "care", newCache},
 	{"git", "care", newGit},
 	{"doctor", "care", newDoctor},
 	{"completion", "care", newCompletion},

@@ -65,6 +65,7 @@ func addRunFlags(cmd *cobra.Command, t *tool) {
 	f.BoolVar(&o.explain, "explain", false, "say what would be injected from where, and run nothing")
 	f.IntVar(&o.statusFD, "status-fd", -1, "write one line of JSON about the start or failure to this descriptor")
 	f.BoolVar(&o.strictExit, "strict-exit", false, "exit 125 if cleaning up fails after the command ended")
+	addCacheFlags(cmd, t)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if cmd.HasSubCommands() && cmd.ArgsLenAtDash() != 0 && o.shell == "" {
 			// The root without "--": a misspelt command, or nothing at all.
@@ -198,7 +199,11 @@ func runRun(ctx context.Context, t *tool, o runOptions, argv []string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	t.writeStatus(map[string]any{"started": true, "env": s.env.Name, "variables": len(plan.Variables), "files": len(plan.Files), "supervised": p.Supervise})
+	facts := map[string]any{"started": true, "env": s.env.Name, "variables": len(plan.Variables), "files": len(plan.Files), "supervised": p.Supervise}
+	if t.stale != nil {
+		facts["stale"], facts["fetched"], facts["expires"] = true, t.stale.Fetched, t.stale.Expires
+	}
+	t.writeStatus(facts)
 	t.releaseSignals()
 	status, err := run.Run(ctx, command)
 	for _, w := range status.Warnings {
@@ -248,7 +253,11 @@ func (t *tool) resolve(ctx context.Context, s selected, o runOptions) (*resolve.
 		}
 		opts.Set = append(opts.Set, environ.Entry{Name: name, Value: vault.NewValueString(value)})
 	}
-	return resolve.Resolve(ctx, s.Project, s.env.Name, s.vault, opts)
+	r, err := t.reader(s, len(o.only)+len(o.except) == 0)
+	if err != nil {
+		return nil, err
+	}
+	return resolve.Resolve(ctx, s.Project, s.env.Name, r, opts)
 }
 
 // command is what run needs to know.
@@ -374,6 +383,7 @@ supervise it, and why.`,
 // explanation is what explain --json prints.
 type explanation struct {
 	*resolve.Explanation
+	*staleness
 	Mode    string   `json:"mode,omitempty"` // exec or supervise
 	Reasons []string `json:"reasons,omitempty"`
 	Program string   `json:"program,omitempty"` // the file that would be run
@@ -388,7 +398,7 @@ func runExplain(ctx context.Context, t *tool, o runOptions, argv []string) error
 	if plan == nil {
 		return problem
 	}
-	x := explanation{Explanation: plan.Explain(nil)}
+	x := explanation{Explanation: plan.Explain(nil), staleness: t.staleness()}
 	var startErr error
 	if problem == nil && (len(argv) > 0 || o.shell != "") {
 		command, err := t.command(s, plan, o, argv)

@@ -148,6 +148,7 @@ func serverScripts(t *testing.T, s *hashivault.Server, own bool) {
 			return os.WriteFile(filepath.Join(e.WorkDir, "envrun.toml"), []byte(text), 0o644)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"between":  between(t, s),
 			"nowhere":  nowhere,
 			"sub":      sub,
 			"under":    under(t, s),

@@ -16,6 +16,7 @@ import (
 	"envrun/envrun/project"
 	"envrun/envrun/run"
 	"envrun/vault"
+	"envrun/vault/cache"
 	"envrun/vault/filevault"
 	"envrun/vault/near"
 	"envrun/vault/registry"
@@ -39,6 +40,9 @@ type tool struct {
 	pipeline       pipeline     // what a CI platform's identity was used for
 	shown          tokens       // what servers were shown, or why nothing
 	notice         func(string) // where warnings go while the interface has the terminal; nil: stderr
+	writes         bool         // the command was begun to write something
+	cache          cacheFlags
+	stale          *cache.Facts // what was kept of a server and is used instead of it; nil: nothing
 	releaseSignals func()
 }
 
@@ -67,7 +71,11 @@ func (t *tool) begin(cmd *cobra.Command) error {
 
 // explain turns an error into what the user is told.
 func (t *tool) explain(err error) cli.Report {
-	return cli.Explainer{Base: t.base, More: explainers()}.Explain(err)
+	r := cli.Explainer{Base: t.base, More: explainers()}.Explain(err)
+	if t.writes && remote.Away(err) {
+		r.AddHint("nothing is written without the server: what was kept of it is for runs")
+	}
+	return r
 }
 
 // yes reports whether --yes confirms a protected environment by its name.
@@ -235,6 +243,7 @@ func (t *tool) store(ctx context.Context, p *project.Project, env project.Env) (
 // openToWrite is open for a command that writes, which takes a member's name: of
 // whoever brings a bare key the grant says who they are.
 func (t *tool) openToWrite(ctx context.Context) (selected, error) {
+	t.writes = true
 	s, err := t.open(ctx)
 	if err != nil || s.file == nil || t.Getenv("ENVRUN_KEY") == "" {
 		return s, err
