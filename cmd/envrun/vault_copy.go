@@ -505,7 +505,11 @@ func (t *tool) makeTarget(ctx context.Context, p *project.Project, r *route, o c
 		r.to.vault, r.to.there = v, true
 		return nil
 	}
-	if err := r.to.vault.AddEnv(ctx, r.to.env.Name); err != nil && vault.KindOf(err) != vault.KindExists {
+	err := r.to.vault.AddEnv(ctx, r.to.env.Name)
+	if vault.KindOf(err) == vault.KindDenied && r.to.env.Remote() {
+		return &cli.HintError{Err: fmt.Errorf("making the environment: %w", err), Code: cli.CodeAuth, Hint: fmt.Sprintf("the token needs create and update on sys/mounts/%s, or somebody makes it before", r.to.env.MountName())}
+	}
+	if err != nil && vault.KindOf(err) != vault.KindExists {
 		return err
 	}
 	r.to.there = true

@@ -531,3 +531,70 @@ func TestIgnored(t *testing.T) {
 		t.Errorf("committed:\n%s", out)
 	}
 }
+
+// Everything that was ever committed comes out at once, under keys that are retired
+// by now too, and so does a secret that was removed; a commit is made of the vault's
+// folder and of nothing else.
+func TestExportOfAll(t *testing.T) {
+	dir, alice := repository(t, "dev")
+	v := open(t, alice)
+	for _, value := range []string{"1", "2"} {
+		set(t, v, "dev", "app", "A="+value)
+		set(t, v, "dev", "gone", "G="+value)
+		commit(t, dir, "write")
+	}
+	if _, err := v.Apply(t.Context(), "dev", []vault.Change{{Path: "gone", Was: 2, Delete: true}}); err != nil {
+		t.Fatal(err)
+	}
+	commit(t, dir, "rm")
+	for range 2 {
+		if _, err := v.RotateKey(t.Context(), "dev", filevault.RotateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		commit(t, dir, "rotate")
+	}
+	set(t, v, "dev", "app", "A=3")
+
+	// A machine that has read nothing of it before, like that of the next command.
+	v = open(t, alice)
+	all, err := v.Export(t.Context(), "dev", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, k := range all {
+		if k.Err != nil {
+			t.Errorf("%s: %v", k.Path, k.Err)
+		}
+		for _, s := range k.Versions {
+			text := fmt.Sprintf("%s %d", k.Path, s.Version)
+			for _, f := range s.Values {
+				text += fmt.Sprintf(" %s=%s", f.Name, f.Value.Reveal())
+			}
+			got = append(got, text)
+		}
+	}
+	if want := []string{"app 1 A=1", "app 2 A=2", "app 3 A=3", "gone 1 G=1", "gone 2 G=2", "gone 3"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+
+	other := filepath.Join(dir, "other")
+	if err := os.WriteFile(other, []byte("mine"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	git(t, dir, "add", "other")
+	for _, name := range []string{"GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"} {
+		t.Setenv(name, "a@example.org")
+	}
+	for _, want := range []bool{true, false} {
+		if made, err := v.Commit(t.Context(), "the vault"); made != want || err != nil {
+			t.Errorf("Commit: %v, %v; want %v", made, err, want)
+		}
+	}
+	if files := strings.Fields(git(t, dir, "show", "--format=", "--name-only", "HEAD")); len(files) != 1 || !strings.HasSuffix(files[0], "/app.sec") {
+		t.Errorf("committed %q", files)
+	}
+	if status := git(t, dir, "status", "--porcelain"); strings.TrimSpace(status) != "A  other" {
+		t.Errorf("left %q", status)
+	}
+}
