@@ -521,6 +521,31 @@ func testGetMany(t *testing.T, v vault.Vault) {
 	if e, ok := errors.AsType[*vault.Error](err); ok && e.Path != "none/first" {
 		t.Errorf("the first missing path is said to be %s", e.Path)
 	}
+
+	some, ok := v.(vault.SomeReader)
+	if !ok {
+		return
+	}
+	apply(t, v, Dev, vault.Change{Path: "gone", Set: []vault.Field{Set("A", "1")}})
+	apply(t, v, Dev, vault.Change{Path: "gone", Was: 1, Delete: true})
+	there, err := some.GetSome(t.Context(), Dev, append(asked, "gone"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []vault.Path
+	for _, s := range there {
+		checkShape(t, s)
+		found = append(found, s.Path)
+	}
+	if !slices.Equal(found, paths) {
+		t.Errorf("of those that are there and others GetSome finds %q, want %q", found, paths)
+	}
+	if _, err := some.GetSome(t.Context(), "absent", paths[:1]); vault.KindOf(err) != vault.KindNoEnv {
+		t.Errorf("GetSome in no environment: %v", err)
+	}
+	if none, err := some.GetSome(t.Context(), Dev, nil); err != nil || len(none) != 0 {
+		t.Errorf("GetSome of nothing: %v, %v", none, err)
+	}
 }
 
 func testList(t *testing.T, v vault.Vault) {
