@@ -2,7 +2,6 @@ package guard
 
 import (
 	"context"
-	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
@@ -11,6 +10,9 @@ import (
 	"envrun/vault/audit"
 	"envrun/vault/policy"
 )
+
+// tooMany is the status of requests that a limit refused: the guard knows no HTTP.
+const tooMany = 429
 
 // The two entries of a request. Everything that is written of one is put together
 // here and nowhere else.
@@ -120,7 +122,7 @@ type Limited struct {
 func (g *Guard[T]) RecordLimited(ctx context.Context, all []Limited) error {
 	lines := make([]audit.Line, len(all))
 	for i, l := range all {
-		e := audit.Entry{Time: g.Now().UTC(), Type: audit.Outcome, Status: http.StatusTooManyRequests, Error: "refused by a limit",
+		e := audit.Entry{Time: g.Now().UTC(), Type: audit.Outcome, Status: tooMany, Error: "refused by a limit",
 			Request: audit.Request{ID: l.ID, ClientToken: l.Token, Data: &audit.Data{Count: l.Count}}}
 		if l.Addr.IsValid() {
 			e.Request.RemoteAddress = l.Addr.Unmap().String()
