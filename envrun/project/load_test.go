@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"envrun/envrun/project"
 	"envrun/vault"
@@ -415,6 +416,30 @@ func BenchmarkParse(b *testing.B) {
 	for b.Loop() {
 		if _, err := project.Parse("/p/envrun.toml", text); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// What a team allows to be kept without its server, one of them cannot lengthen.
+func TestLocalCache(t *testing.T) {
+	for local, want := range map[string]time.Duration{"'2h'": 2 * time.Hour, "'off'": 0, "'8h'": 8 * time.Hour, "'9h'": -1} {
+		dir := tree(t, map[string]string{
+			"envrun.toml":       "vault = 'https://v'\n[env.staging]\ncache = '8h'\n",
+			"envrun.local.toml": "[env.staging]\ncache = " + local + "\n",
+		})
+		p, err := project.Load(filepath.Join(dir, "envrun.toml"))
+		var e *project.Error
+		switch {
+		case want < 0:
+			if !errors.As(err, &e) || e.Key != "env.staging.cache" || !strings.Contains(e.Error(), "for longer than") {
+				t.Errorf("%s: %v", local, err)
+			}
+		case err != nil:
+			t.Errorf("%s: %v", local, err)
+		default:
+			if env, _ := p.Env("staging"); env.CacheFor(nil) != want {
+				t.Errorf("%s: %v", local, env.CacheFor(nil))
+			}
 		}
 	}
 }
