@@ -20,9 +20,6 @@ const tooMany = 429
 // hashed is who asks as the entries have it.
 type hashed struct{ token, accessor audit.Hashed }
 
-// tooMany is what a client is answered that was refused by a limit, as HTTP has it.
-const tooMany = 429
-
 func (g *Guard[T]) intent(req *Request, t *turn[T], at time.Time) audit.Entry {
 	e := g.entry(req, t, at)
 	e.Type = audit.Intent
