@@ -135,7 +135,7 @@ func testEditedRows(t *testing.T, newBench func(testing.TB) *bench) {
 		}
 		var findings int
 		for _, m := range []string{"m1", "m2"} {
-			mount := kv.Open(server, m, b.ring, b.clock.now)
+			mount := kv.Open(server, m, b.ring, b.clock.now).Remember(b.memo)
 			b.read(func(tx *sqlstore.Tx) error {
 				f, err := mount.Verify(tx, kv.Head{})
 				findings += len(f)

@@ -30,6 +30,6 @@
 // was kept. Who writes the database can put the log back too; then it is not the one
 // of the checkpoints that clients remember.
 //
-// It refuses to decide who may do what, and keeps no cache: several servers
-// work on one database.
+// It refuses to decide who may do what, and keeps no rows: several servers work on
+// one database. What a row said may be remembered under a hash of all of it (Memo).
 package kv

@@ -47,12 +47,13 @@ type Mount struct {
 	id     string
 	keys   Keys
 	now    func() time.Time
+	memo   *Memo // nil: nothing is remembered
 }
 
 // Open makes the Mount with an id, which never changes, on the server with an
 // id. Nothing is read: whether there is such a mount is the caller's knowledge.
 func Open(server, id string, keys Keys, now func() time.Time) *Mount {
-	return &Mount{server, id, keys, now}
+	return &Mount{server: server, id: id, keys: keys, now: now}
 }
 
 // An Actor is who changed something, for the metadata that shows it.
@@ -95,7 +96,7 @@ func (m *Mount) Get(tx Tx, path string, version int64) (Version, error) {
 	if !found {
 		return Version{}, notFound(path)
 	}
-	meta, _, err := m.openKey(tx, k)
+	meta, err := m.readKey(tx, k)
 	if err != nil {
 		return Version{}, err
 	}

@@ -120,7 +120,7 @@ func (m *Mount) Names(tx Tx, prefix, after string, limit, room int) (found []Fou
 // find opens what is known of a path.
 func (m *Mount) find(tx Tx, f *Found, k KeyRow, v VersionRow) {
 	f.m, f.row = m, v
-	if f.meta, _, f.Err = m.openKey(tx, k); f.Err != nil {
+	if f.meta, f.Err = m.readKey(tx, k); f.Err != nil {
 		return
 	}
 	if f.state = f.meta.version(f.meta.Current); f.state == nil {

@@ -25,9 +25,10 @@ type kvEngine struct {
 	server string // the server's id, which every row is bound to
 	ring   *keyring.Ring
 	now    func() time.Time
+	memo   *kv.Memo
 }
 
-func (e kvEngine) of(m *mount) *kv.Mount { return kv.Open(e.server, m.UUID, e.ring, e.now) }
+func (e kvEngine) of(m *mount) *kv.Mount { return kv.Open(e.server, m.UUID, e.ring, e.now).Remember(e.memo) }
 
 func (e kvEngine) create(c *call, m *mount) error {
 	switch m.Options["version"] {

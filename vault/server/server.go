@@ -36,6 +36,7 @@ import (
 	"envrun/vault/audit"
 	"envrun/vault/guard"
 	"envrun/vault/keyring"
+	"envrun/vault/kv"
 	"envrun/vault/lease"
 	"envrun/vault/policy"
 	"envrun/vault/seal"
@@ -199,7 +200,7 @@ func (s *Server) ready(o *opened, keys ownKeys) error {
 	}
 	o.log = audit.NewLog(signer, s.Now)
 	o.tables = &tables{store: o.store}
-	o.kv = kvEngine{server: o.facts.ID, ring: o.ring, now: s.Now}
+	o.kv = kvEngine{server: o.facts.ID, ring: o.ring, now: s.Now, memo: new(kv.Memo)}
 	o.cubby = cubbyhole{o.store}
 	wrap := wrapping{o.store, o.tokens, hasher}
 	sys := policies{o.store, o.tokens, s.Now}.area()
