@@ -233,7 +233,9 @@ func (v *Vault) unanswered(ctx context.Context, err error) error {
 // wasCut reports whether the other side hung up without a word, as what stands
 // before a server that is gone does.
 func wasCut(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	// net/http has no name for this one: it hung up before a request was written.
+	return strings.HasSuffix(err.Error(), "server closed idle connection") ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 // gatewayError is a proxy that made no connection to the server.
