@@ -20,10 +20,10 @@ const refreshEvery = 2 * time.Second
 
 // A watch is one environment that is listened to.
 type watch struct {
-	env  vault.Env
-	next func() (vault.Notice, error, bool)
-	stop func()
-	over bool // it tells nothing any more
+	env   vault.Env
+	heard chan error // nil for news; closed when there are no more
+	stop  context.CancelFunc
+	over  bool // it tells nothing any more
 }
 
 // watch listens to the environment that was gone to, and no more to another one.
@@ -36,16 +36,34 @@ func (m *Model) watch() {
 	}
 	ctx, cancel := context.WithCancel(m.ctx)
 	m.unwatch, m.stale = cancel, false
-	env := m.env
+	w := &watch{env: m.env, heard: make(chan error), stop: cancel}
+	news := m.config.Watch
 	m.run(func() tea.Msg {
-		next, stop := iter.Pull2(m.config.Watch(ctx, env))
-		return (&watch{env: env, next: next, stop: stop}).wait()
+		// Not iter.Pull2: a coroutine may not be gone on with from a goroutine that is
+		// bound to a thread where its maker was not, and whose commands run is not ours.
+		go w.listen(ctx, news(ctx, w.env))
+		return w.wait()
 	})
+}
+
+// listen passes on that there are news, until there are no more or nobody listens.
+func (w *watch) listen(ctx context.Context, news iter.Seq2[vault.Notice, error]) {
+	defer close(w.heard)
+	for _, err := range news {
+		select {
+		case w.heard <- err:
+		case <-ctx.Done():
+			return
+		}
+		if err != nil {
+			return
+		}
+	}
 }
 
 // wait is the command that ends when there is something to tell.
 func (w *watch) wait() tea.Msg {
-	_, err, ok := w.next()
+	err, ok := <-w.heard
 	w.over = !ok || err != nil
 	return heardMsg{w}
 }
