@@ -28,7 +28,9 @@ type kvEngine struct {
 	memo   *kv.Memo
 }
 
-func (e kvEngine) of(m *mount) *kv.Mount { return kv.Open(e.server, m.UUID, e.ring, e.now).Remember(e.memo) }
+func (e kvEngine) of(m *mount) *kv.Mount {
+	return kv.Open(e.server, m.UUID, e.ring, e.now).Remember(e.memo)
+}
 
 func (e kvEngine) create(c *call, m *mount) error {
 	switch m.Options["version"] {
