@@ -121,6 +121,9 @@ func sameRule(ours policy.Rule, pattern string, theirs hclRule) error {
 // number is a text as both write it: the library makes numbers of what looks like one.
 func number(text string) string {
 	var f float64
+	if text == "-0" {
+		return "0"
+	}
 	if n, err := fmt.Sscan(text, &f); n == 1 && err == nil && fmt.Sprint(f) != text {
 		return fmt.Sprint(f)
 	}

@@ -415,6 +415,11 @@ func TestTypedParameters(t *testing.T) {
 	l.deny("update", "s/a", `{"s": true}`)
 	l.deny("update", "s/a", map[string]any{"s": struct{}{}})
 
+	l = under(t, with("s/a", `allowed_parameters = { "n" = [0, -1] }`))
+	l.allow("update", "s/a", `{"n": -0.0}`)
+	l.allow("update", "s/a", `{"n": -1.0}`)
+	l.deny("update", "s/a", `{"n": 1}`)
+
 	l = under(t, with("s/a", `denied_parameters = { "n" = [5, 1.50], "b" = [true], "s" = ["5", "true"] }`))
 	for _, params := range []string{`{"n": 5}`, `{"n": "5"}`, `{"n": 5.0}`, `{"n": 5e0}`, `{"n": "1,5"}`, `{"n": [1, 5]}`, `{"n": 1.5}`,
 		`{"b": true}`, `{"b": "true"}`, `{"b": "1"}`, `{"b": "T"}`, `{"s": 5}`, `{"s": true}`, `{"s": "5"}`} {

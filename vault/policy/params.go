@@ -190,13 +190,16 @@ func scalar(v any) (string, kind) {
 	return "", 0
 }
 
-// digits is a decimal number without the zeros that add nothing; a number with
-// an exponent stays as it is.
+// digits is a decimal number without what adds nothing: zeros behind the point, the
+// sign of zero. A number with an exponent stays as it is.
 func digits(text string) string {
-	if strings.ContainsAny(text, "eE") || !strings.Contains(text, ".") {
-		return text
+	if strings.Contains(text, ".") && !strings.ContainsAny(text, "eE") {
+		text = strings.TrimSuffix(strings.TrimRight(text, "0"), ".")
 	}
-	return strings.TrimSuffix(strings.TrimRight(text, "0"), ".")
+	if text == "-0" {
+		return "0"
+	}
+	return text
 }
 
 // glob compares a text with one that may begin or end with *, or both. It is
