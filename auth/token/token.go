@@ -215,6 +215,11 @@ func (ts *Tokens) RevokeMount(s Store, mount string, limit int) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	return ts.revokeAll(s, ids)
+}
+
+// revokeAll revokes tokens, and says how many.
+func (ts *Tokens) revokeAll(s Store, ids []ID) (int, error) {
 	for _, id := range ids {
 		if err := ts.Revoke(s, id); err != nil {
 			return 0, err
@@ -614,12 +619,7 @@ func (ts *Tokens) Sweep(s Store, limit int) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	for _, id := range ids {
-		if err := ts.Revoke(s, id); err != nil {
-			return 0, err
-		}
-	}
-	return len(ids), nil
+	return ts.revokeAll(s, ids)
 }
 
 // The texts of tokens begin with these, so that scanners of leaks can find them.

@@ -204,6 +204,14 @@ func keys(names []string) (*answer, error) {
 	return a, nil
 }
 
+// notNull is a list that is [] in JSON when it is empty.
+func notNull(l []string) []string {
+	if l == nil {
+		return []string{}
+	}
+	return l
+}
+
 // children are the names directly below a folder, "" or "a/b/", among sorted
 // paths; folders end in a slash.
 func children(paths []string, folder string) []string {

@@ -234,8 +234,10 @@ func (j jwtMount) area() area {
 
 // A verified token is what the preparation of a login leaves.
 type verified struct {
-	claims *oidc.Claims
-	stamp  string // of the issuer
+	jwtLogin
+	warnings []string
+	claims   *oidc.Claims
+	stamp    string // of the issuer
 }
 
 type jwtLogin struct {
@@ -245,7 +247,7 @@ type jwtLogin struct {
 
 // verify checks the token against the issuer, who may have to be asked for keys.
 func (j jwtMount) verify(ctx context.Context, req *guard.Request) (any, error) {
-	in, _, err := bodyOf[jwtLogin](req)
+	in, warnings, err := bodyOf[jwtLogin](req)
 	if err != nil {
 		return nil, err
 	}
@@ -265,7 +267,7 @@ func (j jwtMount) verify(ctx context.Context, req *guard.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &verified{claims, j.m.JWT.Stamp}, nil
+	return &verified{in, warnings, claims, j.m.JWT.Stamp}, nil
 }
 
 func (j jwtMount) login(c *call, _ []string) (*answer, error) {
@@ -273,11 +275,7 @@ func (j jwtMount) login(c *call, _ []string) (*answer, error) {
 	if j.m.JWT == nil || j.m.JWT.Stamp != v.stamp {
 		return nil, problem(http.StatusServiceUnavailable, "the way to sign in was changed meanwhile; try again")
 	}
-	in, warnings, err := body[jwtLogin](c)
-	if err != nil {
-		return nil, err
-	}
-	name := strings.ToLower(in.Role)
+	name := strings.ToLower(v.Role)
 	if name == "" {
 		name = j.m.JWT.DefaultRole
 	}
@@ -294,7 +292,7 @@ func (j jwtMount) login(c *call, _ []string) (*answer, error) {
 		return nil, err
 	}
 	if role.SingleUse {
-		if err := j.once(c, v.claims, string(in.JWT)); err != nil {
+		if err := j.once(c, v.claims, string(v.JWT)); err != nil {
 			return nil, err
 		}
 	}
@@ -308,7 +306,7 @@ func (j jwtMount) login(c *call, _ []string) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return warn(a, warnings...), nil
+	return warn(a, v.warnings...), nil
 }
 
 // once refuses a token that somebody signed in with before.
@@ -351,10 +349,18 @@ type jwtConfigBody struct {
 	JWKSPairs        []any           `json:"jwks_pairs"`
 }
 
+// A checked configuration is what its preparation leaves, with the issuer as it
+// was asked: the first who signs in need not ask again.
+type checked struct {
+	config   *jwtConfig
+	issuer   *issuer
+	warnings []string
+}
+
 // checkConfig makes a configuration of what was sent, and asks the issuer for its
 // keys: one that cannot be asked is not written.
 func (j jwtMount) checkConfig(ctx context.Context, req *guard.Request) (any, error) {
-	in, _, err := bodyOf[jwtConfigBody](req)
+	in, warnings, err := bodyOf[jwtConfigBody](req)
 	if err != nil {
 		return nil, err
 	}
@@ -404,7 +410,7 @@ func (j jwtMount) checkConfig(ctx context.Context, req *guard.Request) (any, err
 			return nil, bad("%s", configError(c, err))
 		}
 	}
-	return c, nil
+	return &checked{c, is, warnings}, nil
 }
 
 // configError says that an issuer cannot be asked, in the words that clients know
@@ -417,16 +423,15 @@ func configError(c *jwtConfig, err error) string {
 }
 
 func (j jwtMount) writeConfig(c *call, _ []string) (*answer, error) {
-	_, warnings, err := body[jwtConfigBody](c)
-	if err != nil {
-		return nil, err
-	}
+	in := c.Prepared().(*checked)
 	m := *j.m
-	m.JWT = c.Prepared().(*jwtConfig)
+	m.JWT = in.config
 	if err := j.put(c.Tx(), kindAuth, m.Path, &m); err != nil {
 		return nil, err
 	}
-	return done(warnings...), j.changed(c.Tx())
+	a := done(in.warnings...)
+	a.After = func() { j.issuers.keep(m.UUID, in.issuer) }
+	return a, j.changed(c.Tx())
 }
 
 func (j jwtMount) readConfig(*call, []string) (*answer, error) {
@@ -434,19 +439,13 @@ func (j jwtMount) readConfig(*call, []string) (*answer, error) {
 	if c == nil {
 		return nil, errNothing
 	}
-	list := func(l []string) []string {
-		if l == nil {
-			return []string{}
-		}
-		return l
-	}
 	return answered(map[string]any{
 		"bound_issuer": c.Issuer, "default_role": c.DefaultRole, "jwks_ca_pem": c.JWKSCA, "jwks_pairs": []any{}, "jwks_url": c.JWKSURL,
-		"jwt_supported_algs": list(c.Algorithms), "jwt_validation_pubkeys": list(c.PublicKeys), "namespace_in_state": true,
+		"jwt_supported_algs": notNull(c.Algorithms), "jwt_validation_pubkeys": notNull(c.PublicKeys), "namespace_in_state": true,
 		"oidc_client_id": c.ClientID, "oidc_discovery_ca_pem": c.DiscoveryCA, "oidc_discovery_url": c.Discovery,
 		"oidc_response_mode": "", "oidc_response_types": []string{}, "provider_config": map[string]any{},
 		"unsupported_critical_cert_extensions": []string{},
-		"allow_private_issuer":                 c.AllowPrivate, "jwks_hosts": list(c.Hosts), "jwks_max_stale": secs(c.MaxStale),
+		"allow_private_issuer":                 c.AllowPrivate, "jwks_hosts": notNull(c.Hosts), "jwks_max_stale": secs(c.MaxStale),
 	}), nil
 }
 
@@ -459,8 +458,7 @@ func (j jwtMount) list(c *call, _ []string) (*answer, error) {
 }
 
 func (j jwtMount) hasRole(tx Tx, at []string) (bool, error) {
-	var r jwtRole
-	return j.roles(j.m).read(tx, at[0], &r)
+	return j.roles(j.m).has(tx, at[0])
 }
 
 func (j jwtMount) readRole(c *call, at []string) (*answer, error) {

@@ -282,7 +282,7 @@ func (a mountArea) write(c *call, rest []string) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := free(t, path); err != nil {
+	if err := free(t.secret, "", path); err != nil {
 		return nil, err
 	}
 	return a.enable(c, kindMount, path)
@@ -304,11 +304,14 @@ func (a mountArea) writeAuth(c *call, rest []string) (*answer, error) {
 	if tune {
 		return a.tune(c, kindAuth, path)
 	}
+	if err := checkPlace("a way to sign in", path); err != nil {
+		return nil, err
+	}
 	t, err := a.now(c.Tx())
 	if err != nil {
 		return nil, err
 	}
-	if err := checkAuthPath(t, path); err != nil {
+	if err := free(t.auth, "auth/", path); err != nil {
 		return nil, err
 	}
 	return a.enable(c, kindAuth, path)
@@ -388,26 +391,33 @@ const (
 )
 
 func checkMountPath(path string) error {
+	first, _, _ := strings.Cut(path, "/")
+	if slices.Contains([]string{"sys", "auth", "cubbyhole", "identity", "audit"}, first) {
+		return bad("cannot mount '%s'", first+"/")
+	}
+	return checkPlace("a mount", path)
+}
+
+// checkPlace says whether what stands at a path may: a mount, or a way to sign in.
+func checkPlace(what, path string) error {
 	bare := strings.TrimSuffix(path, "/")
-	first, _, _ := strings.Cut(bare, "/")
 	switch {
 	case bare == "" || len(path) > maxMountPath:
-		return bad("the path of a mount has 1 to %d bytes", maxMountPath-1)
-	case slices.Contains([]string{"sys", "auth", "cubbyhole", "identity", "audit"}, first):
-		return bad("cannot mount '%s'", first+"/")
+		return bad("the path of %s has 1 to %d bytes", what, maxMountPath-1)
 	case strings.ContainsAny(bare, "*+"):
-		return bad("the path of a mount has no wildcards: policies could not name it")
+		return bad("the path of %s has no wildcards: policies could not name it", what)
 	case strings.HasPrefix(bare, " ") || strings.HasSuffix(bare, " "):
-		return bad("the path of a mount neither begins nor ends with a space")
+		return bad("the path of %s neither begins nor ends with a space", what)
 	}
 	return nil
 }
 
-// free says whether a mount may stand at a path: neither in another nor around one.
-func free(t *table, path string) error {
-	for _, m := range t.secret {
+// free says whether something may stand at a path below prefix, "" or "auth/":
+// neither in another mount nor around one.
+func free(mounts []*mount, prefix, path string) error {
+	for _, m := range mounts {
 		if strings.HasPrefix(path, m.Path) || strings.HasPrefix(m.Path, path) {
-			return problem(http.StatusBadRequest, wire.InUse+m.Path)
+			return problem(http.StatusBadRequest, wire.InUse+prefix+m.Path)
 		}
 	}
 	return nil
@@ -589,9 +599,8 @@ func (a mountArea) move(c *call, _ []string) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	rest := *t
-	rest.secret = slices.DeleteFunc(slices.Clone(t.secret), func(m *mount) bool { return m.Path == from })
-	if err := free(&rest, to); err != nil {
+	others := slices.DeleteFunc(slices.Clone(t.secret), func(m *mount) bool { return m.Path == from })
+	if err := free(others, "", to); err != nil {
 		return nil, err
 	}
 	m.Path = to

@@ -70,15 +70,9 @@ func (t tokenArea) readRole(c *call, at []string) (*answer, error) {
 	if !there {
 		return nil, errNothing
 	}
-	some := func(l []string) []string {
-		if l == nil {
-			return []string{}
-		}
-		return l
-	}
 	data := map[string]any{
-		"allowed_entity_aliases": nil, "allowed_policies": some(r.Allowed), "allowed_policies_glob": some(r.AllowedGlobs),
-		"disallowed_policies": some(r.Disallowed), "disallowed_policies_glob": some(r.DisallowedGlobs),
+		"allowed_entity_aliases": nil, "allowed_policies": notNull(r.Allowed), "allowed_policies_glob": notNull(r.AllowedGlobs),
+		"disallowed_policies": notNull(r.Disallowed), "disallowed_policies_glob": notNull(r.DisallowedGlobs),
 		"explicit_max_ttl": 0, "name": r.Name, "orphan": r.Orphan, "path_suffix": r.PathSuffix, "period": 0,
 		"renewable": !r.NotRenewable, "token_explicit_max_ttl": secs(r.ExplicitMax), "token_no_default_policy": r.NoDefault,
 		"token_period": secs(r.Period), "token_type": "default-service",

@@ -2,7 +2,6 @@ package server
 
 import (
 	"crypto/rand"
-	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -107,13 +106,7 @@ func (p *tokenParams) set(in *tokenParamsBody) error {
 
 // show adds them to how a role is read.
 func (p *tokenParams) show(data map[string]any) {
-	list := func(l []string) []string {
-		if l == nil {
-			return []string{}
-		}
-		return l
-	}
-	data["token_policies"], data["token_bound_cidrs"] = list(p.Policies), list(p.CIDRs)
+	data["token_policies"], data["token_bound_cidrs"] = notNull(p.Policies), notNull(p.CIDRs)
 	data["token_ttl"], data["token_max_ttl"] = secs(p.TTL), secs(p.Max)
 	data["token_explicit_max_ttl"], data["token_period"] = secs(p.ExplicitMax), secs(p.Period)
 	data["token_no_default_policy"], data["token_num_uses"], data["token_type"] = p.NoDefault, p.Uses, "default"
@@ -188,6 +181,8 @@ func (r rolesOf) read(tx Tx, role string, v any) (bool, error) {
 	return r.get(tx, r.kind, r.name(role), v)
 }
 
+func (r rolesOf) has(tx Tx, role string) (bool, error) { return r.store.has(tx, r.kind, r.name(role)) }
+
 func (r rolesOf) write(tx Tx, role string, v any) error { return r.put(tx, r.kind, r.name(role), v) }
 
 func (r rolesOf) remove(tx Tx, role string) error {
@@ -250,23 +245,4 @@ func (r *renewals) check(tx Tx, t *token.Token) error {
 		}
 	}
 	return problem(http.StatusForbidden, "permission denied: the role that the token signed in with is not what it was; sign in again")
-}
-
-// checkAuthPath says whether a way to sign in may stand at a path below auth/.
-func checkAuthPath(t *table, path string) error {
-	bare := strings.TrimSuffix(path, "/")
-	switch {
-	case bare == "" || len(path) > maxMountPath:
-		return bad("the path of a way to sign in has 1 to %d bytes", maxMountPath-1)
-	case strings.ContainsAny(bare, "*+"):
-		return bad("the path of a way to sign in has no wildcards: policies could not name it")
-	case strings.HasPrefix(bare, " ") || strings.HasSuffix(bare, " "):
-		return bad("the path of a way to sign in neither begins nor ends with a space")
-	}
-	for _, m := range t.auth {
-		if strings.HasPrefix(path, m.Path) || strings.HasPrefix(m.Path, path) {
-			return problem(http.StatusBadRequest, fmt.Sprintf("%sauth/%s", wire.InUse, m.Path))
-		}
-	}
-	return nil
 }

@@ -159,7 +159,12 @@ func (s store) hasPolicy(tx Tx, name string) (bool, error) {
 	if name == policy.RootName {
 		return true, nil
 	}
-	_, err := tx.Blob(kindPolicy, name)
+	return s.has(tx, kindPolicy, name)
+}
+
+// has says whether there is a record, without opening it.
+func (store) has(tx Tx, kind, name string) (bool, error) {
+	_, err := tx.Blob(kind, name)
 	if vault.KindOf(err) == vault.KindNotFound {
 		return false, nil
 	}

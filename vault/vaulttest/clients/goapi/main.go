@@ -1,4 +1,4 @@
-// Goapi does with a server what Go programs do with a Vault, and prints what each
+// Command goapi does with a server what Go programs do with a Vault, and prints what each
 // step gave: one line a step, without ids and times, so that the lines of two
 // servers can be compared. VAULT_ADDR and VAULT_TOKEN, of root, say which server.
 //
