@@ -77,7 +77,7 @@ func benchOn(t testing.TB, db *sqlstore.DB, err error, driver, address string) *
 			t.Error(err)
 		}
 	})
-	b := &bench{memo: new(kv.Memo), t: t, db: db, driver: driver, address: address, clock: &clock{time.Date(2026, 11, 23, 3, 0, 0, 123456789, time.UTC)}}
+	b := &bench{memo: kv.NewMemo(), t: t, db: db, driver: driver, address: address, clock: &clock{time.Date(2026, 11, 23, 3, 0, 0, 123456789, time.UTC)}}
 	o := keyring.Options{Server: server, Now: b.clock.t}
 	for _, name := range []string{"one", "two"} {
 		id, err := age.GenerateX25519Identity()

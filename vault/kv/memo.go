@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"io"
 	"sync"
+
+	"envrun/vault/recent"
 )
 
 // A Memo remembers what the records of paths said that reads have opened, so that
@@ -13,9 +15,13 @@ import (
 // another one, and is opened. It holds no value of a secret. It goes with the keys:
 // a server that is sealed forgets it. It may be used by several goroutines.
 type Memo struct {
-	mu         sync.Mutex
-	young, old map[[sha256.Size]byte]*meta // what was used of late, and before that
-	size       int                         // bytes sealed of what is in young
+	mu     sync.Mutex
+	opened recent.Map[[sha256.Size]byte, *meta] // sizes are bytes sealed
+}
+
+// NewMemo makes one that remembers nothing yet.
+func NewMemo() *Memo {
+	return &Memo{opened: recent.Map[[sha256.Size]byte, *meta]{Max: maxMemo}}
 }
 
 // maxMemo is how many bytes sealed half of a Memo stands for.
@@ -34,7 +40,7 @@ func (m *Mount) readKey(tx Tx, r KeyRow) (*meta, error) {
 		return k, err
 	}
 	id := m.memoID(r)
-	if k := m.memo.get(id, len(r.Sealed)); k != nil {
+	if k := m.memo.get(id); k != nil {
 		return k, nil
 	}
 	k, _, err := m.openKey(tx, r)
@@ -62,28 +68,15 @@ func (m *Mount) memoID(r KeyRow) (id [sha256.Size]byte) {
 	return id
 }
 
-func (m *Memo) get(id [sha256.Size]byte, size int) *meta {
+func (m *Memo) get(id [sha256.Size]byte) *meta {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if k := m.young[id]; k != nil {
-		return k
-	}
-	k := m.old[id]
-	if k != nil {
-		m.add(id, k, size)
-	}
+	k, _ := m.opened.Get(id)
 	return k
 }
 
 func (m *Memo) put(id [sha256.Size]byte, k *meta, size int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.add(id, k, size)
-}
-
-func (m *Memo) add(id [sha256.Size]byte, k *meta, size int) {
-	if m.size += size; m.young == nil || m.size > maxMemo {
-		m.old, m.young, m.size = m.young, map[[sha256.Size]byte]*meta{}, size
-	}
-	m.young[id] = k
+	m.opened.Put(id, k, size)
 }

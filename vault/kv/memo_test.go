@@ -67,7 +67,7 @@ func TestMemo(t *testing.T) {
 func BenchmarkMemo(b *testing.B) {
 	w := onSQLite(b)
 	w.mustPut("app", `{"KEY":"value"}`)
-	for name, memo := range map[string]*kv.Memo{"opened": nil, "remembered": new(kv.Memo)} {
+	for name, memo := range map[string]*kv.Memo{"opened": nil, "remembered": kv.NewMemo()} {
 		m := kv.Open(server, "m1", w.ring, w.clock.now).Remember(memo)
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {

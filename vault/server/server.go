@@ -200,7 +200,7 @@ func (s *Server) ready(o *opened, keys ownKeys) error {
 	}
 	o.log = audit.NewLog(signer, s.Now)
 	o.tables = &tables{store: o.store}
-	o.kv = kvEngine{server: o.facts.ID, ring: o.ring, now: s.Now, memo: new(kv.Memo)}
+	o.kv = kvEngine{server: o.facts.ID, ring: o.ring, now: s.Now, memo: kv.NewMemo()}
 	o.cubby = cubbyhole{o.store}
 	wrap := wrapping{o.store, o.tokens, hasher}
 	sys := policies{o.store, o.tokens, s.Now}.area()

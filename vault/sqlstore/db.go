@@ -95,7 +95,7 @@ func New(ctx context.Context, d Driver) (*DB, error) {
 		committed: make(chan struct{}),
 	}
 	if d.Alone {
-		db.rows = new(rows)
+		db.rows = newRows()
 	}
 	d.DB.SetMaxOpenConns(d.Readers + 2) // one more than is kept, so that a broken one need not be gone before its successor is there
 	d.DB.SetMaxIdleConns(d.Readers + 1)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
+
+	"envrun/vault/recent"
 )
 
 // Rows that are read again and again are kept in memory where nobody else writes
@@ -39,15 +41,11 @@ type rows struct {
 	// then what is kept is still of the state before it.
 	state atomic.Uint64
 
-	mu         sync.Mutex
-	young, old map[rowKey]keptRow // what was not asked for since young was full last is forgotten next
-	size       int                // of young
+	mu   sync.Mutex
+	kept recent.Map[rowKey, any]
 }
 
-type keptRow struct {
-	row  any
-	size int
-}
+func newRows() *rows { return &rows{kept: recent.Map[rowKey, any]{Max: rowsSize / 2}} }
 
 // get is a row of a state, if it is kept.
 func (r *rows) get(state uint64, key rowKey) (any, bool) {
@@ -56,13 +54,7 @@ func (r *rows) get(state uint64, key rowKey) (any, bool) {
 	if r.state.Load()&^1 != state {
 		return nil, false
 	}
-	k, ok := r.young[key]
-	if !ok {
-		if k, ok = r.old[key]; ok {
-			r.add(key, k)
-		}
-	}
-	return k.row, ok
+	return r.kept.Get(key)
 }
 
 // put keeps a row that was read from the database, if it is still of the present state.
@@ -70,16 +62,8 @@ func (r *rows) put(state uint64, key rowKey, row any, size int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.state.Load() == state {
-		r.add(key, keptRow{row, size + 256}) // what a map and the row's own parts take
+		r.kept.Put(key, row, size+256) // what a map and the row's own parts take
 	}
-}
-
-func (r *rows) add(key rowKey, k keptRow) {
-	if r.young == nil || r.size+k.size > rowsSize/2 {
-		r.young, r.old, r.size = map[rowKey]keptRow{}, r.young, 0
-	}
-	r.young[key] = k
-	r.size += k.size
 }
 
 // A touch is what a transaction changes of what may be kept.
@@ -102,12 +86,10 @@ func (r *rows) end(t *touch) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if t.all {
-		r.young, r.old, r.size = nil, nil, 0
+		r.kept.Clear()
 	}
 	for _, key := range t.keys {
-		r.size -= r.young[key].size
-		delete(r.young, key)
-		delete(r.old, key)
+		r.kept.Delete(key)
 	}
 	r.state.Add(1)
 }
