@@ -93,11 +93,16 @@ func (t *tool) cacheDir() (string, error) {
 // says that all is asked for that runs in the environment ask for.
 func (t *tool) reader(s selected, whole bool) (vault.Reader, error) {
 	v, ok := s.vault.(*remote.Vault)
-	ci := t.CI()
-	if ok && ci != "" && t.cache.offline {
-		return nil, &cli.HintError{Err: fmt.Errorf("nothing of %s is kept here: %s is set, and a pipeline keeps nothing", s.env.Name, ci), Code: cli.CodeOffline, Hint: "leave out --offline"}
+	job := ""
+	if ci := t.CI(); ci != "" {
+		job = ci + " is set"
+	} else if p, pod := t.platform(s.env); pod { // its token ends with the run, and with it the use of what was kept
+		job = "this is " + p.Title
 	}
-	if !ok || ci != "" {
+	if ok && job != "" && t.cache.offline {
+		return nil, &cli.HintError{Err: fmt.Errorf("nothing of %s is kept here: %s, and a pipeline keeps nothing", s.env.Name, job), Code: cli.CodeOffline, Hint: "leave out --offline"}
+	}
+	if !ok || job != "" {
 		return s.vault, nil
 	}
 	store, err := t.caches()
