@@ -1,7 +1,8 @@
 // Package auth is the folder of who somebody is: the age identity of a person
 // or a pipeline (agekey) and the operating system's stores of secrets
 // (keychain), and, of the team server, its tokens (token) and the identity tokens that
-// it takes from providers (oidc).
+// it takes from providers (oidc). Of its own it has the type of what is kept from
+// everybody (Secret).
 //
 // It refuses to know vaults: nothing below auth imports vault. What a vault
 // needs of an identity it gets handed by cmd, as a value or a function.

@@ -25,21 +25,9 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"envrun/auth"
 )
-
-// A Token is an identity token. It prints as a mask.
-type Token struct{ text string }
-
-// Reveal is its text.
-func (t Token) Reveal() string { return t.text }
-
-// Format implements fmt.Formatter.
-func (Token) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, "[identity token]") }
-
-// MarshalText refuses: nothing writes a token down by accident.
-func (Token) MarshalText() ([]byte, error) {
-	return nil, errors.New("an identity token is not written down")
-}
 
 // maxToken bounds what a platform answers with, in bytes.
 const maxToken = 64 << 10
@@ -176,23 +164,23 @@ func Credentials() []string {
 
 // Token asks for a token with an audience. A platform that fixes the audience
 // gives what it has; a token for somebody else is an error that says for whom.
-func (p Platform) Token(ctx context.Context, e Env, audience string) (Token, error) {
+func (p Platform) Token(ctx context.Context, e Env, audience string) (auth.Secret, error) {
 	if audience == "" {
-		return Token{}, errors.New("an identity token is asked for without an audience")
+		return auth.Secret{}, errors.New("an identity token is asked for without an audience")
 	}
 	text, err := p.token(ctx, e, audience)
 	if err != nil {
-		return Token{}, fmt.Errorf("%s: %w", p.Title, err)
+		return auth.Secret{}, fmt.Errorf("%s: %w", p.Title, err)
 	}
 	text = strings.TrimSpace(text)
 	auds, err := audiences(text)
 	if err != nil {
-		return Token{}, fmt.Errorf("%s: %w", p.Title, err)
+		return auth.Secret{}, fmt.Errorf("%s: %w", p.Title, err)
 	}
 	if !slices.Contains(auds, audience) {
-		return Token{}, fmt.Errorf("%s: %w", p.Title, &AudienceError{auds, audience})
+		return auth.Secret{}, fmt.Errorf("%s: %w", p.Title, &AudienceError{auds, audience})
 	}
-	return Token{text}, nil
+	return auth.NewSecret(text), nil
 }
 
 // audiences reads for whom a token is, without checking anything: the server does.
