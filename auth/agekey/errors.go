@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"envrun/auth/passphrase"
 	"envrun/auth/private"
 )
 
@@ -15,7 +16,7 @@ var (
 	// ErrLocked says that the identity needs its passphrase and nobody can give it.
 	ErrLocked = errors.New("the identity is locked with a passphrase")
 	// ErrPassphrase says that the passphrase is wrong.
-	ErrPassphrase = errors.New("the passphrase is wrong")
+	ErrPassphrase = passphrase.ErrWrong
 	// ErrLost says that the store answers and does not have the identity that the facts name.
 	ErrLost = errors.New("the store does not have the identity")
 	// ErrMismatch says that what is stored is not the identity that the facts name.

@@ -16,6 +16,7 @@ import (
 	"filippo.io/age/plugin"
 
 	"envrun/auth/keychain"
+	"envrun/auth/passphrase"
 	"envrun/auth/private"
 )
 
@@ -495,21 +496,17 @@ func (h *Home) writeFacts(f Facts) error {
 // armor), or gives it a new one. What was on the disk in plain text before may
 // still be found there by whoever takes the disk apart. ErrFileOnly for an
 // identity in a keychain.
-func (h *Home) Protect(ctx context.Context, passphrase []byte) error {
-	if len(passphrase) == 0 {
+func (h *Home) Protect(ctx context.Context, words []byte) error {
+	if len(words) == 0 {
 		return errors.New("protecting the identity: the passphrase is empty")
 	}
-	factor := h.WorkFactor
-	if factor == 0 {
-		factor = WorkFactor
-	}
 	return h.rewrite(ctx, func(f Facts, id *Identity) ([]byte, error) {
-		sealed, err := encrypt(id.ExportText(f), passphrase, factor)
+		sealed, err := passphrase.Seal([]byte(id.ExportText(f)), words, h.WorkFactor)
 		if err != nil {
 			return nil, fmt.Errorf("protecting the identity: %w", err)
 		}
 		// Nobody can help whoever's identity was encrypted to something else.
-		back, err := decrypt(sealed, passphrase)
+		back, err := decrypt(sealed, words)
 		if err != nil {
 			return nil, fmt.Errorf("protecting the identity: reading it back: %w", err)
 		}
