@@ -329,7 +329,7 @@ func TestCandidates(t *testing.T) {
 		{"sudo", Session{OS: "darwin", Sudo: true}, nil},
 		{"another system", Session{OS: "plan9"}, nil},
 	} {
-		got, no := Candidates(test.session)
+		got, no := Candidates(test.session, false)
 		if !slices.Equal(got, test.want) {
 			t.Errorf("%s: got %v, want %v", test.name, got, test.want)
 		}
@@ -343,6 +343,22 @@ func TestCandidates(t *testing.T) {
 		}
 		if slices.Contains(got, Kernel) {
 			t.Errorf("%s: the kernel's keyring forgets", test.name)
+		}
+	}
+	for _, test := range []struct {
+		name    string
+		session Session
+		want    []string
+	}{
+		{"Linux desktop", Session{OS: "linux", Graphical: true}, []string{SecretService, Kernel, Pass}},
+		{"Linux, SSH", Session{OS: "linux", SSH: true}, []string{Kernel, SecretService, Pass}},
+		{"Linux console, WSL, container", Session{OS: "linux"}, []string{Kernel, SecretService, Pass}},
+		{"macOS, SSH", Session{OS: "darwin", SSH: true}, []string{MacOS, Pass}},
+		{"CI", Session{OS: "linux", CI: true}, nil},
+		{"sudo", Session{OS: "linux", Sudo: true}, nil},
+	} {
+		if got, _ := Candidates(test.session, true); !slices.Equal(got, test.want) {
+			t.Errorf("what may be forgotten, %s: got %v, want %v", test.name, got, test.want)
 		}
 	}
 }

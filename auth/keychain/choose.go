@@ -14,19 +14,21 @@ type Rejection struct {
 	Err      error  // the error behind it; nil if it was not tried
 }
 
-// Candidates says which keychains are worth trying in a session to keep
-// something that must not be lost, best first, and why the others are not.
+// Candidates says which keychains are worth trying in a session, best first,
+// and why the others are not. mayForget says that what is kept can be had
+// again, so that the kernel's keyring, which forgets at reboot, is one of them.
 //
-//	macOS                keychain, pass
-//	Windows              wincred
-//	Linux, any session   secret-service, pass
-//	pipeline, sudo       none
+//	macOS                        keychain, pass
+//	Windows                      wincred
+//	Linux, any session           secret-service, pass
+//	Linux, mayForget, graphical  secret-service, kernel, pass
+//	Linux, mayForget, else       kernel, secret-service, pass
+//	pipeline, sudo               none
 //
-// A session over SSH, in WSL or in a container makes no other list: whether
-// there is a Secret Service, and whether it is unlocked, its readiness check
-// finds out without starting or asking anything. The kernel's keyring forgets
-// at reboot, so it is never in the list.
-func Candidates(s Session) ([]string, []Rejection) {
+// A session over SSH, in WSL or in a container makes no other list where
+// nothing may be forgotten: whether there is a Secret Service, and whether it is
+// unlocked, its readiness check finds out without starting or asking anything.
+func Candidates(s Session, mayForget bool) ([]string, []Rejection) {
 	var names []string
 	var no []Rejection
 	reject := func(name, reason, hint string) {
@@ -38,7 +40,9 @@ func Candidates(s Session) ([]string, []Rejection) {
 			reject(name, "this is a CI job, which keeps nothing", "hand the job its key in a variable")
 		case s.Sudo:
 			reject(name, "this runs as root through sudo, and would write to a keychain of root's", "run it without sudo")
-		case Volatile(name):
+		case Volatile(name) && mayForget && !s.Graphical:
+			names = append([]string{name}, names...)
+		case Volatile(name) && !mayForget:
 			reject(name, "it forgets everything at reboot", "ask for it by name if that is wanted")
 		default:
 			names = append(names, name)
@@ -52,7 +56,7 @@ func Candidates(s Session) ([]string, []Rejection) {
 // keychain the error is ErrNone. A keychain that is only locked is a rejection
 // like any other: the caller should show it before it settles for less.
 func Choose(ctx context.Context, o Options) (Keychain, []Rejection, error) {
-	names, no := Candidates(o.Session())
+	names, no := Candidates(o.Session(), o.MayForget)
 	for _, name := range names {
 		b := backendOf(name, o)
 		k := &bounded{name, b, o}

@@ -169,6 +169,10 @@ type Options struct {
 	// Getenv is the environment; os.Getenv if nil.
 	Getenv func(string) string
 
+	// MayForget says, to Choose, that what is kept can be had again, as by signing
+	// in: a keychain that forgets at reboot will do.
+	MayForget bool
+
 	// Deadline replaces the 3 and 60 seconds if not zero.
 	Deadline time.Duration
 }
