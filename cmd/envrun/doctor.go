@@ -69,6 +69,7 @@ func runDoctor(ctx context.Context, t *tool) error {
 	if p := d.project(); p != nil {
 		d.vaults(ctx, p)
 		if slices.ContainsFunc(p.Envs, project.Env.Remote) {
+			d.sessions(ctx)
 			d.caches(p)
 		}
 		d.plainFiles(ctx, p)

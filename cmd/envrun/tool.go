@@ -355,14 +355,7 @@ func (t *tool) home() (*agekey.Home, error) {
 
 // passphrase comes from the file that ENVRUN_PASSPHRASE_FILE names, or from the person.
 func (t *tool) passphrase(ctx context.Context, prompt string) ([]byte, error) {
-	if file := t.Getenv("ENVRUN_PASSPHRASE_FILE"); file != "" {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			return nil, fmt.Errorf("ENVRUN_PASSPHRASE_FILE: %w", err)
-		}
-		return []byte(strings.TrimRight(string(text), "\r\n")), nil
-	}
-	return t.AskHidden(ctx, prompt, "export ENVRUN_PASSPHRASE_FILE=FILE")
+	return t.passphraseFrom(ctx, "ENVRUN_PASSPHRASE_FILE", prompt)
 }
 
 // firstContact is asked when this machine has never seen the key of an environment.
