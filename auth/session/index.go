@@ -83,6 +83,12 @@ func (x index) find(id string) int {
 	return -1
 }
 
+// same reports whether two indexes say the same of a session.
+func (x index) same(y index, id string) bool {
+	i, j := x.find(id), y.find(id)
+	return x.place == y.place && (i < 0) == (j < 0) && (i < 0 || x.entries[i] == y.entries[j])
+}
+
 type jsonIndex struct {
 	Version  int           `json:"version"`
 	Place    *jsonPlace    `json:"place,omitempty"`

@@ -272,7 +272,10 @@ func (s *Store) sealer(ctx context.Context, x *index, p Place) (keyring, error) 
 	}
 	defer clear(key)
 	was := x.place
-	x.place = place{Name: p.Name, Key: "session-key-" + strings.ToLower(rand.Text()[:12]), ID: idOfKey(key), Host: hostname()}
+	x.place = place{Name: p.Name, Key: was.Key, ID: idOfKey(key), Host: hostname()}
+	if was.Name != p.Name { // else it goes over what is there, or should be
+		x.place.Key = "session-key-" + strings.ToLower(rand.Text()[:12])
+	}
 	// The index names the key before it is there, so that a process that dies here
 	// leaves no key that nobody knows of.
 	if err := s.writeIndex(*x); err != nil {

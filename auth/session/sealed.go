@@ -137,7 +137,7 @@ func unseal(key keyring, id string, file []byte) (Record, error) {
 	}
 	defer clear(inside)
 	r, err := parseRecord(inside)
-	r.Gen = h.gen
+	r.Gen, r.sealed = h.gen, h
 	return r, err
 }
 

@@ -60,6 +60,8 @@ type Record struct {
 
 	Refused string // why the issuer refused to renew; kept for diagnosis
 	Updated time.Time
+
+	sealed header // of the file it was read from
 }
 
 // Where a key can be beside keychains, for Store.Keep.
@@ -95,6 +97,7 @@ type Store struct {
 	mu       sync.Mutex
 	kept     func() keyring // the key, once it was read; a function, since fmt prints no function's results
 	memory   map[string]func() (Account, Record)
+	turn     uint64 // the newest generation in memory
 	prepared *Place
 	renewing chan struct{} // full while a session in memory is renewed
 
@@ -194,11 +197,8 @@ func (s *Store) Put(ctx context.Context, a Account, r Record) (Account, error) {
 	if place.Name == InMemory {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		r.Gen, r.Updated = 1, now
-		if was, ok := s.memory[a.ID]; ok {
-			_, old := was()
-			r.Gen = old.Gen + 1
-		}
+		s.turn++
+		r.Gen, r.Updated = s.turn, now
 		s.remember(a, r)
 		return a, nil
 	}
@@ -219,7 +219,7 @@ func (s *Store) Put(ctx context.Context, a Account, r Record) (Account, error) {
 	a.Keychain = x.place.Name
 	e := entry{a, x.retired}
 	if i := x.find(a.ID); i >= 0 {
-		e.gen = max(e.gen, x.entries[i].gen, s.generation(a.ID))
+		e.gen = max(e.gen, x.entries[i].gen, s.header(a.ID).gen)
 	} else if len(x.entries) >= maxAccounts {
 		return Account{}, fmt.Errorf("more than %d sessions are not kept", maxAccounts)
 	}
@@ -271,9 +271,25 @@ func (s *Store) Open(ctx context.Context, id string) (Account, Record, error) {
 		return a, r, nil
 	}
 	x, err := s.index()
-	if err != nil {
-		return Account{}, Record{}, err
+	for {
+		if err != nil {
+			return Account{}, Record{}, err
+		}
+		a, r, err := s.open(ctx, x, id)
+		if err == nil {
+			return a, r, nil
+		}
+		// The index may have been another's by the time the file was read.
+		y, e := s.index()
+		if e != nil || y.same(x, id) {
+			return a, Record{}, err
+		}
+		x = y
 	}
+}
+
+// open is Open with the index that was read.
+func (s *Store) open(ctx context.Context, x index, id string) (Account, Record, error) {
 	i := x.find(id)
 	if i < 0 {
 		return Account{}, Record{}, ErrNoAccount
@@ -315,17 +331,15 @@ func (s *Store) read(x index, id string, key keyring) (Record, error) {
 	return r, nil
 }
 
-// generation is the one of the file that is there, read without the key; 0 if none is.
-func (s *Store) generation(id string) uint64 {
+// header is that of the file that is there, read without the key; the zero header
+// if there is none.
+func (s *Store) header(id string) header {
 	sealed, err := private.Read(s.file(id), 0o600, maxSealed)
 	if err != nil {
-		return 0
+		return header{}
 	}
-	h, _, err := parseHeader(sealed)
-	if err != nil {
-		return 0
-	}
-	return h.gen
+	h, _, _ := parseHeader(sealed)
+	return h
 }
 
 // Fresh returns a session that does not need to be renewed, as need says, and renews
@@ -339,9 +353,9 @@ func (s *Store) generation(id string) uint64 {
 // somebody signed out or in anew meanwhile: what renew has by then is nobody's, and
 // to be revoked.
 //
-// A record together with an error was renewed and could not be kept. Other errors
-// are those of Open; *BusyError; *EndedError, if nothing is left to renew with;
-// and renew's.
+// A record together with an error was renewed and could not be kept: with
+// ErrRetired it is to be revoked, else it may be used. Other errors are those of
+// Open; *BusyError; *EndedError, if nothing is left to renew with; and renew's.
 func (s *Store) Fresh(ctx context.Context, id string, renew func(ctx context.Context, was Record, save func(Record) error) (Record, error), need func(Record) bool) (Record, error) {
 	_, r, err := s.Open(ctx, id)
 	if err != nil || !need(r) {
@@ -380,9 +394,6 @@ func (s *Store) Fresh(ctx context.Context, id string, renew func(ctx context.Con
 		return Record{}, err
 	}
 	if err := save(next); err != nil {
-		if errors.Is(err, ErrRetired) {
-			return Record{}, err
-		}
 		return next, err
 	}
 	return last, nil
@@ -404,6 +415,8 @@ func (s *Store) replace(ctx context.Context, id string, was, next Record) (Recor
 		if there.Gen != was.Gen {
 			return Record{}, ErrRetired
 		}
+		s.turn++
+		next.Gen = s.turn
 		a.Used = next.Updated
 		s.remember(a, next)
 		return next, nil
@@ -421,7 +434,7 @@ func (s *Store) replace(ctx context.Context, id string, was, next Record) (Recor
 		return Record{}, err
 	}
 	i := x.find(id)
-	if i < 0 || s.generation(id) != was.Gen {
+	if i < 0 || s.header(id) != was.sealed {
 		return Record{}, ErrRetired
 	}
 	key, err := s.opener(ctx, x)
@@ -430,6 +443,7 @@ func (s *Store) replace(ctx context.Context, id string, was, next Record) (Recor
 	}
 	e := x.entries[i]
 	e.Used = next.Updated
+	next.sealed = header{key.id, next.Gen}
 	return next, s.write(&x, e, next, key)
 }
 
@@ -446,7 +460,7 @@ func (s *Store) Delete(ctx context.Context, id string) error {
 	s.mu.Unlock()
 	if x, err := s.index(); err != nil {
 		return err
-	} else if x.find(id) < 0 {
+	} else if x.place.Name == "" {
 		return ErrNoAccount
 	}
 	unlock, err := s.lock(ctx)
@@ -460,11 +474,17 @@ func (s *Store) Delete(ctx context.Context, id string) error {
 	}
 	i := x.find(id)
 	if i < 0 {
+		if len(x.entries) == 0 { // the last one, of a process that died before it was done
+			s.sweep(x)
+			if err := s.dropKey(ctx, x); err != nil {
+				return err
+			}
+		}
 		return ErrNoAccount
 	}
 	// Generations never come again: a file of this session that is put back later
 	// is older than what a new sign-in begins with.
-	x.retired = max(x.retired, x.entries[i].gen, s.generation(id))
+	x.retired = max(x.retired, x.entries[i].gen, s.header(id).gen)
 	x.entries = slices.Delete(x.entries, i, i+1)
 	if err := s.writeIndex(x); err != nil {
 		return err

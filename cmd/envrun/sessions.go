@@ -150,8 +150,11 @@ func (d *doctor) sessions(ctx context.Context) {
 		d.err("sessions", err)
 		return
 	}
+	store.Passphrase = nil // a look asks for nothing
 	h := store.Check(ctx)
 	switch {
+	case h.Place == session.ByPassphrase && errors.Is(h.Err, session.ErrNobodyToAsk):
+		d.say("ok", "sessions", fmt.Sprintf("%s in %s; the key is there as well, under a passphrase", cli.Count(h.Sessions, "session"), h.Dir), "")
 	case h.Err != nil:
 		d.err("sessions", h.Err)
 	case h.Sessions == 0:
