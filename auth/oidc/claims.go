@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"envrun/auth/strictjson"
 )
@@ -198,12 +196,4 @@ func numericDate(v any) (time.Time, error) {
 		return time.Time{}, errors.New("is out of range")
 	}
 	return time.Unix(secs, 0), nil
-}
-
-// plain says whether a text has at most n bytes, at least one, and no control or
-// formatting characters.
-func plain(s string, n int) bool {
-	return s != "" && len(s) <= n && utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool {
-		return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == utf8.RuneError
-	})
 }

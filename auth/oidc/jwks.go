@@ -15,6 +15,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"envrun/auth"
 	"envrun/auth/strictjson"
 )
 
@@ -72,7 +73,7 @@ func parseJWK(v any) (Key, bool) {
 		return Key{}, false
 	}
 	if id, there := m["kid"]; there {
-		if s, ok := id.(string); !ok || s != "" && !plain(s, maxKeyID) {
+		if s, ok := id.(string); !ok || s != "" && !auth.Plain(s, maxKeyID) {
 			return Key{}, false
 		}
 	}

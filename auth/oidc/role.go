@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"envrun/auth"
 )
 
 // Bounds of what a login takes from a token.
@@ -114,7 +116,7 @@ func (r *Role) Check(issuer string) (warnings []string, err error) {
 		return nil, errors.New("every bound claim is a pattern: bind one to an exact value, an id that nobody can take over")
 	}
 	for place, name := range r.Mappings {
-		if !plain(name, 64) {
+		if !auth.Plain(name, 64) {
 			return nil, fmt.Errorf("claim_mappings: the name for %s is empty, too long or not printable", place)
 		}
 	}
@@ -288,7 +290,7 @@ func word(c *Claims, place string, most int) (string, bool) {
 	v, _ := c.At(place)
 	switch v := v.(type) {
 	case string:
-		return v, plain(v, most)
+		return v, auth.Plain(v, most)
 	case json.Number:
 		_, err := v.Int64()
 		return v.String(), err == nil
@@ -327,7 +329,7 @@ func (r *Role) groups(c *Claims) ([]string, error) {
 	var out []string
 	for _, v := range list {
 		name, ok := v.(string)
-		if !ok || !plain(name, maxGroupName) {
+		if !ok || !auth.Plain(name, maxGroupName) {
 			return nil, wrong("the name of a group is empty, too long or not printable")
 		}
 		out = append(out, name)

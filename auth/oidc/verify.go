@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"envrun/auth"
 	"envrun/auth/strictjson"
 )
 
@@ -101,7 +102,7 @@ func (v *Verifier) Verify(ctx context.Context, raw string) (*Claims, error) {
 	if _, logout := c.all["events"]; logout {
 		return nil, refuse(ReasonKind, "it is no identity token")
 	}
-	if !plain(c.Subject, maxSubject) {
+	if !auth.Plain(c.Subject, maxSubject) {
 		return nil, refuse(ReasonSubject, "sub is too long, or not printable")
 	}
 	return c, nil
@@ -139,7 +140,7 @@ func parseHeader(raw string) (header, error) {
 			h.alg, _ = v.(string)
 		case "kid":
 			id, ok := v.(string)
-			if !ok || !plain(id, maxKeyID) {
+			if !ok || !auth.Plain(id, maxKeyID) {
 				return header{}, refuse(ReasonHeader, "kid is not a short text")
 			}
 			h.kid = id

@@ -1,0 +1,19 @@
+package auth
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Plain says whether a text has at most n bytes, at least one, and nothing in it that
+// does not show as what it is (Unseen).
+func Plain(s string, n int) bool {
+	return s != "" && len(s) <= n && utf8.ValidString(s) && !strings.ContainsFunc(s, Unseen)
+}
+
+// Unseen says whether a character controls or formats others, or stands for bytes
+// that are none.
+func Unseen(r rune) bool {
+	return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == utf8.RuneError
+}

@@ -1,0 +1,19 @@
+package auth_test
+
+import (
+	"strings"
+	"testing"
+
+	"envrun/auth"
+)
+
+func TestPlain(t *testing.T) {
+	for s, want := range map[string]bool{
+		"alice": true, "Zoë Ünal": true, "a b": true, "": false, strings.Repeat("a", 20): true, strings.Repeat("a", 21): false,
+		"a\x1b[31m": false, "a\nb": false, "a\x00": false, "\u202egnp.exe": false, "a\u200bb": false, "a\xff": false, "\ufffd": false,
+	} {
+		if got := auth.Plain(s, 20); got != want {
+			t.Errorf("Plain(%q) = %v", s, got)
+		}
+	}
+}
