@@ -61,6 +61,8 @@ type Issuer struct {
 	URL    string
 	Server *httptest.Server
 
+	mux *http.ServeMux
+
 	mu        sync.Mutex
 	discovery http.HandlerFunc
 	jwks      http.HandlerFunc
@@ -76,6 +78,7 @@ type Issuer struct {
 func New(t testing.TB) *Issuer {
 	i := &Issuer{published: []string{RSA, RSA256, RSAEnc, RSAWeak, P256, P384, Ed, Oct}}
 	mux := http.NewServeMux()
+	i.mux = mux
 	mux.HandleFunc("/.well-known/openid-configuration", func(w http.ResponseWriter, r *http.Request) {
 		i.Discoveries.Add(1)
 		i.hook(&i.discovery, i.Discovery)(w, r)
@@ -126,11 +129,15 @@ func (i *Issuer) Publish(ids ...string) {
 
 // Discovery answers with the usual discovery document.
 func (i *Issuer) Discovery(w http.ResponseWriter, _ *http.Request) {
-	answer(w, map[string]any{
+	answer(w, i.document())
+}
+
+func (i *Issuer) document() map[string]any {
+	return map[string]any{
 		"issuer": i.URL, "jwks_uri": i.URL + "/keys", "authorization_endpoint": i.URL + "/authorize", "token_endpoint": i.URL + "/token",
 		"response_types_supported": []string{"code"}, "subject_types_supported": []string{"public"},
 		"id_token_signing_alg_values_supported": []string{"RS256", "ES256", "EdDSA", "HS256"},
-	})
+	}
 }
 
 // JWKS answers with the keys that are published.
