@@ -25,9 +25,14 @@ var (
 const pollEvery = 15 * time.Second
 
 // shut reports whether an environment is known to be closed to who works here.
-func (m *Model) shut(env vault.Env) bool {
-	s, known := m.project.Standings[env]
-	return known && !s.Open()
+func (m *Model) shut(env vault.Env) bool { return m.project.Shut(env) }
+
+// shutOut is why no value of an environment that is closed can be had.
+func (m *Model) shutOut() string {
+	if m.server(m.env) != "" {
+		return m.plain(m.env) + " is not reachable for you; " + m.keyOf(screen.GoSession) + " says what is"
+	}
+	return m.plain(m.env) + " is locked for you; " + m.keyOf(screen.AskAccess) + " asks for access"
 }
 
 // plain is an environment's name as it is written in a sentence.
@@ -42,6 +47,11 @@ func (m *Model) plain(name vault.Env) string {
 // at once where it is known. Where it is not, it comes above them only if nobody
 // has done anything since; else the header and the notice say it.
 func (m *Model) arrive() {
+	if m.server(m.env) != "" {
+		m.lookSigned(m.env, true)
+		m.poll()
+		return
+	}
 	if m.config.Gate == nil {
 		return
 	}
@@ -99,7 +109,7 @@ func (m *Model) poll() {
 // places are the screens about access that one goes to from anywhere, but for the
 // one that one is at, and what the screen offers itself.
 func (m *Model) places(has []kit.Offer) []kit.Offer {
-	if m.config.Gate == nil {
+	if m.config.Gate == nil && m.config.SignIns == nil {
 		return nil
 	}
 	here := ""
@@ -112,21 +122,28 @@ func (m *Model) places(has []kit.Offer) []kit.Offer {
 			offers = append(offers, kit.Offer{ID: id, Off: off})
 		}
 	}
-	ask := ""
-	if s, known := m.project.Standings[m.env]; known && s.Open() {
-		ask = m.plain(m.env) + " is open to you"
+	if m.config.Gate != nil {
+		ask, other := "", ""
+		if s, known := m.project.Standings[m.env]; known && s.Open() {
+			ask = m.plain(m.env) + " is open to you"
+		}
+		if m.server(m.env) != "" {
+			ask, other = "its server says who can open it", "its server looks after that"
+		}
+		add(screen.AskAccess, ask)
+		add(screen.GoInbox, "")
+		for _, id := range []string{screen.GoMembers, screen.GoExposed, screen.GoVault} {
+			add(id, other)
+		}
 	}
-	add(screen.AskAccess, ask)
-	for _, id := range []string{screen.GoInbox, screen.GoMembers, screen.GoExposed, screen.GoVault, screen.GoSession} {
-		add(id, "")
-	}
+	add(screen.GoSession, "")
 	return offers
 }
 
 // place goes to one of the places, and reports whether id is one. One that is
 // open already is gone back to.
 func (m *Model) place(id string) bool {
-	if m.config.Gate == nil {
+	if m.config.Gate == nil && (m.config.SignIns == nil || id != screen.GoSession) {
 		return false
 	}
 	if slices.ContainsFunc(m.top().Offers(), func(o kit.Offer) bool { return o.ID == id }) {
@@ -147,7 +164,7 @@ func (m *Model) place(id string) bool {
 	case screen.GoVault:
 		s = screen.NewVault(&m.project, e)
 	case screen.GoSession:
-		s = screen.NewSession(&m.project)
+		s = screen.NewSession(&m.project, m.env)
 	default:
 		return false
 	}

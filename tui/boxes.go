@@ -186,7 +186,10 @@ func (m *Model) pickEnv() {
 		if e.Protected {
 			st = kit.In(kit.Protected)
 		}
-		a.Fit(0, 0, min(a.W, m.marks.Width(envLabel(e))), st, envLabel(e))
+		x := a.Fit(0, 0, min(a.W, m.marks.Width(envLabel(e))), st, envLabel(e))
+		if r, ok := m.project.Reached(e.Name); ok {
+			a.FitRight(x+2, 0, a.W-x-2, kit.In(kit.Dim), r.Brief())
+		}
 	})
 	m.dialogs.Push(p, func() {
 		if row, ok := p.Taken(); ok {

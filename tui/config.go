@@ -28,6 +28,10 @@ type Config struct {
 	// of that, and the screens about it are not offered.
 	Gate screen.Gate
 
+	// SignIns is how one is signed in to the servers of environments; nil: none is on
+	// a server.
+	SignIns screen.SignIns
+
 	// Audit writes down that a value is about to be shown or copied, before it is;
 	// its error means that it is not. nil where nobody keeps account of reads.
 	Audit func(ctx context.Context, use Use) error
@@ -83,6 +87,10 @@ type Config struct {
 	Now   func() time.Time
 	After func(d time.Duration, msg tea.Msg) tea.Cmd
 	Exec  func(c tea.ExecCommand, then tea.Msg) tea.Cmd
+
+	// Beside has a command run that waits for a person who is somewhere else; nil: as
+	// all are.
+	Beside func(c tea.Cmd) tea.Cmd
 }
 
 // Look is how the interface is drawn.

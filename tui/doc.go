@@ -9,7 +9,7 @@
 //
 //	tui          Model: routing (model.go), jobs in lanes (lanes.go), the slot (slot.go),
 //	             what jobs may read and write (power.go, drafts.go), who can open what
-//	             (access.go), the person's own editor (editor.go), who is watching
+//	             (access.go), signing in to servers (signin.go), the person's own editor (editor.go), who is watching
 //	             (share.go), what rings from beside the interface (bell.go), the mouse
 //	             (mouse.go), drawing (draw.go), the ways out (run.go); all of it without a
 //	             picture (lines.go)

@@ -196,10 +196,17 @@ func (m *Model) drawHeader(a kit.Area) {
 		right = append(right, "inbox "+kit.Number(n))
 	}
 	wide := m.size() == kit.Large
-	if m.config.Who != "" {
-		who := m.config.Who
+	who, out := m.whoAt()
+	if out {
+		right = append(right, "NOT SIGNED IN")
+	}
+	if who != "" {
 		if !wide {
-			who, _, _ = strings.Cut(who, "@")
+			name, rest, _ := strings.Cut(who, "@")
+			_, left, ends := strings.Cut(rest, " ")
+			if who = name; ends {
+				who += " " + left
+			}
 		}
 		right = append([]string{who}, right...)
 	}
@@ -228,7 +235,7 @@ func (m *Model) drawHeader(a kit.Area) {
 		text = strings.Join(right, "  ")
 	}
 	rst := kit.In(kit.Dim)
-	if m.offline || m.share != shareOff {
+	if m.offline || out || m.share != shareOff {
 		rst = kit.Style{Role: kit.Warn, Attr: kit.Bold}
 	}
 	a.FitRight(x+2, 0, a.W-x-2, rst, text)
@@ -265,6 +272,11 @@ func (m *Model) drawStatus(a kit.Area) {
 	}
 	n := m.notice
 	text := n.Text
+	if text == "" && !m.locked {
+		st, said := m.signStatus()
+		a.Fit(0, 0, a.W, st, said)
+		return
+	}
 	if n.Role == kit.Danger && text != "" {
 		text = "! " + text
 	}
@@ -294,8 +306,8 @@ func (m *Model) drawLock(a kit.Area) {
 	}
 	line(kit.Style{Attr: kit.Bold}, why)
 	y++
-	if m.config.Who != "" {
-		line(kit.Style{}, "you are    "+m.config.Who)
+	if who, _ := m.whoAt(); who != "" {
+		line(kit.Style{}, "you are    "+who)
 	}
 	line(kit.Style{}, fmt.Sprintf("kept       %d changes not sent, 0 values", m.unsent()))
 	y++

@@ -32,3 +32,6 @@ func (b *Bell) SetNow(now func() time.Time) { b.now = now }
 
 // Lend says that a command has the terminal.
 func (b *Bell) Lend(lent bool) { b.lend(lent) }
+
+// SigningIn reports whether a sign-in is under way.
+func (m *Model) SigningIn() bool { return m.signing != nil }

@@ -29,6 +29,12 @@ type job struct {
 	done  func(err error) // nil: nothing
 	late  func()          // called when the job is dropped; may be nil
 
+	again  *failedRead   // a read that may begin again by itself
+	asked  screen.Screen // that a change is for
+	action string        // of that screen, which has asked about the change
+	person bool          // it waits for a person, elsewhere
+	never  func()        // called in place of do when it was dropped before it began; may be nil
+
 	since   time.Time
 	touches uint64 // Model.touches then
 	id      uint64
@@ -89,8 +95,26 @@ func (m *Model) start(j *job) {
 	if len(m.questions) > 0 {
 		j.time.hold()
 	}
-	m.run(j.next)
+	m.wait(j)
 	m.tickBusy()
+}
+
+// wait waits for the next report of a job.
+func (m *Model) wait(j *job) {
+	if j.person && m.config.Beside != nil {
+		m.run(m.config.Beside(j.next))
+		return
+	}
+	m.run(j.next)
+}
+
+// asks is the action by which a screen has asked about a change; empty if it is
+// none of the table.
+func (m *Model) asks(s screen.Screen) string {
+	if m.did.of == s {
+		return m.did.action
+	}
+	return ""
 }
 
 // stop ends the job of a lane. What it would still say is dropped.
@@ -129,6 +153,9 @@ func (j *job) next() (msg tea.Msg) {
 	j.begin.Do(func() {
 		select {
 		case <-j.gone: // it was over before it began
+			if j.never != nil {
+				j.never()
+			}
 			return
 		default:
 		}
@@ -191,7 +218,7 @@ func (m *Model) take(msg jobMsg) {
 	if !msg.done {
 		msg.change()
 		close(msg.made)
-		m.run(j.next)
+		m.wait(j)
 		return
 	}
 	delete(m.lanes, j.lane)
@@ -200,6 +227,7 @@ func (m *Model) take(msg jobMsg) {
 	if j.vault {
 		m.offline = vault.KindOf(msg.err) == vault.KindUnavailable
 	}
+	m.lapsed(j, msg.err)
 	if j.done != nil {
 		j.done(msg.err)
 	}
@@ -208,7 +236,7 @@ func (m *Model) take(msg jobMsg) {
 // read begins a screen's job.
 func (m *Model) read(s screen.Screen, r screen.Read) {
 	m.start(&job{
-		lane: lane{s, r.Lane}, owner: s, what: r.What, limit: r.For, vault: true,
+		lane: lane{s, r.Lane}, owner: s, what: r.What, limit: r.For, vault: true, again: &failedRead{s, r},
 		do: func(ctx context.Context, show func(func()) bool) error { return r.Do(ctx, m.power, show) },
 		done: func(err error) {
 			if r.Done != nil {
@@ -225,7 +253,7 @@ func (m *Model) write(s screen.Screen, w screen.Write) (begun bool) {
 		return false
 	}
 	m.start(&job{
-		lane: laneWrite, what: w.What, limit: 30 * time.Second, vault: true,
+		lane: laneWrite, what: w.What, limit: 30 * time.Second, vault: true, asked: s, action: m.asks(s),
 		do: func(ctx context.Context, _ func(func()) bool) error { return w.Do(ctx, writing{m.power, w.Env}) },
 		done: func(err error) {
 			if w.Done != nil {

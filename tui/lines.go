@@ -140,7 +140,7 @@ func (l *Lines) busy(others bool) bool {
 		return true
 	}
 	for at := range l.m.lanes {
-		if at.name != laneState && (others || at != laneInbox) {
+		if at.name != laneState && (others || at != laneInbox && at != laneSigned) {
 			return true
 		}
 	}
@@ -149,6 +149,9 @@ func (l *Lines) busy(others bool) bool {
 
 // asks reports whether a box has opened by itself, for what is under way.
 func (l *Lines) asks() bool {
+	if s := l.m.signing; s != nil && s.box != nil && l.m.dialogs.Top() == kit.Dialog(s.box) {
+		return true
+	}
 	return len(l.m.questions) > 0 && l.m.dialogs.Top() != nil && l.m.dialogs.Top() == l.m.questions[0].dialog
 }
 
@@ -194,6 +197,11 @@ func (l *Lines) Wait(ctx context.Context, stop <-chan struct{}, say func(what st
 		case <-stop:
 			write := l.m.lanes[laneWrite]
 			switch {
+			case l.m.signing != nil:
+				l.step(func() {
+					l.m.endSigning()
+					l.m.notSigned(context.Canceled)
+				})
 			case write != nil && !told:
 				told = true
 				say("still " + write.what + "; ctrl+c again leaves all the same")
@@ -302,6 +310,9 @@ func (l *Lines) Standing() []string {
 	}
 	if n := l.m.unsent(); n > 0 {
 		all = append(all, unsentText(n))
+	}
+	if _, text := l.m.signStatus(); text != "" {
+		all = append(all, strings.TrimSuffix(text, "."))
 	}
 	if l.m.offline {
 		all = append(all, "OFFLINE")

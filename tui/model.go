@@ -93,6 +93,16 @@ type Model struct {
 	heard     []string    // notices of the bell, each once
 	waitsFor  string      // what is waited for, in words of the bell
 
+	// Of signing in to servers (signin.go).
+	signing  *signing          // that is under way
+	ending   *signing          // that was called off last: something of it may be left
+	lapses   map[string]*lapse // by server: what could not be done since nobody is signed in there
+	again    *lapse            // to be read again when somebody looks
+	refused  *unwritten        // to be asked again
+	signedAt time.Time         // when it was looked who is signed in
+	did      did               // the last action that asks before it changes something
+	appears  bool              // the box that is opened now nobody has asked for
+
 	editings map[*draft.Draft]*editing // texts that are with an editor, or that one left and could not be used
 	warned   bool                      // of what an editor may do
 
@@ -121,7 +131,7 @@ func New(ctx context.Context, c Config) (*Model, error) {
 	}
 	m := &Model{
 		config: c, actions: actions,
-		home: map[vault.Env]screen.Screen{}, lanes: map[lane]*job{}, editings: map[*draft.Draft]*editing{},
+		home: map[vault.Env]screen.Screen{}, lanes: map[lane]*job{}, lapses: map[string]*lapse{}, editings: map[*draft.Draft]*editing{},
 		darkBack: true, dirty: true,
 		marks: c.marks(), frame: kit.NewFrame(0, 0, c.marks()),
 	}
@@ -139,6 +149,9 @@ func New(ctx context.Context, c Config) (*Model, error) {
 	}
 	if c.Gate != nil {
 		m.project.Gate = typed{c.Gate}
+	}
+	if c.SignIns != nil {
+		m.project.Server, m.project.Wants, m.project.Signed = c.SignIns.Server, c.SignIns.Wants, map[string]screen.Signed{}
 	}
 	m.seen, m.last = m.now(), m.now()
 	remembered := loadState(c.StateFile)
@@ -197,6 +210,9 @@ func (m *Model) size() kit.Size { return kit.SizeOf(m.w, m.h) }
 // explain is Config.Explain, or the error's own words.
 func (m *Model) explain(err error) (what, next string) {
 	m.power.seenIn(err)
+	if want, ok := m.wants(err); ok {
+		return want.Text(&m.project), m.keyOf(screen.DoSignIn) + " signs in, and what you typed is kept"
+	}
 	if m.config.Explain != nil {
 		return m.config.Explain(err)
 	}
@@ -260,6 +276,7 @@ func (m *Model) keep() {
 	m.forgetEdited()
 	m.keepHidden()
 	m.keepAsking()
+	m.keepOffered()
 }
 
 // Filter is what the program asks before anything else: whatever is about to end
@@ -288,6 +305,12 @@ func (m *Model) Filter(_ tea.Model, msg tea.Msg) tea.Msg {
 		return size
 	}
 	return msg
+}
+
+// did is an action that a screen was told to do.
+type did struct {
+	of     screen.Screen
+	action string
 }
 
 // vanish hides everything that is drawn, at once.
@@ -399,9 +422,10 @@ func (m *Model) touch(now time.Time) {
 // beat is the clock of whatever counts down.
 func (m *Model) beat(now time.Time) {
 	m.run(m.config.After(time.Second, beatMsg{}))
-	if m.slot.on || !m.clipUntil.IsZero() {
+	if m.slot.on || !m.clipUntil.IsZero() || m.signing != nil {
 		m.dirty = true
 	}
+	m.beatSigned(now)
 	if !m.clipUntil.IsZero() && !now.Before(m.clipUntil) {
 		m.clipUntil = time.Time{}
 	}
@@ -454,7 +478,11 @@ func (m *Model) key(k kit.Key) {
 	}
 	switch name {
 	case "ctrl+c":
-		if !k.Repeat { // held down, it would answer its own question
+		switch {
+		case k.Repeat: // held down, it would answer its own question
+		case m.signing != nil && m.signing.box != nil && m.dialogs.Top() == kit.Dialog(m.signing.box):
+			m.dialogs.Key(kit.Key{Name: "esc"}, m.now())
+		default:
 			m.interrupt()
 		}
 		return
@@ -541,12 +569,21 @@ func lockOffers() []kit.Offer { return []kit.Offer{{ID: screen.Unlock}, {ID: scr
 // offers are those of the screen on top, and ours.
 func (m *Model) offers() []kit.Offer {
 	offers := append(make([]kit.Offer, 0, 64), m.top().Offers()...)
+	if server := m.server(m.env); server != "" && !slices.ContainsFunc(offers, func(o kit.Offer) bool { return o.ID == screen.DoSignIn }) {
+		// Where nothing goes without it, it is what is offered first.
+		in := kit.Offer{ID: screen.DoSignIn, Off: m.project.Signed[server].Fixed}
+		if m.lapses[server] != nil {
+			offers = append([]kit.Offer{in}, offers...)
+		} else {
+			offers = append(offers, in)
+		}
+	}
 	for i, o := range offers {
 		if m.slot.on && o.ID == screen.ShowHide {
 			offers[i].Name = "hide"
 		}
 		if o.Off == "" && (o.ID == screen.ShowHide || o.ID == screen.Peek || o.ID == screen.CopyIt) && m.shut(m.env) {
-			offers[i].Off = m.plain(m.env) + " is locked for you; R asks for access"
+			offers[i].Off = m.shutOut()
 		}
 		if m.share != shareOff && o.Off == "" && (o.ID == screen.ShowHide || o.ID == screen.Peek) {
 			offers[i].Off = "share mode is on, until P has ended it"
@@ -622,7 +659,12 @@ func (m *Model) do(id string) {
 	case screen.Unlock:
 		m.locked, m.asking = false, false
 		m.seen = m.now()
-		m.apply(m.top(), m.top().Enter())
+		if m.again != nil {
+			m.goOnSigned()
+		} else {
+			m.apply(m.top(), m.top().Enter())
+		}
+		m.showSigning()
 		m.poll()
 	case screen.Suspend:
 		m.suspend()
@@ -631,6 +673,13 @@ func (m *Model) do(id string) {
 			return
 		}
 		top := m.top()
+		if id == screen.DoSignIn && !slices.ContainsFunc(top.Offers(), func(o kit.Offer) bool { return o.ID == id }) {
+			m.signIn(m.env, screen.AsFits)
+			return
+		}
+		if m.actions.Get(id).Harm != kit.Harmless {
+			m.did = did{top, id}
+		}
 		m.apply(top, top.Do(id))
 	}
 }
@@ -693,6 +742,12 @@ func (m *Model) apply(from screen.Screen, e screen.Effect) {
 		m.write(from, e)
 	case screen.Grant:
 		m.grant(from, e)
+	case screen.SignIn:
+		m.signIn(e.Env, e.How)
+	case screen.SignOut:
+		m.endSession(from, e)
+	case screen.UseAccount:
+		m.useAccount(from, e)
 	case screen.Stop:
 		m.stop(lane{from, e.Lane})
 	case screen.Send:
@@ -718,6 +773,8 @@ func (m *Model) ask(from screen.Screen, e screen.Ask) {
 		}
 	}
 	switch j := m.by; {
+	case m.appears:
+		m.dialogs.Appear(e.Dialog, then, m.now())
 	case j == nil:
 		m.dialogs.Push(e.Dialog, then)
 	case from != m.top() || m.locked || m.dialogs.Len() > 0 || m.touches != j.touches:
@@ -793,6 +850,9 @@ func (m *Model) lock(idle time.Duration) {
 	m.hide()
 	m.unask("the screen was locked")
 	m.dialogs.Drop()
+	if m.signing != nil { // it goes on, and its box comes back
+		m.signing.field.Wipe()
+	}
 	m.asking = false
 	for _, s := range m.screens {
 		m.stopOf(s)

@@ -25,6 +25,7 @@ type power struct {
 	open   func(ctx context.Context, env vault.Env) (vault.Vault, error)
 	where  func(ctx context.Context, env vault.Env, path vault.Path) ([]screen.Injection, error) // may be nil
 	audit  func(ctx context.Context, use Use) error                                              // may be nil
+	signs  screen.Signing                                                                        // nil: no environment is on a server
 	gate   screen.Gate                                                                           // nil: nothing is known of who can open what
 	files  fs                                                                                    // that values are imported from
 	key    []byte                                                                                // of the prints, of this session only
@@ -34,7 +35,7 @@ type power struct {
 
 // newPower makes the power, and the set of drafts that it can open.
 func newPower(c *Config) (*power, *draft.Set) {
-	p := &power{open: c.Open, audit: c.Audit, gate: c.Gate, files: fs{dir: c.Dir, home: c.Home}, key: make([]byte, 32)}
+	p := &power{open: c.Open, audit: c.Audit, gate: c.Gate, signs: c.SignIns, files: fs{dir: c.Dir, home: c.Home}, key: make([]byte, 32)}
 	keep := make([]string, len(c.Envs))
 	for i, e := range c.Envs {
 		keep[i] = string(e.Name) // where one is must be readable at any time
@@ -52,6 +53,11 @@ func (p *power) Access() screen.Access {
 		return nil
 	}
 	return looking{p.gate, p.veil}
+}
+
+// Signed implements screen.Signing.
+func (p *power) Signed(ctx context.Context, env vault.Env, ask bool) (screen.Signed, error) {
+	return p.signs.Signed(ctx, env, ask)
 }
 
 // looking is a gate of which nothing but looking is left, and typed one that only

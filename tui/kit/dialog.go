@@ -92,6 +92,11 @@ func (s *Stack) Paste(text string, now time.Time) bool {
 	return true
 }
 
+// Has reports whether a dialog is open.
+func (s *Stack) Has(d Dialog) bool {
+	return slices.ContainsFunc(s.open, func(o opened) bool { return o.dialog == d })
+}
+
 // Close closes one dialog without an answer, wherever it lies.
 func (s *Stack) Close(d Dialog) {
 	s.open = slices.DeleteFunc(s.open, func(o opened) bool { return o.dialog == d })
@@ -256,7 +261,7 @@ func (c *Confirm) Draw(a Area) {
 	if role == Normal {
 		role = Border
 	}
-	in := place(a, w, h).Box(In(role), c.Title)
+	in := Place(a, w, h).Box(In(role), c.Title)
 	y := 0
 	for _, l := range lines[c.top : c.top+c.room] {
 		in.Text(0, y, Style{}, l)
@@ -295,9 +300,9 @@ func (c *Confirm) Draw(a Area) {
 	}
 }
 
-// place is a box of w by h in the lower half of an area: the facts that a
+// Place is a box of w by h in the lower half of an area: the facts that a
 // decision is about stand above it.
-func place(a Area, w, h int) Area {
+func Place(a Area, w, h int) Area {
 	w, h = min(w, a.W), min(h, a.H)
 	y := (a.H - h) * 2 / 3
 	return a.Sub((a.W-w)/2, y, w, h)
@@ -390,7 +395,7 @@ func (p *Pick) Draw(a Area) {
 		most = p.List.Lead // or it would jump with what is typed
 	}
 	h := min(max(most, 1)+4, a.H, 20)
-	in := place(a, min(a.W, 72), h).Box(In(Border), p.Title)
+	in := Place(a, min(a.W, 72), h).Box(In(Border), p.Title)
 	p.field.Draw(in.Sub(0, 0, in.W, 1), true)
 	if p.field.Empty() {
 		in.Fit(1, 0, in.W-1, Style{Dim, Underline}, p.Ask)
@@ -484,7 +489,7 @@ func (s *Sheet) Draw(a Area) {
 			rows = append(rows, r)
 		}
 	}
-	in := place(a, w, len(rows)+2).Box(In(Border), s.Title)
+	in := Place(a, w, len(rows)+2).Box(In(Border), s.Title)
 	s.height, s.length = in.H, len(rows)
 	s.top = max(min(s.top, s.length-s.height), 0)
 	for y := range min(in.H, len(rows)-s.top) {
@@ -567,7 +572,7 @@ func (p *Prompt) Draw(a Area) {
 	w := min(a.W, 76)
 	lines := a.Marks().Wrap(wrong, max(w-4, 1))
 	h := p.Form.Height(w-4) + 2 + len(lines)
-	in := place(a, w, h).Box(In(Border), p.Title)
+	in := Place(a, w, h).Box(In(Border), p.Title)
 	y := p.Form.Draw(in)
 	for i, l := range lines {
 		in.Text(0, y+i, In(Warn), l)

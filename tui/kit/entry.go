@@ -44,7 +44,7 @@ func (e *Entry) Draw(a Area) {
 	if most := max(a.H-3, 0); len(lines) > most {
 		lines = lines[:most]
 	}
-	in := place(a, w, len(lines)+3).Box(In(Border), e.Title)
+	in := Place(a, w, len(lines)+3).Box(In(Border), e.Title)
 	for y, l := range lines {
 		in.Text(0, y, Style{}, l)
 	}

@@ -69,7 +69,7 @@ func (q *Question) Draw(a Area) {
 	if role == Normal {
 		role = Border
 	}
-	in := place(a, w, len(facts)+len(q.Answers)+2).Box(In(role), q.Title)
+	in := Place(a, w, len(facts)+len(q.Answers)+2).Box(In(role), q.Title)
 	y := 0
 	for _, f := range facts {
 		in.Text(0, y, Style{}, f)

@@ -417,6 +417,48 @@ var scripts = map[string]func(t *testing.T) *person{
 			"cannot read what is written to dev from now on", "has a new key", "Sweep dev?", "to replace in dev", "STRIPE_SECRET_KEY")
 		return p
 	},
+	"sign in": func(t *testing.T) *person {
+		w := tuitest.NewWorld(t)
+		s := tuitest.NewSignIns(t, w)
+		s.Out(screen.SignedOut)
+		until := tuitest.Start.Add(5 * time.Minute)
+		s.Run = func(ctx context.Context, _ vault.Env, how screen.How, p screen.Person) (screen.Signed, error) {
+			switch how {
+			case screen.ByDevice:
+				p.Code(screen.Code{Code: tuitest.SignInCode + evil, URL: tuitest.DeviceURL, Host: "laptop", Until: until})
+				return screen.Signed{}, errors.New("id.acme.example says no: access_denied")
+			case screen.ByPaste:
+				p.Visit(screen.Visit{URL: tuitest.SignInURL, Until: until})
+				for {
+					select {
+					case text := <-p.Pasted():
+						if s.Pasted = append(s.Pasted, text); len(s.Pasted) > 1 {
+							return s.In(), nil
+						}
+						p.Note("that is not the address")
+					case <-ctx.Done():
+						return screen.Signed{}, ctx.Err()
+					}
+				}
+			}
+			p.Visit(screen.Visit{URL: tuitest.SignInURL, Until: until, Opened: true})
+			return s.In(), nil
+		}
+		s.Is.Accounts = append(s.Is.Accounts, screen.Account{ID: "a2", Label: "admin@acme.example"})
+		long := "http://127.0.0.1:1/callback?state=x&code=" + strings.Repeat("FAKEcode", 1000)
+		p := talk(t, w, "sign in", "3", "ctrl+r", "esc", "S", "sign in", "4", "nonsense", long, "account", "2", "sign out", "no", "Q", "yes", "", "ctrl+r", "", "esc", "q")
+		p.has("L You are not signed in to vault.acme.example", "Now: You are not signed in to vault.acme.example: ctrl+r signs in", "How do you sign in?", "3  with a code, on another device",
+			"Waiting: code WDJB-MJHT^[", "open https://id.acme.example/device", "Approve it only if", "! Not signed in: id.acme.example says no",
+			"session, in dev:", "4  in any browser, and paste", "Number [1]: 4", "Open this in any browser", "https://id.acme.example/authorize?", "not shown; esc cancels: \n",
+			"that is not the address", "not shown; esc cancels: \n", "Signed in to vault.acme.example as alice@acme.example.", "preview", "not reachable",
+			"Account at vault.acme.example", "Another account is used now.", "Sign out of vault.acme.example as alice@acme.example?", "Cancelled.", "Type yes to sign out [no]: yes",
+			"the token was revoked", "Waiting: Your browser was opened", "Signed in to")
+		p.lacks("FAKEcode", "nonsense")
+		if len(s.Pasted) != 2 || s.Pasted[1] != long || s.Used != "a2" || s.Outs != 1 {
+			t.Errorf("pasted %q, used %q, signed out %d times", s.Pasted, s.Used, s.Outs)
+		}
+		return p
+	},
 	"vault": func(t *testing.T) *person {
 		w := tuitest.NewWorld(t)
 		g := tuitest.NewGate(t, w)

@@ -95,6 +95,10 @@ const (
 	CopyPublic   = "access.public"
 	Check        = "look.check"
 
+	DoSignIn     = "access.signin"
+	DoSignOut    = "access.signout"
+	OtherAccount = "access.account"
+
 	Reload    = "app.reload"
 	Back      = "app.back"
 	Quit      = "app.quit"
@@ -154,7 +158,7 @@ func Actions() []kit.Action {
 		{ID: GoMembers, Name: "who", Help: "who can open this environment, and until when", Group: GroupGo, Keys: []string{"w"}},
 		{ID: GoExposed, Name: "to replace", Help: "what former members could read, and is still in use", Group: GroupGo, Keys: []string{"O"}},
 		{ID: GoVault, Name: "vault", Help: "what is stored, whether it is right, what is not sealed", Group: GroupGo, Keys: []string{"K"}},
-		{ID: GoSession, Name: "session", Help: "who you are, with which key, and what it opens", Group: GroupGo, Keys: []string{"S"}},
+		{ID: GoSession, Name: "session", Help: "who you are, how you are signed in or with which key, and what that opens", Group: GroupGo, Keys: []string{"S"}},
 		{ID: Back, Name: "back", Help: "to the screen before", Group: GroupGo, Keys: []string{"esc", "-"}},
 
 		{ID: Open, Name: "open", Help: "open what the cursor is on", Group: GroupLook, Keys: []string{"enter"}},
@@ -217,6 +221,9 @@ func Actions() []kit.Action {
 		{ID: TrustKey, Name: "accept key...", Help: "have this machine take the key that the environment has now", Group: GroupAccess, Keys: []string{"a"}, Harm: kit.Grants},
 		{ID: CopySteps, Name: "copy commands", Help: "copy the commands that are left to be given", Group: GroupAccess, Keys: []string{"p"}},
 		{ID: CopyPublic, Name: "copy public key", Help: "copy your public key, for somebody who lets you in", Group: GroupAccess, Keys: []string{"p"}},
+		{ID: DoSignIn, Name: "sign in", Help: "sign in to the server, or again before the session ends; nothing is lost by it", Group: GroupAccess, Keys: []string{"ctrl+r"}},
+		{ID: DoSignOut, Name: "sign out...", Help: "end the session, here and at the server", Group: GroupAccess, Keys: []string{"Q"}, Harm: kit.Writes},
+		{ID: OtherAccount, Name: "account", Help: "use another account that is signed in here", Group: GroupAccess, Keys: []string{"a"}},
 		{ID: Check, Name: "check", Help: "check every record, and that nothing sealed is missing", Group: GroupLook, Keys: []string{"c"}},
 
 		{ID: Palette, Name: "commands", Help: "find an action or an environment by name", Group: GroupApp, Keys: []string{":"}},

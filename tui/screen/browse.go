@@ -380,7 +380,7 @@ func (b *Browse) drawRail(a kit.Area) {
 			st = kit.In(kit.Protected)
 		}
 		x = a.Fit(x, 1+i, min(a.W-x-3, m.Width(label(e))), st, label(e))
-		if s, known := b.project.Standings[e.Name]; known && !s.Open() {
+		if b.project.Shut(e.Name) {
 			a.Text(x+1, 1+i, kit.In(kit.Locked), "L")
 		}
 	}

@@ -118,6 +118,13 @@ type Project struct {
 	Gate      Typed
 	Standings map[vault.Env]Standing
 	Waiting   int
+
+	// Server is what the server of an environment is known by, Signed what is known
+	// of who is signed in there, and Wants whether an error means that somebody has to
+	// sign in. Server is nil where no environment is on one.
+	Server func(env vault.Env) string
+	Signed map[string]Signed
+	Wants  func(err error) (Want, bool)
 }
 
 // alone is why nothing can be done with another environment: off, or that there
@@ -167,8 +174,10 @@ type Reading interface {
 	// Verify checks what is stored, as vault.Verifier does. Nothing where a vault
 	// cannot.
 	Verify(ctx context.Context, env vault.Env) iter.Seq[vault.Finding]
-	// Access is who can open what; nil where Project.Gate is.
+	// Access is who can open what; nil where Project.Gate is. Signing is who is signed
+	// in, and is not called where Project.Server is nil.
 	Access() Access
+	Signing
 	// Load reads one value for a draft to work on. Where account is kept of reads,
 	// it is one.
 	Load(ctx context.Context, t Target) (*draft.Batch, error)

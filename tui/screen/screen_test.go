@@ -25,7 +25,7 @@ func allFail(w *tuitest.World, kind vault.Kind, detail string) {
 // new screen adds its own.
 func all() map[string]func(t *testing.T, w *tuitest.World) *tuitest.Driver {
 	every := map[string]func(t *testing.T, w *tuitest.World) *tuitest.Driver{}
-	for _, some := range []map[string]func(t *testing.T, w *tuitest.World) *tuitest.Driver{scenarios, historyPictures, comparePictures, draftPictures, accessPictures(), widePictures(), statePictures()} {
+	for _, some := range []map[string]func(t *testing.T, w *tuitest.World) *tuitest.Driver{scenarios, historyPictures, comparePictures, draftPictures, accessPictures(), signPictures(), widePictures(), statePictures()} {
 		maps.Copy(every, some)
 	}
 	return every

@@ -9,10 +9,13 @@ import (
 	"envrun/vault"
 )
 
-// Me is who works here: with which key, where that is kept, what it opens, and
-// what this machine knows of the keys of the vaults.
+// Me is who works here: at servers, as whom one is signed in, for how long and how
+// far one comes; in vaults of files, with which key, where that is kept, what it
+// opens, and what this machine knows of the keys.
 type Me struct {
 	project *Project
+	envs    []vault.Env // one of each server
+	on      int         // the server that the keys are about
 	is      Session
 	read    bool
 	at      time.Time
@@ -21,8 +24,16 @@ type Me struct {
 	scene   Scene
 }
 
-// NewSession is the screen about who works here.
-func NewSession(p *Project) *Me { return &Me{project: p} }
+// NewSession is the screen about who works here, in an environment.
+func NewSession(p *Project, env vault.Env) *Me {
+	m := &Me{project: p, envs: p.servers()}
+	for i, e := range m.envs {
+		if p.Server(e) == p.Server(env) {
+			m.on = i
+		}
+	}
+	return m
+}
 
 // Title implements Screen.
 func (m *Me) Title() string { return "session" }
@@ -33,9 +44,17 @@ func (m *Me) Place() (string, vault.Env) { return GoSession, "" }
 // Enter implements Screen.
 func (m *Me) Enter() Effect {
 	var is Session
+	files := m.project.Gate != nil
+	what := "looking what your key opens"
+	if !files {
+		what = "looking who you are"
+	}
 	return Read{
-		Lane: "session", What: "looking what your key opens", For: 30 * time.Second,
-		Do: func(ctx context.Context, r Reading, _ func(func()) bool) (err error) {
+		Lane: "session", What: what, For: 30 * time.Second,
+		Do: func(ctx context.Context, r Reading, show func(func()) bool) (err error) {
+			if err := m.looking(ctx, r, show); err != nil || !files {
+				return err
+			}
 			is, err = r.Access().Session(ctx)
 			return err
 		},
@@ -59,11 +78,19 @@ func (m *Me) Enter() Effect {
 
 // Offers implements Screen.
 func (m *Me) Offers() []kit.Offer {
-	none := ""
-	if m.is.Key.Recipient == "" {
-		none = "the public key is not known"
+	var offers []kit.Offer
+	if len(m.envs) > 0 {
+		offers = m.signOffers()
 	}
-	return append([]kit.Offer{{ID: Lock}, {ID: CopyPublic, Off: none}, {ID: Reload}}, moves()...)
+	offers = append(offers, kit.Offer{ID: Lock})
+	if m.project.Gate != nil {
+		none := ""
+		if m.is.Key.Recipient == "" {
+			none = "the public key is not known"
+		}
+		offers = append(offers, kit.Offer{ID: CopyPublic, Off: none})
+	}
+	return append(append(offers, kit.Offer{ID: Reload}), moves()...)
 }
 
 // Do implements Screen.
@@ -72,6 +99,14 @@ func (m *Me) Do(action string) Effect {
 		return nil
 	}
 	switch action {
+	case DoSignIn:
+		return m.signIn()
+	case DoSignOut:
+		return m.signOut()
+	case OtherAccount:
+		return m.otherAccount()
+	case Next:
+		m.on = (m.on + 1) % len(m.envs)
 	case CopyPublic:
 		return CopyAs{Text: m.is.Key.Recipient, As: "your public key"}
 	case Reload:
@@ -93,13 +128,27 @@ func (m *Me) Draw(a kit.Area, s Scene) {
 		y := m.trouble.draw(a, Env{Name: "the session"}, s.Now)
 		_, a = a.Top(y + 1)
 	}
-	if !m.read {
+	if _, known := m.signed(); !m.read && !known {
 		if m.trouble == nil && s.Lanes.Busy("session").Shown(s.Now) {
-			a.Text(0, 0, kit.In(kit.Dim), "Looking what your key opens "+a.Marks().Ellipsis)
+			what := "Looking what your key opens "
+			if len(m.envs) > 0 {
+				what = "Asking who you are "
+			}
+			a.Text(0, 0, kit.In(kit.Dim), what+a.Marks().Ellipsis)
 		}
 		return
 	}
-	t := sheetOf(m.lines(s))
+	var t sheetOf
+	for i := range m.envs {
+		if i > 0 {
+			t.gap()
+		}
+		m.serverLines(&t, i, s)
+	}
+	if m.read && m.project.Gate != nil {
+		t.gap()
+		t = append(t, m.lines(s)...)
+	}
 	if !a.Marks().Spoken { // what was printed cannot be hidden
 		t.gap()
 		t.line(kit.In(kit.Dim), "ctrl+l locks the screen now, and empties the clipboard. It does not lock the computer.")
@@ -142,6 +191,9 @@ func (m *Me) lines(s Scene) []kit.SheetLine {
 		t.gap()
 	}
 	for _, e := range is.Envs {
+		if m.project.Server != nil && m.project.Server(e.Env) != "" {
+			continue // its server has said
+		}
 		st, text := opens(e, s.Now)
 		env, _ := m.project.Env(e.Env)
 		t.in(label(env), st, text)

@@ -112,11 +112,15 @@ type trouble struct {
 	at   time.Time // when the rows that are shown were read; zero: there are none
 	text string
 	next string
+	want bool // somebody has to sign in
 }
 
 func newTrouble(p *Project, err error) *trouble {
 	t := &trouble{err: err}
 	t.text, t.next = p.Explain(err)
+	if p.Wants != nil {
+		_, t.want = p.Wants(err)
+	}
 	return t
 }
 
@@ -136,8 +140,14 @@ func (t *trouble) draw(a kit.Area, e Env, now time.Time) int {
 	case vault.KindTampered:
 		head = "! " + label(e) + " has been changed by somebody without its key. Nothing of it is used."
 	}
+	text := t.text
+	if t.want {
+		head, role, text = "L "+t.text, kit.Locked, ""
+	}
 	y := a.Paragraph(0, kit.Style{Role: role, Attr: kit.Bold}, head)
-	y = a.Sub(0, y, a.W, a.H).Paragraph(0, kit.Style{}, t.text) + y
+	if text != "" {
+		y = a.Sub(0, y, a.W, a.H).Paragraph(0, kit.Style{}, text) + y
+	}
 	if t.next != "" {
 		y = a.Sub(0, y, a.W, a.H).Paragraph(0, kit.In(kit.Dim), t.next) + y
 	}

@@ -190,6 +190,9 @@ type Driver struct {
 
 	rung    chan tea.Msg   // what comes from beside the interface; nil: nothing does
 	blocked []chan tea.Msg // commands that wait for an answer
+
+	came    chan tea.Msg // of commands that wait for a person who is somewhere else
+	outside int          // of them
 }
 
 type timer struct {
@@ -201,7 +204,7 @@ type timer struct {
 // configured.
 func New(t testing.TB, w *World, options ...func(*tui.Config)) *Driver {
 	t.Helper()
-	d := &Driver{World: w, t: t, now: Start, seen: map[string]bool{}}
+	d := &Driver{World: w, t: t, now: Start, seen: map[string]bool{}, came: make(chan tea.Msg, 64)}
 	w.now = func() time.Time { return d.now }
 	c := w.Config
 	c.Now = w.now
@@ -218,6 +221,7 @@ func New(t testing.TB, w *World, options ...func(*tui.Config)) *Driver {
 			return nil
 		}
 	}
+	c.Beside = d.beside
 	for _, o := range options {
 		o(&c)
 	}
