@@ -2,28 +2,16 @@ package agekey_test
 
 import (
 	"errors"
-	"fmt"
-	"os"
 	"testing"
-
-	"golang.org/x/sys/unix"
 
 	"envrun/auth/agekey"
 	"envrun/auth/keychain"
+	"envrun/auth/keychain/keychaintest"
 )
 
 // The same through a real keychain, the one that needs no other program.
 func TestKernelKeyring(t *testing.T) {
-	user, err := unix.KeyctlGetKeyringID(unix.KEY_SPEC_USER_KEYRING, true)
-	if err != nil {
-		t.Skipf("suite agekey/kernel skipped: no kernel keyring here: %v", err)
-	}
-	service := fmt.Sprintf("envrun-test-%d-agekey", os.Getpid())
-	t.Cleanup(func() {
-		if ring, err := unix.KeyctlSearch(unix.KEY_SPEC_USER_KEYRING, "keyring", service, 0); err == nil {
-			_, _ = unix.KeyctlInt(unix.KEYCTL_UNLINK, ring, user, 0, 0)
-		}
-	})
+	service := keychaintest.Kernel(t)
 	h, _ := newHome(t)
 	chains := keychain.Options{Service: service}
 	h.Keychains = chains

@@ -1,7 +1,6 @@
 package keychain_test
 
 import (
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -14,27 +13,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"envrun/auth/keychain"
+	"envrun/auth/keychain/keychaintest"
 )
-
-// kernelService is a keyring of the test's own, which goes at its end.
-func kernelService(t *testing.T) string {
-	t.Helper()
-	user, err := unix.KeyctlGetKeyringID(unix.KEY_SPEC_USER_KEYRING, true)
-	if err != nil {
-		t.Skipf("suite keychain/kernel skipped: no kernel keyring here: %v", err)
-	}
-	service := fmt.Sprintf("envrun-test-%d-%s", os.Getpid(), strings.ToLower(t.Name()))
-	t.Cleanup(func() {
-		if ring, err := unix.KeyctlSearch(unix.KEY_SPEC_USER_KEYRING, "keyring", service, 0); err == nil {
-			_, _ = unix.KeyctlInt(unix.KEYCTL_UNLINK, ring, user, 0, 0)
-		}
-	})
-	return service
-}
 
 func TestKernel(t *testing.T) {
 	t.Parallel()
-	service := kernelService(t)
+	service := keychaintest.Kernel(t)
 	env := os.Environ()
 	do := func(lines ...string) calls {
 		return calls{Keychain: keychain.Kernel, Service: service, Do: lines}

@@ -5,7 +5,6 @@ package keychain_test
 // for the life of a process, and a stuck one must end with its process.
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -13,7 +12,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -209,96 +207,4 @@ func within(cmd *exec.Cmd, env []string) (stdout, stderr string, err error) {
 		err = fmt.Errorf("took longer than %v", limit)
 	}
 	return out.String(), errs.String(), err
-}
-
-// need skips the suite of a keychain whose programs are not installed.
-func need(t *testing.T, keychain string, programs ...string) {
-	t.Helper()
-	for _, p := range programs {
-		if _, err := exec.LookPath(p); err != nil {
-			t.Skipf("suite keychain/%s skipped: no %s", keychain, p)
-		}
-	}
-}
-
-// home is an empty home of its own, short enough for sockets, and the
-// environment of a session in it: on a console, with no bus.
-func home(t *testing.T) (dir string, env []string) {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "kc")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	runtime := filepath.Join(dir, "run")
-	if err := os.Mkdir(runtime, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	return dir, []string{
-		"HOME=" + dir,
-		"PATH=" + os.Getenv("PATH"),
-		"TMPDIR=" + dir,
-		"XDG_RUNTIME_DIR=" + runtime,
-		"XDG_DATA_HOME=" + filepath.Join(dir, "data"),
-		"XDG_CONFIG_HOME=" + filepath.Join(dir, "config"),
-		"XDG_CACHE_HOME=" + filepath.Join(dir, "cache"),
-		"LC_ALL=C",
-	}
-}
-
-// daemon starts a program that ends when the test does, and also when the test
-// binary is killed: a shell holds it and waits for the end of its own stdin,
-// which is us. It returns the first line that the program prints, unless
-// input is given, which goes to its stdin.
-func daemon(t *testing.T, env []string, input string, program string, args ...string) (line string, stop func()) {
-	t.Helper()
-	const leash = `
-		input=$1; shift
-		if [ -n "$input" ]; then
-			printf %s "$input" | "$@" >&2 &
-		else
-			"$@" </dev/null &
-		fi
-		pid=$!
-		read -r _
-		kill -TERM $pid
-		i=0; while [ $i -lt 100 ] && kill -0 $pid 2>/dev/null; do sleep 0.05; i=$((i+1)); done
-		kill -KILL $pid 2>/dev/null`
-	cmd := exec.Command("/bin/sh", append([]string{"-c", leash, "leash", input, program}, args...)...)
-	cmd.Env = env
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // survives a Ctrl-C that the test gets
-	hold, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	stopped := false
-	stop = func() {
-		if stopped {
-			return
-		}
-		stopped = true
-		hold.Close()
-		_ = cmd.Wait()
-	}
-	t.Cleanup(stop)
-	if input == "" {
-		first := make(chan string, 1)
-		go func() {
-			s, _ := bufio.NewReader(stdout).ReadString('\n')
-			first <- strings.TrimSpace(s)
-		}()
-		select {
-		case line = <-first:
-		case <-time.After(limit):
-			t.Fatalf("%s prints nothing", program)
-		}
-	}
-	return line, stop
 }

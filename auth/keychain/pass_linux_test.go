@@ -11,14 +11,15 @@ import (
 	"github.com/creack/pty"
 
 	"envrun/auth/keychain"
+	"envrun/auth/keychain/keychaintest"
 )
 
 // gpg makes a home with a key and a password store that is encrypted for it.
 // The agent ends with the test.
 func gpg(t *testing.T, passphrase string) (dir string, env []string) {
 	t.Helper()
-	need(t, keychain.Pass, "pass", "gpg", "gpg-agent", "gpgconf")
-	dir, env = home(t)
+	keychaintest.Need(t, keychain.Pass, "pass", "gpg", "gpg-agent", "gpgconf")
+	dir, env = keychaintest.Home(t)
 	keys := filepath.Join(dir, "g")
 	if err := os.Mkdir(keys, 0o700); err != nil {
 		t.Fatal(err)
@@ -27,7 +28,7 @@ func gpg(t *testing.T, passphrase string) (dir string, env []string) {
 	// The agent is nobody's child, so it ends by order: of the shell below,
 	// which is told by the end of the test or of the test binary. Without its
 	// folder a gpg that is still running cannot start another one.
-	_, _ = daemon(t, env, "", "/bin/sh", "-c", `trap 'gpgconf --kill all; rm -r "$1"; exit' TERM; echo ready; while :; do sleep 0.1; done`, "sh", keys)
+	_, _ = keychaintest.Daemon(t, env, "", "/bin/sh", "-c", `trap 'gpgconf --kill all; rm -r "$1"; exit' TERM; echo ready; while :; do sleep 0.1; done`, "sh", keys)
 	// A pinentry that never answers, as one on another screen.
 	pinentry := filepath.Join(dir, "pinentry")
 	script := `#!/bin/sh
@@ -92,7 +93,7 @@ func TestPass(t *testing.T) {
 		}
 	})
 	t.Run("in git", func(t *testing.T) {
-		need(t, keychain.Pass, "git")
+		keychaintest.Need(t, keychain.Pass, "git")
 		env := append(env, "GIT_AUTHOR_NAME=t", "GIT_AUTHOR_EMAIL=t@example.invalid", "GIT_COMMITTER_NAME=t", "GIT_COMMITTER_EMAIL=t@example.invalid")
 		run(t, env, "pass", "git", "init", "-q")
 		passCalls("set a three", "get a").runs(t, env, "ok", "got three")
@@ -109,8 +110,8 @@ func TestPass(t *testing.T) {
 
 func TestPassNotThere(t *testing.T) {
 	t.Parallel()
-	need(t, keychain.Pass, "pass")
-	dir, env := home(t)
+	keychaintest.Need(t, keychain.Pass, "pass")
+	dir, env := keychaintest.Home(t)
 	passCalls("get a").runs(t, env, "unavailable: there is no password store in "+dir+"/.password-store")
 	passCalls("get a").runs(t, append(env, "PATH=/nowhere"), "unavailable: pass is not installed")
 	passCalls("get a").runs(t, append(env, "HOME="), "unavailable: nothing says where the password store is")
