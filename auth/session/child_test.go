@@ -23,22 +23,23 @@ const died = 9
 
 // task is what a child does.
 type task struct {
-	Dir    string // of the store
-	Chains string // folder of its keychains; empty: the machine's own
-	Names  []string
-	Filed  string // what items of the machine's keychains are filed under
-	Keep   string
-	Do     string // put, renew, delete, open, prepare, busy
-	ID     string // of the session
-	Die    int    // at this step; 0: not at all
-	Issuer string // where the issuer of renew counts, in a file
-	Wait   string // a file that is waited for while the lock is held
+	Dir      string // of the store
+	Chains   string // folder of its keychains; empty: the machine's own
+	Names    []string
+	Filed    string // what items of the machine's keychains are filed under
+	Keep     string
+	Deadline time.Duration // of the machine's keychains; 0: as it is
+	Do       string        // put, renew, delete, open, prepare, busy
+	ID       string        // of the session
+	Die      int           // at this step; 0: not at all
+	Issuer   string        // where the issuer of renew counts, in a file
+	Wait     string        // a file that is waited for while the lock is held
 }
 
 func (k task) store() *session.Store {
 	s := storeAt(k.Dir, &chains{dir: k.Chains, names: k.Names})
 	if k.Chains == "" {
-		s.Keychains = keychain.Options{Service: k.Filed, MayForget: true}
+		s.Keychains = keychain.Options{Service: k.Filed, MayForget: true, Deadline: k.Deadline}
 	}
 	s.Keep = k.Keep
 	s.Passphrase = func(context.Context, string, bool) ([]byte, error) { return []byte("one"), nil }
