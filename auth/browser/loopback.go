@@ -49,6 +49,9 @@ type Loopback struct {
 	taken bool
 	end   *Page
 	pages sync.WaitGroup // that wait for the end or are on their way
+
+	listeners []net.Listener
+	serving   sync.WaitGroup
 }
 
 // Listen begins to listen. With localhost among the hosts it does so over IPv4 and,
@@ -91,7 +94,7 @@ func Listen(o Options) (*Loopback, error) {
 			return nil, &PortError{o.Port, err}
 		}
 	}
-	l := &Loopback{path: o.Path, answers: make(chan Answer, 1), ended: make(chan struct{})}
+	l := &Loopback{path: o.Path, answers: make(chan Answer, 1), ended: make(chan struct{}), listeners: listeners}
 	for _, host := range o.Hosts {
 		l.hosts = append(l.hosts, net.JoinHostPort(host, port))
 	}
@@ -103,7 +106,7 @@ func Listen(o Options) (*Loopback, error) {
 			DisableGeneralOptionsHandler: true,
 		}
 		l.servers = append(l.servers, s)
-		go func() { _ = s.Serve(on) }()
+		l.serving.Go(func() { _ = s.Serve(on) })
 	}
 	return l, nil
 }
@@ -183,9 +186,11 @@ func (l *Loopback) End(p Page) {
 	case <-gone:
 	case <-time.After(partTime):
 	}
-	for _, s := range l.servers {
+	for i, s := range l.servers {
 		_ = s.Close()
+		_ = l.listeners[i].Close() // a server that has not begun does not know its own
 	}
+	l.serving.Wait()
 }
 
 // Close ends without success, if End was not called.
