@@ -119,8 +119,14 @@ func (p *Provider) accepted(ctx context.Context, t *oauth2.Token, ask Ask, want 
 	if v, ok := c.At("auth_time"); ok {
 		n, isNumber := v.(json.Number)
 		at, err := n.Int64()
-		if !isNumber || err != nil || at < 0 || at > c.Expires.Unix() {
-			return bad("auth_time: it is no time, or one that has not come")
+		if !isNumber || err != nil || at < 0 {
+			return bad("auth_time: it is no time")
+		}
+		if at > p.o.now().Add(oidc.DefaultLeeway).Unix() {
+			if err := p.clock(); err != nil {
+				return out, err
+			}
+			return bad("auth_time: it has not come")
 		}
 		out.AuthTime = time.Unix(at, 0)
 	}

@@ -25,7 +25,7 @@ const (
 	Revoke    = "/revoke"
 )
 
-// ClientID is the client that a Provider knows.
+// ClientID is the client that a Provider knows unless it is told another.
 const ClientID = "envrun-cli"
 
 // A Provider is an Issuer that people sign in at, who say yes at once: /authorize
@@ -35,6 +35,7 @@ const ClientID = "envrun-cli"
 // requests.
 type Provider struct {
 	*Issuer
+	Client string // the client that it knows: ClientID, unless a test sets it first
 
 	mu       sync.Mutex
 	user     string
@@ -54,10 +55,10 @@ type Provider struct {
 
 // A grant is what a person agreed to, or has to.
 type grant struct {
-	client, redirect, challenge, nonce, scope, userCode string
-	maxAge, acr                                         string
-	agreed                                              bool
-	s                                                   *session
+	redirect, challenge, nonce, scope, userCode string
+	maxAge, acr                                 string
+	agreed                                      bool
+	s                                           *session
 }
 
 // A session is what a grant began.
@@ -72,7 +73,7 @@ type session struct {
 func NewProvider(t testing.TB) *Provider {
 	i := New(t)
 	p := &Provider{
-		Issuer: i, user: "alice", now: time.Now, hooks: map[string]http.HandlerFunc{}, counts: map[string]*atomic.Int64{}, forms: map[string][]url.Values{},
+		Issuer: i, Client: ClientID, user: "alice", now: time.Now, hooks: map[string]http.HandlerFunc{}, counts: map[string]*atomic.Int64{}, forms: map[string][]url.Values{},
 		codes: map[string]*grant{}, refresh: map[string]*session{}, devices: map[string]*grant{},
 	}
 	i.SetDiscovery(p.Discovery)
@@ -161,7 +162,7 @@ func (p *Provider) Discovery(w http.ResponseWriter, _ *http.Request) {
 func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
 	q := r.Form
 	redirect, err := url.Parse(q.Get("redirect_uri"))
-	if err != nil || redirect.Scheme != "http" || q.Get("client_id") != ClientID || q.Get("response_type") != "code" || q.Get("code_challenge_method") != "S256" {
+	if err != nil || redirect.Scheme != "http" || q.Get("client_id") != p.Client || q.Get("response_type") != "code" || q.Get("code_challenge_method") != "S256" {
 		http.Error(w, "this is not a request of a public client", http.StatusBadRequest)
 		return
 	}
@@ -171,7 +172,7 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
 		back.Set("error", p.deny)
 		back.Set("error_description", "<script>alert(1)</script>\x1b[31m")
 	} else {
-		g := &grant{client: ClientID, redirect: q.Get("redirect_uri"), challenge: q.Get("code_challenge"), nonce: q.Get("nonce"), scope: q.Get("scope"), maxAge: q.Get("max_age"), acr: q.Get("acr_values"), agreed: true}
+		g := &grant{redirect: q.Get("redirect_uri"), challenge: q.Get("code_challenge"), nonce: q.Get("nonce"), scope: q.Get("scope"), maxAge: q.Get("max_age"), acr: q.Get("acr_values"), agreed: true}
 		g.s = &session{user: p.user, scope: g.scope, since: p.now(), acr: strongest(g.acr)}
 		code := rand.Text()
 		p.codes[code] = g
@@ -196,7 +197,7 @@ func strongest(list string) string { s, _, _ := strings.Cut(list, " "); return s
 
 func (p *Provider) token(w http.ResponseWriter, r *http.Request) {
 	q := r.PostForm
-	if _, _, basic := r.BasicAuth(); basic || q.Get("client_id") != ClientID {
+	if _, _, basic := r.BasicAuth(); basic || q.Get("client_id") != p.Client {
 		Refuse(w, http.StatusUnauthorized, "invalid_client")
 		return
 	}
@@ -245,7 +246,7 @@ func (p *Provider) token(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	access := rand.Text()
-	c := p.Good(ClientID, p.now()).With(Claims{
+	c := p.Good(p.Client, p.now()).With(Claims{
 		"sub": s.user, "email": s.user + "@example.test", "email_verified": true, "name": strings.ToUpper(s.user[:1]) + s.user[1:],
 		"auth_time": s.since.Unix(), "amr": []string{"pwd"}, "at_hash": halfHash(access),
 	})
@@ -288,13 +289,13 @@ func halfHash(access string) string {
 
 func (p *Provider) deviceNew(w http.ResponseWriter, r *http.Request) {
 	q := r.PostForm
-	if q.Get("client_id") != ClientID {
+	if q.Get("client_id") != p.Client {
 		Refuse(w, http.StatusUnauthorized, "invalid_client")
 		return
 	}
 	device, user := rand.Text(), rand.Text()[:4]+"-"+rand.Text()[:4]
 	p.set(func() {
-		p.devices[device] = &grant{client: ClientID, challenge: q.Get("code_challenge"), scope: q.Get("scope"), userCode: user, acr: q.Get("acr_values")}
+		p.devices[device] = &grant{challenge: q.Get("code_challenge"), scope: q.Get("scope"), userCode: user, acr: q.Get("acr_values")}
 	})
 	answer(w, map[string]any{
 		"device_code": device, "user_code": user, "verification_uri": p.URL + DevicePut, "verification_uri_complete": p.URL + DevicePut + "?user_code=" + user,
@@ -326,7 +327,7 @@ func (p *Provider) Approve(userCode string) bool {
 func (p *Provider) revoke(w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if r.PostForm.Get("client_id") != ClientID {
+	if r.PostForm.Get("client_id") != p.Client {
 		Refuse(w, http.StatusUnauthorized, "invalid_client")
 		return
 	}
