@@ -22,7 +22,7 @@ const died = 9
 // "ConfigDir\nkeychains\nn\nchange\nargument".
 func child(script string) int {
 	a := strings.Split(script, "\n")
-	h := homeAt(a[0], &chains{dir: a[1], names: []string{"secret-service", "pass", "kernel"}})
+	h := homeAt(a[0], &chains{Dir: a[1], Names: []string{"secret-service", "pass", "kernel"}})
 	h.Passphrase = func(context.Context, string) ([]byte, error) { return []byte("one"), nil }
 	n, err := strconv.Atoi(a[2])
 	if err != nil {
@@ -60,7 +60,7 @@ func change(t *testing.T, h *agekey.Home, c *chains, n int, what, argument strin
 	}
 	cmd := exec.CommandContext(t.Context(), self)
 	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0",
-		childVar+"="+strings.Join([]string{h.ConfigDir, c.dir, strconv.Itoa(n), what, argument}, "\n"))
+		childVar+"="+strings.Join([]string{h.ConfigDir, c.Dir, strconv.Itoa(n), what, argument}, "\n"))
 	out, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
 	switch {
@@ -140,9 +140,9 @@ func TestCrash(t *testing.T) {
 // by a process that died stays in the kernel's keyring until its time is over.
 func forgetUnlocked(t *testing.T, c *chains) {
 	t.Helper()
-	for _, name := range c.holds(t) {
+	for _, name := range c.Holds(t) {
 		if strings.HasPrefix(name, "kernel/unlocked-") {
-			_ = os.Remove(c.dir + "/" + name)
+			_ = os.Remove(c.Dir + "/" + name)
 		}
 	}
 }

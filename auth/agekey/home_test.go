@@ -20,6 +20,7 @@ import (
 
 	"envrun/auth/agekey"
 	"envrun/auth/keychain"
+	"envrun/auth/keychain/keychaintest"
 )
 
 var created = time.Date(2026, 2, 11, 9, 14, 3, 999, time.UTC)
@@ -27,7 +28,7 @@ var created = time.Date(2026, 2, 11, 9, 14, 3, 999, time.UTC)
 // newHome is an empty home with keychains that work.
 func newHome(t testing.TB) (*agekey.Home, *chains) {
 	t.Helper()
-	c := &chains{dir: t.TempDir(), names: []string{"secret-service", "pass", "kernel"}}
+	c := &chains{Dir: t.TempDir(), Names: []string{"secret-service", "pass", "kernel"}}
 	return homeAt(filepath.Join(t.TempDir(), "config", "envrun"), c), c
 }
 
@@ -40,118 +41,8 @@ func homeAt(dir string, c *chains) *agekey.Home {
 	}
 }
 
-// chains are keychains of which each is a folder with a file per key, so that
-// they outlive a process that dies. They fail as they are told.
-type chains struct {
-	dir   string
-	names []string // the first is chosen; none: nothing can be used
-	calls atomic.Int32
-
-	mu   sync.Mutex
-	fail map[string]error // "get secret-service", "set", …
-	lie  bool             // store something else than was given
-}
-
-func (c *chains) Open(name string) (keychain.Keychain, error) {
-	for _, n := range c.names {
-		if n == name {
-			dir := filepath.Join(c.dir, name)
-			if err := os.MkdirAll(dir, 0o700); err != nil {
-				return nil, err
-			}
-			return &chain{c, name, dir}, nil
-		}
-	}
-	return nil, &keychain.UnavailableError{Keychain: name, Reason: "is not here"}
-}
-
-func (c *chains) Choose(context.Context) (keychain.Keychain, []keychain.Rejection, error) {
-	rejected := []keychain.Rejection{{Keychain: "wincred", Reason: "is not here"}}
-	if len(c.names) == 0 {
-		return nil, rejected, keychain.ErrNone
-	}
-	k, err := c.Open(c.names[0])
-	return k, rejected, err
-}
-
-func (c *chains) failure(op, name string) error {
-	c.calls.Add(1)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if err := c.fail[op]; err != nil {
-		return err
-	}
-	return c.fail[op+" "+name]
-}
-
-func (c *chains) failing(op string, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.fail == nil {
-		c.fail = map[string]error{}
-	}
-	c.fail[op] = err
-}
-
-// holds lists what all of them hold, "secret-service/identity-…".
-func (c *chains) holds(t testing.TB) (keys []string) {
-	t.Helper()
-	files, err := filepath.Glob(filepath.Join(c.dir, "*", "*"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range files {
-		name, _ := filepath.Rel(c.dir, f)
-		keys = append(keys, filepath.ToSlash(name))
-	}
-	return keys
-}
-
-type chain struct {
-	c         *chains
-	name, dir string
-}
-
-func (k *chain) Name() string { return k.name }
-
-func (k *chain) Get(_ context.Context, key string) ([]byte, error) {
-	if err := k.c.failure("get", k.name); err != nil {
-		return nil, err
-	}
-	b, err := os.ReadFile(filepath.Join(k.dir, key))
-	if errors.Is(err, fs.ErrNotExist) {
-		err = keychain.ErrNotFound
-	}
-	return b, err
-}
-
-func (k *chain) Set(_ context.Context, key string, secret []byte) error {
-	if err := k.c.failure("set", k.name); err != nil {
-		return err
-	}
-	if k.c.lie {
-		secret = []byte(classic)
-	}
-	return os.WriteFile(filepath.Join(k.dir, key), secret, 0o600)
-}
-
-func (k *chain) SetFor(ctx context.Context, key string, secret []byte, d time.Duration) error {
-	if d != agekey.UnlockFor {
-		return fmt.Errorf("for %v", d)
-	}
-	return k.Set(ctx, key, secret)
-}
-
-func (k *chain) Delete(_ context.Context, key string) error {
-	if err := k.c.failure("delete", k.name); err != nil {
-		return err
-	}
-	err := os.Remove(filepath.Join(k.dir, key))
-	if errors.Is(err, fs.ErrNotExist) {
-		err = keychain.ErrNotFound
-	}
-	return err
-}
+// chains are the keychains of a machine.
+type chains = keychaintest.Folders
 
 func create(t testing.TB, h *agekey.Home, store string) agekey.Facts {
 	t.Helper()
@@ -232,12 +123,12 @@ func TestCreate(t *testing.T) {
 			if !id.PostQuantum() || id.Recipient() != f.Recipient {
 				t.Errorf("got recipient %.20s", id.Recipient())
 			}
-			calls := c.calls.Load()
+			calls := c.Calls.Load()
 			again, err := h.Facts()
 			if err != nil || !reflect.DeepEqual(again, f) {
 				t.Errorf("facts are\n%+v, %v, want\n%+v", again, err, f)
 			}
-			if c.calls.Load() != calls {
+			if c.Calls.Load() != calls {
 				t.Error("reading the facts asks a keychain")
 			}
 			// The secret is in its store and nowhere else.
@@ -259,8 +150,8 @@ func TestCreate(t *testing.T) {
 			if fi, _ := os.Stat(h.ConfigDir); runtime.GOOS != "windows" && fi.Mode().Perm() != 0o700 {
 				t.Errorf("folder has mode %v", fi.Mode())
 			}
-			if n := len(c.holds(t)); n != 1 && want != "file" || n != 0 && want == "file" {
-				t.Errorf("keychains hold %v", c.holds(t))
+			if n := len(c.Holds(t)); n != 1 && want != "file" || n != 0 && want == "file" {
+				t.Errorf("keychains hold %v", c.Holds(t))
 			}
 
 			// Never overwritten, by whichever store.
@@ -281,7 +172,7 @@ func TestCreate(t *testing.T) {
 
 func TestCreateWithoutKeychains(t *testing.T) {
 	h, c := newHome(t)
-	c.names = nil
+	c.Names = nil
 	var rejected []keychain.Rejection
 	h.Rejected = func(r []keychain.Rejection) { rejected = r }
 	if f := create(t, h, ""); f.Store != "file" || len(rejected) != 1 {
@@ -312,7 +203,7 @@ func TestCreateFails(t *testing.T) {
 	boom := errors.New("boom")
 	for _, op := range []string{"set", "get"} {
 		h, c := newHome(t)
-		c.failing(op, boom)
+		c.Failing(op, boom)
 		var failed *agekey.StoreError
 		if _, err := h.Create(t.Context(), "alice", "pass"); !errors.As(err, &failed) || failed.Store != "pass" || !errors.Is(err, boom) {
 			t.Errorf("%s: got %v", op, err)
@@ -322,7 +213,7 @@ func TestCreateFails(t *testing.T) {
 		}
 	}
 	h, c := newHome(t)
-	c.lie = true
+	c.Instead = []byte(classic)
 	if _, err := h.Create(t.Context(), "alice", "pass"); !errors.Is(err, agekey.ErrMismatch) {
 		t.Errorf("got %v", err)
 	}
@@ -437,31 +328,31 @@ func TestDamaged(t *testing.T) {
 			}
 		}, "file", func(err error) bool { var f *agekey.FileError; return errors.As(err, &f) }},
 		{"gone from the keychain", func(t *testing.T, h *agekey.Home, c *chains) {
-			_ = os.RemoveAll(filepath.Join(c.dir, "pass"))
+			_ = os.RemoveAll(filepath.Join(c.Dir, "pass"))
 		}, "pass", func(err error) bool {
 			var s *agekey.StoreError
 			return errors.As(err, &s) && s.Store == "pass" && s.Key != "" && errors.Is(err, agekey.ErrLost)
 		}},
 		{"another one in the keychain", func(t *testing.T, h *agekey.Home, c *chains) {
-			files, _ := filepath.Glob(filepath.Join(c.dir, "pass", "*"))
+			files, _ := filepath.Glob(filepath.Join(c.Dir, "pass", "*"))
 			write(t, files[0], classic)
 		}, "pass", func(err error) bool {
 			var s *agekey.StoreError
 			return errors.As(err, &s) && errors.Is(err, agekey.ErrMismatch)
 		}},
 		{"rubbish in the keychain", func(t *testing.T, h *agekey.Home, c *chains) {
-			files, _ := filepath.Glob(filepath.Join(c.dir, "pass", "*"))
+			files, _ := filepath.Glob(filepath.Join(c.Dir, "pass", "*"))
 			write(t, files[0], "hello")
 		}, "pass", func(err error) bool {
 			var p *agekey.ParseError
 			return errors.As(err, &p)
 		}},
-		{"no such keychain", func(t *testing.T, h *agekey.Home, c *chains) { c.names = nil }, "pass", func(err error) bool {
+		{"no such keychain", func(t *testing.T, h *agekey.Home, c *chains) { c.Names = nil }, "pass", func(err error) bool {
 			var u *keychain.UnavailableError
 			return errors.As(err, &u) && u.Keychain == "pass"
 		}},
 		{"the keychain does not answer", func(t *testing.T, h *agekey.Home, c *chains) {
-			c.failing("get", &keychain.TimeoutError{Keychain: "pass", Op: "get"})
+			c.Failing("get", &keychain.TimeoutError{Keychain: "pass", Op: "get"})
 		}, "pass", func(err error) bool {
 			var u *keychain.TimeoutError
 			return errors.As(err, &u)
@@ -606,8 +497,8 @@ func TestConcurrentCreate(t *testing.T) {
 		if load(t, h).Recipient() != recipient.Load() {
 			t.Errorf("%s: it is not the one that was said to be made", store)
 		}
-		if store == "pass" && len(c.holds(t)) != 1 {
-			t.Errorf("left behind: %v", c.holds(t))
+		if store == "pass" && len(c.Holds(t)) != 1 {
+			t.Errorf("left behind: %v", c.Holds(t))
 		}
 	}
 }
@@ -649,7 +540,7 @@ func onlyCopy(t *testing.T, h *agekey.Home, c *chains, f agekey.Facts) {
 	if inFile := err == nil; inFile != (f.Store == "file") {
 		t.Errorf("in %s, and the file is there: %v", f.Store, inFile)
 	}
-	holds := c.holds(t)
+	holds := c.Holds(t)
 	if f.Store == "file" && len(holds) != 0 || f.Store != "file" && !reflect.DeepEqual(holds, []string{f.Store + "/" + f.Key}) {
 		t.Errorf("in %s %s, and keychains hold %v", f.Store, f.Key, holds)
 	}
@@ -665,7 +556,7 @@ func TestMoveFails(t *testing.T) {
 			h, c := newHome(t)
 			f := create(t, h, "secret-service")
 			secret := load(t, h).Reveal()
-			c.failing(op, boom)
+			c.Failing(op, boom)
 			if _, err := h.Move(t.Context(), "pass"); !errors.Is(err, boom) {
 				t.Errorf("%s: got %v", op, err)
 			}
@@ -683,7 +574,7 @@ func TestMoveFails(t *testing.T) {
 		h, c := newHome(t)
 		create(t, h, "file")
 		secret := load(t, h).Reveal()
-		c.lie = true
+		c.Instead = []byte(classic)
 		if _, err := h.Move(t.Context(), "pass"); !errors.Is(err, agekey.ErrMismatch) {
 			t.Errorf("got %v", err)
 		}
@@ -710,7 +601,7 @@ func TestMoveFails(t *testing.T) {
 		h, c := newHome(t)
 		f := create(t, h, "secret-service")
 		secret := load(t, h).Reveal()
-		c.failing("delete secret-service", boom)
+		c.Failing("delete secret-service", boom)
 		got, err := h.Move(t.Context(), "pass")
 		var failed *agekey.StoreError
 		if !errors.As(err, &failed) || failed.Store != "secret-service" || failed.Op != "deleting" || got.Store != "pass" ||
@@ -720,7 +611,7 @@ func TestMoveFails(t *testing.T) {
 		if load(t, h).Reveal() != secret {
 			t.Error("it is another one")
 		}
-		c.failing("delete secret-service", nil)
+		c.Failing("delete secret-service", nil)
 		if got, err = h.Clean(t.Context()); err != nil || len(got.Leftover) != 0 {
 			t.Errorf("got %+v, %v", got, err)
 		}
@@ -744,7 +635,7 @@ func TestMoveFails(t *testing.T) {
 		secret := load(t, h).Reveal()
 		f.Leftover = []string{"pass:" + f.Key, "nowhere:x", "pass:identity-gone"}
 		write(t, filepath.Join(h.ConfigDir, "identity.toml"), string(f.Marshal()))
-		c.names = append(c.names, "nowhere")
+		c.Names = append(c.Names, "nowhere")
 		got, err := h.Clean(t.Context())
 		if err != nil || len(got.Leftover) != 0 || load(t, h).Reveal() != secret {
 			t.Errorf("got %+v, %v", got, err)
@@ -819,11 +710,14 @@ func TestProtect(t *testing.T) {
 	if load(t, h).Reveal() != secret {
 		t.Error("it is another one")
 	}
+	if c.For != agekey.UnlockFor {
+		t.Errorf("kept for %v", c.For)
+	}
 	if err := h.Lock(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if n := len(c.holds(t)); n != 0 {
-		t.Errorf("still unlocked in %v", c.holds(t))
+	if n := len(c.Holds(t)); n != 0 {
+		t.Errorf("still unlocked in %v", c.Holds(t))
 	}
 	var file *agekey.FileError
 	if _, err := h.Load(t.Context()); !errors.Is(err, agekey.ErrLocked) || !errors.As(err, &file) || file.File != h.File() {
@@ -857,8 +751,8 @@ func TestProtect(t *testing.T) {
 	if err := h.Protect(t.Context(), []byte("two")); err != nil {
 		t.Fatal(err)
 	}
-	if n := len(c.holds(t)); n != 1 {
-		t.Errorf("keychains hold %v", c.holds(t))
+	if n := len(c.Holds(t)); n != 1 {
+		t.Errorf("keychains hold %v", c.Holds(t))
 	}
 	_ = h.Lock(t.Context())
 	if _, err := h.Load(t.Context()); !errors.Is(err, agekey.ErrPassphrase) {
@@ -877,8 +771,8 @@ func TestProtect(t *testing.T) {
 	if got, err := h.Facts(); err != nil || !reflect.DeepEqual(got, f) || load(t, h).Reveal() != secret {
 		t.Errorf("got %+v, %v", got, err)
 	}
-	if n := len(c.holds(t)); n != 0 {
-		t.Errorf("keychains hold %v", c.holds(t))
+	if n := len(c.Holds(t)); n != 0 {
+		t.Errorf("keychains hold %v", c.Holds(t))
 	}
 	if err := h.Unprotect(t.Context()); err != nil {
 		t.Errorf("without a passphrase: %v", err)
@@ -946,7 +840,7 @@ func TestUnlockedCopyIsChecked(t *testing.T) {
 	}
 	asked := 0
 	h.Passphrase = passphrase("one", &asked)
-	files, _ := filepath.Glob(filepath.Join(c.dir, "kernel", "unlocked-*"))
+	files, _ := filepath.Glob(filepath.Join(c.Dir, "kernel", "unlocked-*"))
 	if len(files) != 1 {
 		t.Fatalf("unlocked in %v", files)
 	}

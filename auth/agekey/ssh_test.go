@@ -418,7 +418,7 @@ func TestSSHHome(t *testing.T) {
 		}
 		same("moved to " + store)
 	}
-	for _, key := range c.holds(t) {
+	for _, key := range c.Holds(t) {
 		if !strings.HasPrefix(key, "kernel/") {
 			t.Errorf("a copy is left in %s", key)
 		}

@@ -37,7 +37,7 @@ type task struct {
 }
 
 func (k task) store() *session.Store {
-	s := storeAt(k.Dir, &chains{dir: k.Chains, names: k.Names})
+	s := storeAt(k.Dir, &chains{Dir: k.Chains, Names: k.Names})
 	if k.Chains == "" {
 		s.Keychains = keychain.Options{Service: k.Filed, MayForget: true, Deadline: k.Deadline}
 	}
@@ -170,7 +170,7 @@ func (k task) runs(t testing.TB) bool {
 
 func taskOf(s *session.Store, do, id string) task {
 	c := s.Keychains.(*chains)
-	return task{Dir: s.Dir, Chains: c.dir, Names: c.names, Keep: s.Keep, Do: do, ID: id}
+	return task{Dir: s.Dir, Chains: c.Dir, Names: c.Names, Keep: s.Keep, Do: do, ID: id}
 }
 
 // Sixteen processes find a token that has expired, and one renews it.
@@ -244,8 +244,8 @@ func TestDeletedWhileRenewed(t *testing.T) {
 				t.Errorf("it says %q", got)
 			}
 			if then == "delete" {
-				if len(accounts(t, again(s))) != 0 || len(files(t, s.Dir)) != 0 || len(c.holds(t)) != 0 {
-					t.Errorf("it left %v and %v", files(t, s.Dir), c.holds(t))
+				if len(accounts(t, again(s))) != 0 || len(files(t, s.Dir)) != 0 || len(c.Holds(t)) != 0 {
+					t.Errorf("it left %v and %v", files(t, s.Dir), c.Holds(t))
 				}
 				return
 			}

@@ -99,7 +99,7 @@ func (d dying) check(t *testing.T, where string) {
 	if left := files(t, s.Dir); len(left) > 0 {
 		t.Errorf("%s: it leaves %v", where, left)
 	}
-	if left := slices.DeleteFunc(d.c.holds(t), func(name string) bool {
+	if left := slices.DeleteFunc(d.c.Holds(t), func(name string) bool {
 		return strings.Contains(name, "/probe-") || strings.Contains(name, "/unlocked-")
 	}); len(left) > 0 {
 		t.Errorf("%s: the keychains still have %v", where, left)

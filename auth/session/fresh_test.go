@@ -219,8 +219,8 @@ func TestAllAtOnce(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if len(files(t, s.Dir)) > 0 || len(c.holds(t)) > 0 {
-		t.Errorf("it leaves %v %v", files(t, s.Dir), c.holds(t))
+	if len(files(t, s.Dir)) > 0 || len(c.Holds(t)) > 0 {
+		t.Errorf("it leaves %v %v", files(t, s.Dir), c.Holds(t))
 	}
 }
 

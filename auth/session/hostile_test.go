@@ -219,7 +219,7 @@ func TestIndexRefused(t *testing.T) {
 		"huge":               good + strings.Repeat(" ", 5<<20),
 	} {
 		write(t, file, []byte(text))
-		calls := c.calls.Load()
+		calls := c.Calls.Load()
 		s := again(s)
 		var damaged *session.DamagedError
 		if _, err := s.Accounts(); !errors.As(err, &damaged) || !damaged.Index || damaged.File != file || errors.Is(err, session.ErrSignIn) {
@@ -238,7 +238,7 @@ func TestIndexRefused(t *testing.T) {
 		if got := string(read(t, file)); got != text {
 			t.Errorf("%s: it was changed", what)
 		}
-		if c.calls.Load() != calls {
+		if c.Calls.Load() != calls {
 			t.Errorf("%s: a keychain was asked", what)
 		}
 	}
@@ -281,7 +281,7 @@ func TestOthersCanRead(t *testing.T) {
 
 func TestNowhere(t *testing.T) {
 	s, c := newStore(t)
-	c.names = nil
+	c.Names = nil
 	for range 2 {
 		_, err := s.Prepare(t.Context())
 		var nowhere *session.NoPlaceError
@@ -342,24 +342,24 @@ func TestKeychainFails(t *testing.T) {
 			// When the place is to be proven.
 			for _, op := range []string{"set", "get", "delete"} {
 				s.Keep = "secret-service"
-				c.failing(op, failure)
+				c.Failing(op, failure)
 				if _, err := s.Prepare(t.Context()); !errors.As(err, &place) || !errors.Is(err, failure) {
 					t.Errorf("%s: got %v", op, err)
 				}
 				if _, err := s.Put(t.Context(), someone, aRecord()); !errors.As(err, &place) {
 					t.Errorf("%s: got %v", op, err)
 				}
-				c.failing(op, nil)
+				c.Failing(op, nil)
 			}
 			// When the key is to be stored, after the proof.
 			if _, err := s.Prepare(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			c.failing("set", failure)
+			c.Failing("set", failure)
 			if _, err := s.Put(t.Context(), someone, aRecord()); !errors.As(err, &place) {
 				t.Errorf("got %v", err)
 			}
-			c.failing("set", nil)
+			c.Failing("set", nil)
 			if left := files(t, s.Dir); len(left) > 0 || len(accounts(t, s)) > 0 {
 				t.Errorf("it leaves %v", left)
 			}
@@ -367,8 +367,8 @@ func TestKeychainFails(t *testing.T) {
 			// keychain is tried, whatever is asked.
 			s.Keep = ""
 			a := put(t, s, someone, aRecord())
-			held := len(c.holds(t))
-			c.failing("get", failure)
+			held := len(c.Holds(t))
+			c.Failing("get", failure)
 			s = again(s)
 			if _, _, err := s.Open(t.Context(), a.ID); !errors.As(err, &place) || !errors.Is(err, failure) || errors.Is(err, session.ErrSignIn) {
 				t.Errorf("got %v", err)
@@ -385,24 +385,24 @@ func TestKeychainFails(t *testing.T) {
 			if h := s.Check(t.Context()); !errors.As(h.Err, &place) || h.Place != "secret-service" || h.Sessions != 1 {
 				t.Errorf("got %+v", h)
 			}
-			if len(c.holds(t)) != held {
-				t.Errorf("something was stored: %v", c.holds(t))
+			if len(c.Holds(t)) != held {
+				t.Errorf("something was stored: %v", c.Holds(t))
 			}
-			c.failing("get", nil)
+			c.Failing("get", nil)
 			if stale(open(t, s, a.ID)) == false {
 				t.Error("it is another record")
 			}
 			// When it is to be deleted: the session is gone, the error says what is not.
-			c.failing("delete", failure)
+			c.Failing("delete", failure)
 			if err := s.Delete(t.Context(), a.ID); !errors.As(err, &place) {
 				t.Errorf("got %v", err)
 			}
 			if _, _, err := again(s).Open(t.Context(), a.ID); !errors.Is(err, session.ErrNoAccount) {
 				t.Errorf("got %v", err)
 			}
-			c.failing("delete", nil)
-			if err := s.Delete(t.Context(), a.ID); !errors.Is(err, session.ErrNoAccount) || slices.ContainsFunc(c.holds(t), isKey) || len(files(t, s.Dir)) > 0 {
-				t.Errorf("got %v, and %v %v", err, c.holds(t), files(t, s.Dir))
+			c.Failing("delete", nil)
+			if err := s.Delete(t.Context(), a.ID); !errors.Is(err, session.ErrNoAccount) || slices.ContainsFunc(c.Holds(t), isKey) || len(files(t, s.Dir)) > 0 {
+				t.Errorf("got %v, and %v %v", err, c.Holds(t), files(t, s.Dir))
 			}
 		})
 	}
@@ -410,7 +410,7 @@ func TestKeychainFails(t *testing.T) {
 
 func TestKeychainLies(t *testing.T) {
 	s, c := newStore(t)
-	c.lies = true
+	c.Instead = []byte("else")
 	s.Keep = "pass"
 	var place *session.PlaceError
 	if _, err := s.Prepare(t.Context()); !errors.As(err, &place) {
@@ -428,7 +428,7 @@ func TestKeychainLies(t *testing.T) {
 // The machine was restarted, and its keyring forgot.
 func TestKeyGone(t *testing.T) {
 	s, c := newStore(t)
-	c.names = []string{keychain.Kernel}
+	c.Names = []string{keychain.Kernel}
 	p, err := s.Prepare(t.Context())
 	if err != nil || !p.Forgets {
 		t.Fatalf("got %+v, %v", p, err)
@@ -436,8 +436,8 @@ func TestKeyGone(t *testing.T) {
 	other := someone
 	other.Role = "prod"
 	a, b := put(t, s, someone, aRecord()), put(t, s, other, aRecord())
-	for _, file := range c.holds(t) {
-		if err := os.Remove(file); err != nil {
+	for _, file := range c.Holds(t) {
+		if err := os.Remove(filepath.Join(c.Dir, file)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -459,7 +459,7 @@ func TestKeyGone(t *testing.T) {
 	refused(t, "sealed with the key that is gone", err)
 	put(t, s, other, aRecord())
 	open(t, again(s), b.ID)
-	if held := c.holds(t); len(held) != 1 {
+	if held := c.Holds(t); len(held) != 1 {
 		t.Errorf("the keychain holds %v", held)
 	}
 }
@@ -470,7 +470,7 @@ func TestAnotherKey(t *testing.T) {
 	} {
 		s, c := newStore(t)
 		a := put(t, s, someone, aRecord())
-		write(t, c.holds(t)[0], []byte(text))
+		write(t, filepath.Join(c.Dir, c.Holds(t)[0]), []byte(text))
 		s = again(s)
 		_, _, err := s.Open(t.Context(), a.ID)
 		refused(t, what, err)
@@ -480,7 +480,7 @@ func TestAnotherKey(t *testing.T) {
 		}
 		a = put(t, s, someone, aRecord())
 		open(t, again(s), a.ID)
-		if held := c.holds(t); len(held) != 1 {
+		if held := c.Holds(t); len(held) != 1 {
 			t.Errorf("the keychain holds %v", held)
 		}
 	}
@@ -498,14 +498,14 @@ func TestElsewhere(t *testing.T) {
 	if err := s.Delete(t.Context(), a.ID); err != nil {
 		t.Fatal(err)
 	}
-	if a = put(t, s, someone, aRecord()); a.Keychain != "pass" || len(c.holds(t)) != 1 {
-		t.Errorf("got %+v, %v", a, c.holds(t))
+	if a = put(t, s, someone, aRecord()); a.Keychain != "pass" || len(c.Holds(t)) != 1 {
+		t.Errorf("got %+v, %v", a, c.Holds(t))
 	}
 }
 
 func TestUnderAPassphrase(t *testing.T) {
 	s, c := newStore(t)
-	c.names = nil // not even the kernel's
+	c.Names = nil // not even the kernel's
 	s.Keep = session.ByPassphrase
 	var place *session.PlaceError
 	if _, err := s.Prepare(t.Context()); !errors.As(err, &place) || !errors.Is(err, session.ErrNobodyToAsk) {
@@ -553,13 +553,13 @@ func TestUnderAPassphrase(t *testing.T) {
 		t.Errorf("asked %d times, %d of them for a new one", asked, fresh)
 	}
 	// Unlocked, it stays in the kernel's keyring for a while.
-	c.names = []string{keychain.Kernel}
+	c.Names = []string{keychain.Kernel}
 	t1 := again(s)
 	t1.Passphrase = say
 	open(t, t1, a.ID)
 	open(t, again(s), a.ID)
-	if err := t1.Delete(t.Context(), a.ID); err != nil || len(files(t, s.Dir)) > 0 || len(c.holds(t)) > 0 {
-		t.Errorf("%v, and it leaves %v %v", err, files(t, s.Dir), c.holds(t))
+	if err := t1.Delete(t.Context(), a.ID); err != nil || len(files(t, s.Dir)) > 0 || len(c.Holds(t)) > 0 {
+		t.Errorf("%v, and it leaves %v %v", err, files(t, s.Dir), c.Holds(t))
 	}
 }
 
@@ -569,7 +569,7 @@ func TestSudo(t *testing.T) {
 	}
 	s, c := newStore(t)
 	a := put(t, s, someone, aRecord())
-	calls := c.calls.Load()
+	calls := c.Calls.Load()
 	for _, uid := range []string{strconv.Itoa(os.Geteuid() + 1), "none"} {
 		s := again(s)
 		s.Getenv = func(name string) string {
@@ -592,7 +592,7 @@ func TestSudo(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if c.calls.Load() != calls {
+	if c.Calls.Load() != calls {
 		t.Error("a keychain was asked")
 	}
 	s.Getenv = func(string) string { return strconv.Itoa(os.Geteuid()) }

@@ -15,7 +15,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"envrun/auth"
@@ -135,7 +134,7 @@ func (a Account) check() error {
 		switch {
 		case len(f.text) > maxField:
 			return fmt.Errorf("%s is longer than %d bytes", f.name, maxField)
-		case !utf8.ValidString(f.text) || strings.ContainsFunc(f.text, unicode.IsControl):
+		case !utf8.ValidString(f.text) || strings.ContainsFunc(f.text, auth.Unseen):
 			return fmt.Errorf("%s has characters that are no text", f.name)
 		}
 	}
@@ -569,7 +568,7 @@ func (s *Store) ours() error {
 // clean leaves out what is no text for a terminal.
 func clean(text string) string {
 	text = strings.Map(func(r rune) rune {
-		if r == utf8.RuneError || !unicode.IsPrint(r) {
+		if auth.Unseen(r) {
 			return -1
 		}
 		return r

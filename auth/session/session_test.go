@@ -1,123 +1,26 @@
 package session_test
 
 import (
-	"context"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"envrun/auth"
-	"envrun/auth/keychain"
+	"envrun/auth/keychain/keychaintest"
 	"envrun/auth/session"
 )
 
-// chains is a machine's keychains, in folders, so that several processes share
-// them. They fail as they are told to.
-type chains struct {
-	dir   string
-	names []string // the first is chosen; none: nothing can be used
-	calls atomic.Int32
-
-	mu   sync.Mutex
-	fail map[string]error // "get", "set", "delete"
-	lies bool             // says that it stored, and did not
-}
-
-func (c *chains) Open(name string) (keychain.Keychain, error) {
-	for _, n := range c.names {
-		if n == name {
-			return &chain{c, name}, os.MkdirAll(filepath.Join(c.dir, name), 0o700)
-		}
-	}
-	return nil, &keychain.UnavailableError{Keychain: name, Reason: "is not here"}
-}
-
-func (c *chains) Choose(context.Context) (keychain.Keychain, []keychain.Rejection, error) {
-	rejected := []keychain.Rejection{{Keychain: "wincred", Reason: "is not here"}}
-	if len(c.names) == 0 {
-		return nil, rejected, keychain.ErrNone
-	}
-	k, err := c.Open(c.names[0])
-	return k, rejected, err
-}
-
-func (c *chains) failing(op string, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.fail == nil {
-		c.fail = map[string]error{}
-	}
-	c.fail[op] = err
-}
-
-func (c *chains) failure(op string) error {
-	c.calls.Add(1)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.fail[op]
-}
-
-// holds lists what all of them hold.
-func (c *chains) holds(t testing.TB) []string {
-	t.Helper()
-	files, err := filepath.Glob(filepath.Join(c.dir, "*", "*"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return files
-}
-
-type chain struct {
-	c    *chains
-	name string
-}
-
-func (k *chain) Name() string           { return k.name }
-func (k *chain) file(key string) string { return filepath.Join(k.c.dir, k.name, key) }
-
-func (k *chain) Get(_ context.Context, key string) ([]byte, error) {
-	if err := k.c.failure("get"); err != nil {
-		return nil, err
-	}
-	b, err := os.ReadFile(k.file(key))
-	if errors.Is(err, fs.ErrNotExist) {
-		err = keychain.ErrNotFound
-	}
-	return b, err
-}
-
-func (k *chain) Set(_ context.Context, key string, secret []byte) error {
-	if err := k.c.failure("set"); err != nil || k.c.lies {
-		return err
-	}
-	return os.WriteFile(k.file(key), secret, 0o600)
-}
-
-func (k *chain) SetFor(ctx context.Context, key string, secret []byte, _ time.Duration) error {
-	return k.Set(ctx, key, secret)
-}
-
-func (k *chain) Delete(_ context.Context, key string) error {
-	if err := k.c.failure("delete"); err != nil {
-		return err
-	}
-	err := os.Remove(k.file(key))
-	if errors.Is(err, fs.ErrNotExist) {
-		err = keychain.ErrNotFound
-	}
-	return err
-}
+// chains are the keychains of a machine.
+type chains = keychaintest.Folders
 
 // newStore is a store on a machine of its own.
 func newStore(t testing.TB) (*session.Store, *chains) {
 	t.Helper()
-	c := &chains{dir: t.TempDir(), names: []string{"secret-service", "kernel", "pass"}}
+	c := &chains{Dir: t.TempDir(), Names: []string{"secret-service", "kernel", "pass"}}
 	return storeAt(filepath.Join(t.TempDir(), "sessions"), c), c
 }
 
@@ -201,7 +104,7 @@ func TestPutAndOpen(t *testing.T) {
 	if err != nil || p.Name != "secret-service" || !p.New || p.Forgets || len(p.Rejected) != 1 {
 		t.Fatalf("got %+v, %v", p, err)
 	}
-	if held := c.holds(t); len(held) > 0 || len(files(t, s.Dir)) > 0 {
+	if held := c.Holds(t); len(held) > 0 || len(files(t, s.Dir)) > 0 {
 		t.Errorf("preparing leaves %v, %v", held, files(t, s.Dir))
 	}
 	a := put(t, s, someone, aRecord())
@@ -222,24 +125,24 @@ func TestPutAndOpen(t *testing.T) {
 			t.Errorf("another record came back")
 		}
 	}
-	before := c.calls.Load()
+	before := c.Calls.Load()
 	if all := accounts(t, again(s)); len(all) != 1 || all[0] != a {
 		t.Errorf("got %+v", all)
 	}
-	if c.calls.Load() != before {
+	if c.Calls.Load() != before {
 		t.Error("the index asks a keychain")
 	}
 	if p, err := again(s).Prepare(t.Context()); err != nil || p.New || p.Name != "secret-service" {
 		t.Errorf("prepare again: %+v, %v", p, err)
 	}
-	if held := c.holds(t); len(held) != 1 {
+	if held := c.Holds(t); len(held) != 1 {
 		t.Errorf("the keychain holds %v", held)
 	}
 
 	if err := s.Delete(t.Context(), a.ID); err != nil {
 		t.Fatal(err)
 	}
-	if held := c.holds(t); len(held) > 0 || len(files(t, s.Dir)) > 0 {
+	if held := c.Holds(t); len(held) > 0 || len(files(t, s.Dir)) > 0 {
 		t.Errorf("it leaves %v, %v", held, files(t, s.Dir))
 	}
 	for _, s := range []*session.Store{s, again(s)} {
