@@ -83,7 +83,7 @@ var rules = []rule{
 		"its calls have no deadline of their own; auth/keychain gives them one"},
 	{[]string{"cmd/envrun"}, []string{"envrun/vault/record", "envrun/vault/seal", "crypto/...", "github.com/zalando/go-keyring", "github.com/99designs/keyring"}, nil,
 		"a command file holds flags, one call and a print: no format and no cryptography"},
-	{[]string{"cmd/...", "tui/...", "envrun/...", "vault/...", "auth/..."}, []string{"github.com/stretchr/testify/...", "log", "testing"}, []string{"tui/tuitest", "auth/keychain/keychaintest", "auth/oidc/oidctest", "auth/oidc/idp", "cmd/internal/generated", "vault/audit/audittest"},
+	{[]string{"cmd/...", "tui/...", "envrun/...", "vault/...", "auth/..."}, []string{"github.com/stretchr/testify/...", "log", "testing"}, []string{"tui/tuitest", "auth/keychain/keychaintest", "auth/oidc/oidctest", "auth/oidc/idp", "auth/browser/browsertest", "cmd/internal/generated", "vault/audit/audittest"},
 		"what is linked into the program prints through cmd/internal/cli and carries no test code"},
 	{[]string{"cmd/...", "tui/...", "envrun/...", "vault/...", "auth/..."},
 		[]string{"github.com/aws/...", "cloud.google.com/...", "github.com/Azure/...", "database/sql", "modernc.org/...", "github.com/jackc/..."},
