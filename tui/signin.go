@@ -49,6 +49,7 @@ type lapse struct {
 	want  screen.Want
 	reads []failedRead
 	write *unwritten // the last of those that were refused
+	ends  time.Time  // when the session was to end that nobody takes any more
 }
 
 type failedRead struct {
@@ -357,7 +358,7 @@ func (m *Model) lapsed(j *job, err error) {
 	}
 	l := m.lapses[want.Server]
 	if l == nil {
-		l = &lapse{}
+		l = &lapse{ends: m.project.Signed[want.Server].Ends}
 		m.lapses[want.Server] = l
 	}
 	l.want = want
@@ -372,6 +373,22 @@ func (m *Model) lapsed(j *job, err error) {
 	if j.lane == laneWrite {
 		l.write = &unwritten{from: j.asked, action: j.action, what: j.what}
 	}
+}
+
+// noteSigned takes in who is signed in. Of a session that could not be used, one that
+// is there again has been made by another envrun: what could not be read is read.
+func (m *Model) noteSigned(env vault.Env, is screen.Signed, ask bool) {
+	server := m.server(env)
+	l := m.lapses[server]
+	if l != nil && is.State == screen.SignedIn && l.want.State != screen.NotFresh {
+		if !ask && is.Ends.Equal(l.ends) {
+			return // it is the one that has ended
+		}
+		m.project.Note(env, is)
+		m.signedIn(env)
+		return
+	}
+	m.project.Note(env, is)
 }
 
 // signedElsewhere is after what could not be read has been read: somebody has
@@ -400,11 +417,15 @@ func (m *Model) lookSigned(env vault.Env, ask bool) {
 		do: func(ctx context.Context, show func(func()) bool) error {
 			is, err := m.config.SignIns.Signed(ctx, env, ask)
 			if err == nil {
-				show(func() { m.project.Note(env, is) })
+				show(func() { m.noteSigned(env, is, ask) })
 			}
 			return err
 		},
-		done: func(error) {}, // whoever reads there says it
+		done: func(error) { // whoever reads there says what is wrong
+			if is := m.project.Signed[m.server(env)]; !ask && is.State == screen.SignedIn && len(is.Envs) == 0 {
+				m.lookSigned(env, true)
+			}
+		},
 	})
 }
 
@@ -412,7 +433,16 @@ func (m *Model) lookSigned(env vault.Env, ask bool) {
 // another envrun may have signed in.
 func (m *Model) beatSigned(now time.Time) {
 	is, ok := m.project.Signed[m.server(m.env)]
-	if !ok || is.Ends.IsZero() || is.State != screen.SignedIn || m.locked || m.blurred {
+	if !ok || m.locked || m.blurred || m.signing != nil {
+		return
+	}
+	if l := m.lapses[m.server(m.env)]; l != nil {
+		if now.Sub(m.signedAt) >= signedEvery && l.want.State != screen.NotFresh {
+			m.lookSigned(m.env, false)
+		}
+		return
+	}
+	if is.Ends.IsZero() || is.State != screen.SignedIn {
 		return
 	}
 	if left := is.Ends.Sub(now); left < screen.EndingSoon+time.Minute {

@@ -380,73 +380,116 @@ func TestNotReachable(t *testing.T) {
 	d.Has("L not reachable: your policies say nothing of it")
 }
 
-// Whatever is pressed while people sign in, end sessions and lock, nothing breaks,
-// and a lock leaves no code and no address on the screen.
-func TestSignInAtRandom(t *testing.T) {
+// Another envrun that signs in is noticed.
+func TestSignedInByAnother(t *testing.T) {
+	d, s := served(t)
+	s.Out(screen.Lapsed)
+	d.Press("r")
+	d.Has("NOT SIGNED IN")
+	d.Advance(40 * time.Second)
+	d.Has("NOT SIGNED IN")
+	s.In()
+	d.Advance(40 * time.Second)
+	d.Has("Signed in to vault.acme.example as alice@acme.example.")
+	d.Lacks("NOT SIGNED IN", "has ended", "may be old")
+}
+
+// somethingElse is one of what can happen while people sign in, end sessions and
+// lock, as chosen by n and m.
+func somethingElse(d *tuitest.Driver, s *tuitest.SignIns, n, m int) (what string) {
 	keys := []string{"j", "enter", "esc", "tab", "S", "Q", "Y", "a", "b", "d", "p", "y", "P", "r", "e", "n", "x", "1", "2", "E", ":", "?", "v", "/", "q", "ctrl+r", "ctrl+r", "ctrl+r", "ctrl+c", "ctrl+l", "ctrl+s", "ctrl+z", "!"}
-	for seed := range uint64(25) {
-		r := rand.New(rand.NewPCG(seed, 11))
-		d, s := served(t)
-		d.AllowAll()
-		var did []string
-		for range 150 {
-			if d.Quit {
-				d, s = served(t)
-				d.AllowAll()
-			}
-			if d.Suspended {
-				d.Resume()
-			}
-			what := ""
-			switch n := r.IntN(len(keys) + 10); {
-			case n < len(keys):
-				what = keys[n]
-				d.Press(what)
-			case n == len(keys):
-				what = "time"
-				d.Advance(time.Duration(r.IntN(90)) * time.Second)
-			case n == len(keys)+1:
-				what = "size"
-				d.Resize(30+r.IntN(90), 6+r.IntN(30))
-			case n == len(keys)+2:
-				what = "paste"
-				d.Send(tea.PasteMsg{Content: "http://127.0.0.1:1/callback?code=FAKEcode\x1b[2J"})
-			case n == len(keys)+3:
-				what = "out"
-				s.Out([]screen.SignState{screen.SignedOut, screen.Lapsed, screen.Refused}[r.IntN(3)])
-			case n == len(keys)+4:
-				what = "stale"
-				s.Stale(tuitest.Prod)
-			case n == len(keys)+5:
-				what = "in"
-				s.In()
-			case !d.Model.SigningIn():
-			case n == len(keys)+6:
-				what = "visit"
-				s.Visit(d, screen.Visit{Opened: r.IntN(2) == 0})
-			case n == len(keys)+7:
-				what = "code"
-				s.Code(d)
-			case n == len(keys)+8:
-				what = "signed in"
-				s.End(d, s.In(), nil)
-			default:
-				what = "refused"
-				s.End(d, screen.Signed{}, errors.New("no"))
-			}
-			did = append(did, what)
-			text := d.Text()
-			for _, secret := range []string{"FAKEstate", tuitest.SignInCode} {
-				if tuitest.Shows(text, secret) && (d.Model.Locked() || !d.Model.SigningIn()) {
-					t.Errorf("%q is on the screen:\n%s", secret, text)
-				}
-			}
-			if c := d.Model.Crashed(); c != nil {
-				t.Fatalf("seed %d, after %q: %v\n%s", seed, did, c, c.Stack)
-			}
-			if t.Failed() {
-				t.Fatalf("seed %d, after %q", seed, did)
+	switch n %= len(keys) + 10; {
+	case n < len(keys):
+		d.Press(keys[n])
+		return keys[n]
+	case n == len(keys):
+		d.Advance(time.Duration(m%90) * time.Second)
+		return "time"
+	case n == len(keys)+1:
+		d.Resize(30+m%90, 6+m%30)
+		return "size"
+	case n == len(keys)+2:
+		d.Send(tea.PasteMsg{Content: "http://127.0.0.1:1/callback?code=FAKEcode\x1b[2J"})
+		return "paste"
+	case n == len(keys)+3:
+		s.Out([]screen.SignState{screen.SignedOut, screen.Lapsed, screen.Refused}[m%3])
+		return "out"
+	case n == len(keys)+4:
+		s.Stale(tuitest.Prod)
+		return "stale"
+	case n == len(keys)+5:
+		s.In()
+		return "in"
+	case !d.Model.SigningIn():
+		return ""
+	case n == len(keys)+6:
+		s.Visit(d, screen.Visit{Opened: m%2 == 0})
+		return "visit"
+	case n == len(keys)+7:
+		s.Code(d)
+		return "code"
+	case n == len(keys)+8:
+		s.End(d, s.In(), nil)
+		return "signed in"
+	}
+	s.End(d, screen.Signed{}, errors.New("no"))
+	return "refused"
+}
+
+// anything does what order says, and checks what holds after all of it: nothing has
+// crashed, and a lock leaves no code and no address on the screen.
+func anything(t *testing.T, order func() (n, m int, more bool)) {
+	d, s := served(t)
+	d.AllowAll()
+	var did []string
+	for n, m, more := order(); more; n, m, more = order() {
+		if d.Quit {
+			d, s = served(t)
+			d.AllowAll()
+		}
+		if d.Suspended {
+			d.Resume()
+		}
+		did = append(did, somethingElse(d, s, n, m))
+		text := d.Text()
+		for _, secret := range []string{"FAKEstate", tuitest.SignInCode} {
+			if tuitest.Shows(text, secret) && (d.Model.Locked() || !d.Model.SigningIn()) {
+				t.Errorf("%q is on the screen:\n%s", secret, text)
 			}
 		}
+		if c := d.Model.Crashed(); c != nil {
+			t.Fatalf("after %q: %v\n%s", did, c, c.Stack)
+		}
+		if t.Failed() {
+			t.Fatalf("after %q", did)
+		}
 	}
+}
+
+func TestSignInAtRandom(t *testing.T) {
+	for seed := range uint64(25) {
+		r, left := rand.New(rand.NewPCG(seed, 11)), 150
+		anything(t, func() (n, m int, more bool) {
+			left--
+			return r.IntN(1000), r.IntN(1000), left >= 0
+		})
+	}
+}
+
+func FuzzSignIn(f *testing.F) {
+	f.Add([]byte{25, 0, 39, 0, 29, 0, 41, 0, 1, 0})
+	f.Add([]byte{14, 0, 1, 0, 16, 0, 36, 1, 30, 0, 30, 0, 6, 0, 25, 0, 39, 0, 41, 0, 6, 0})
+	f.Fuzz(func(t *testing.T, order []byte) {
+		if len(order) > 400 {
+			return
+		}
+		anything(t, func() (n, m int, more bool) {
+			if len(order) < 2 {
+				return 0, 0, false
+			}
+			n, m = int(order[0]), int(order[1])
+			order = order[2:]
+			return n, m, true
+		})
+	})
 }

@@ -111,6 +111,9 @@ func (g *gate) Session(ctx context.Context) (screen.Session, error) {
 		s.State = "" // a CI key says itself which key is right
 	}
 	for _, env := range g.open.project.Envs {
+		if env.Remote() {
+			continue // its server says who is signed in there
+		}
 		is, err := g.Standing(ctx, env.Name)
 		if err != nil {
 			if ctx.Err() != nil {

@@ -351,13 +351,17 @@ func (m *Me) looking(ctx context.Context, r Reading, show func(func()) bool) err
 	return nil
 }
 
-// Note takes in what is known of the server of an environment. Of one that is away
-// what was known before stays.
+// Note takes in what is known of the server of an environment. What was known before
+// stays of one that is away, and of how far somebody comes where it was not asked.
 func (p *Project) Note(env vault.Env, is Signed) {
 	at := p.Server(env)
-	if was, ok := p.Signed[at]; ok && is.State == Away {
+	was, known := p.Signed[at]
+	switch {
+	case known && is.State == Away:
 		was.State, was.Why = Away, is.Why
 		is = was
+	case len(is.Envs) == 0 && is.Subject == was.Subject && is.Role == was.Role:
+		is.Envs = was.Envs // the server was not asked
 	}
 	p.Signed[at] = is
 }
