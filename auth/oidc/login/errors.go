@@ -222,6 +222,8 @@ func lost(err *url.Error) error {
 		return errors.New("its certificate is not good")
 	case errors.As(err, &op) && (op.Op == "dial" || op.Op == "proxyconnect"):
 		return errors.New("there is no connection to it")
+	case errors.As(err, &op) && op.Op == "remote error":
+		return errors.New("it ends the TLS handshake: is it TLS 1.2 or later that it speaks?")
 	}
 	return errors.New("the connection broke")
 }

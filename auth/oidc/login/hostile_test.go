@@ -2,11 +2,13 @@ package login_test
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -231,7 +233,9 @@ func TestAnIssuerThatIsAway(t *testing.T) {
 // front serves a provider over TLS under a name of its own.
 func front(t *testing.T, p *oidctest.Provider) (issuer string, ca []byte) {
 	t.Helper()
-	s := httptest.NewTLSServer(p.Server.Config.Handler)
+	s := httptest.NewUnstartedServer(p.Server.Config.Handler)
+	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError) // somebody does not know its certificate
+	s.StartTLS()
 	t.Cleanup(s.Close)
 	p.SetDocument(func(d map[string]any) {
 		for name, v := range d {
@@ -292,6 +296,37 @@ func TestAnIssuerWithItsOwnCertificate(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	})
+}
+
+func TestTLSOfOldAndProxies(t *testing.T) {
+	t.Run("A46 TLS 1.1", func(t *testing.T) {
+		s := httptest.NewUnstartedServer(http.NotFoundHandler())
+		s.TLS = &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}
+		s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+		s.StartTLS()
+		defer s.Close()
+		_, err := login.Discover(t.Context(), login.Options{Issuer: s.URL, ClientID: "x", CA: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})})
+		if !is[*login.UnavailableError]("TLS 1.2")(err) {
+			t.Errorf("got %v", err)
+		}
+	})
+	var through []string
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		through = append(through, r.Method+" "+r.Host)
+		http.Error(w, canary, http.StatusBadGateway)
+	}))
+	defer proxy.Close()
+	by := func(*http.Request) (*url.URL, error) {
+		return url.Parse(strings.Replace(proxy.URL, "//", "//user:"+canary+"@", 1))
+	}
+	_, err := login.Discover(t.Context(), login.Options{Issuer: "https://id.example.test", ClientID: "x", Proxy: by})
+	if !is[*login.UnavailableError]("")(err) || strings.Contains(fmt.Sprintf("%v %+v %#v", err, err, err), canary) || len(through) != 1 || through[0] != "CONNECT id.example.test:443" {
+		t.Errorf("got %v through %q", err, through)
+	}
+	p := oidctest.NewProvider(t)
+	if _, _, err := sign(t, discover(t, p, func(o *login.Options) { o.Proxy = by }), login.Ask{}); err != nil || len(through) != 1 {
+		t.Errorf("what is on this machine went through %q: %v", through, err)
+	}
 }
 
 func TestEndpointsOnHostsThatWereNamed(t *testing.T) {
