@@ -111,7 +111,7 @@ func (m *Model) wait(j *job) {
 // asks is the action by which a screen has asked about a change; empty if it is
 // none of the table.
 func (m *Model) asks(s screen.Screen) string {
-	if m.did.of == s {
+	if m.did.of == s && m.actions.Get(m.did.action).Harm != kit.Harmless {
 		return m.did.action
 	}
 	return ""

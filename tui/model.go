@@ -100,7 +100,7 @@ type Model struct {
 	again    *lapse            // to be read again when somebody looks
 	refused  *unwritten        // to be asked again
 	signedAt time.Time         // when it was looked who is signed in
-	did      did               // the last action that asks before it changes something
+	did      did               // the last action of a screen
 	appears  bool              // the box that is opened now nobody has asked for
 
 	editings map[*draft.Draft]*editing // texts that are with an editor, or that one left and could not be used
@@ -677,9 +677,7 @@ func (m *Model) do(id string) {
 			m.signIn(m.env, screen.AsFits)
 			return
 		}
-		if m.actions.Get(id).Harm != kit.Harmless {
-			m.did = did{top, id}
-		}
+		m.did = did{top, id}
 		m.apply(top, top.Do(id))
 	}
 }

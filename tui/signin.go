@@ -250,8 +250,8 @@ func (m *Model) anotherWay(how screen.How) {
 	m.stop(laneSign)
 	was.field.Wipe()
 	m.beginSigning(was.env, how, was)
-	m.signing.box, was.box.s = was.box, m.signing
-	m.signing.box.s = m.signing
+	m.signing.box = was.box
+	was.box.s = m.signing
 }
 
 // notSigned says why nobody was signed in.
@@ -370,7 +370,7 @@ func (m *Model) lapsed(j *job, err error) {
 		l.reads = slices.DeleteFunc(l.reads, func(was failedRead) bool { return was.of == r.of && was.Lane == r.Lane })
 		l.reads = append(l.reads, *r)
 	}
-	if j.lane == laneWrite {
+	if j.lane == laneWrite && j.vault {
 		l.write = &unwritten{from: j.asked, action: j.action, what: j.what}
 	}
 }
@@ -520,6 +520,7 @@ func (m *Model) endSession(from screen.Screen, e screen.SignOut) {
 		},
 		done: func(err error) {
 			if err == nil {
+				m.forgetHomes()
 				m.project.Signed[m.server(e.Env)] = screen.Signed{Address: m.project.Signed[m.server(e.Env)].Address, State: screen.SignedOut}
 			}
 			if e.Done != nil {
@@ -528,6 +529,10 @@ func (m *Model) endSession(from screen.Screen, e screen.SignOut) {
 		},
 	})
 }
+
+// forgetHomes forgets what is not open of environments that another person, or
+// nobody, looks at from now on.
+func (m *Model) forgetHomes() { m.home = map[vault.Env]screen.Screen{m.env: m.homeOf(m.env)} }
 
 // useAccount has another account used at a server, and reads all anew.
 func (m *Model) useAccount(from screen.Screen, e screen.UseAccount) {
@@ -542,7 +547,7 @@ func (m *Model) useAccount(from screen.Screen, e screen.UseAccount) {
 			}
 			delete(m.lapses, m.server(e.Env))
 			m.hide()
-			m.home = map[vault.Env]screen.Screen{m.env: m.homeOf(m.env)} // of the others, what another may see is not shown
+			m.forgetHomes()
 			m.say(kit.Notice{Role: kit.OK, Text: "Another account is used now."})
 			m.apply(m.top(), m.top().Enter())
 			m.lookSigned(e.Env, true)
