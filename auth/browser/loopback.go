@@ -7,7 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
+	"log"
 	"mime"
 	"net"
 	"net/http"
@@ -102,7 +102,7 @@ func Listen(o Options) (*Loopback, error) {
 	for _, on := range listeners {
 		s := &http.Server{
 			Handler: http.HandlerFunc(l.serve), ReadHeaderTimeout: headerTime, ReadTimeout: 2 * headerTime, IdleTimeout: headerTime,
-			MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
+			MaxHeaderBytes: maxHeader, ErrorLog: log.New(io.Discard, "", 0),
 			DisableGeneralOptionsHandler: true,
 		}
 		l.servers = append(l.servers, s)

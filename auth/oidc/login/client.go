@@ -53,8 +53,9 @@ func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
 	defer resp.Body.Close()
 	after := g.p.o.now()
 	if at, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
-		// Date is cut to the second.
-		g.p.learn(at.Add(500 * time.Millisecond).Sub(before.Add(after.Sub(before) / 2)))
+		// Date is cut to the second. That of a document may be of the time at which
+		// somebody in between kept it; what answers a request is never kept.
+		g.p.learn(at.Add(500*time.Millisecond).Sub(before.Add(after.Sub(before)/2)), r.Method == http.MethodPost)
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	switch {
@@ -66,7 +67,7 @@ func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
 		if err := checkJSON(resp.Header.Get("Content-Type"), body, r.Method == http.MethodPost); err != nil {
 			return nil, err
 		}
-	case resp.StatusCode/100 != 2 && resp.StatusCode/100 != 3 && r.Method == http.MethodGet:
+	case resp.StatusCode/100 != 2 && r.Method == http.MethodGet && (resp.StatusCode/100 != 3 || resp.Header.Get("Location") == ""):
 		return nil, &statusError{resp.StatusCode}
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))
@@ -87,14 +88,17 @@ func checkJSON(contentType string, body []byte, answer bool) error {
 	return nil
 }
 
-// learn notes how much later the issuer's clock is.
-func (p *Provider) learn(skew time.Duration) {
+// learn notes how much later the issuer's clock is. What is sure is not replaced by
+// what is not.
+func (p *Provider) learn(skew time.Duration, sure bool) {
 	if skew.Abs() < 2*time.Second {
 		skew = 0
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.skew = skew.Round(time.Second)
+	if sure || !p.skewSure {
+		p.skew, p.skewSure = skew.Round(time.Second), sure
+	}
 }
 
 // post sends a form and returns the object that comes back, of errors too. An

@@ -1,6 +1,7 @@
 package login_test
 
 import (
+	"compress/gzip"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -96,6 +97,20 @@ func large(size int) http.HandlerFunc {
 			}
 		}
 		_, _ = io.WriteString(w, `"}`)
+	}
+}
+
+// bomb answers with much that was packed into little.
+func bomb(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Encoding", "gzip")
+	z := gzip.NewWriter(w)
+	defer z.Close()
+	_, _ = io.WriteString(z, `{"x":"`+canary)
+	for chunk := strings.Repeat("a", 1<<20); ; {
+		if _, err := io.WriteString(z, chunk); err != nil {
+			return
+		}
 	}
 }
 
@@ -400,6 +415,8 @@ func TestAnswersThatAreNotTaken(t *testing.T) {
 		wants func(error) bool
 	}{
 		{"A46 a token response of 100 MiB", token(large(100 << 20)), none, is[*login.ProviderError]("mebibyte")},
+		{"A46 a token response that is a gzip bomb", token(bomb), none, is[*login.ProviderError]("mebibyte")},
+		{"A46 a token response nested 10,000 deep", token(says(200, "application/json", `{"a":`+strings.Repeat("[", 10_000)+strings.Repeat("]", 10_000)+`}`)), none, is[*login.ProviderError]("nested too deeply")},
 		{"A46 a token response in HTML", token(says(200, "text/html", "<html>"+canary)), none, is[*login.ProviderError]("else than JSON")},
 		{"A46 a token response as a form", token(says(200, "application/x-www-form-urlencoded", "access_token="+canary+"&id_token=x")), none, is[*login.ProviderError]("else than JSON")},
 		{"A46 a token response without a type", token(says(200, "", `{"access_token":"`+canary+`"}`)), none, is[*login.ProviderError]("else than JSON")},
@@ -425,6 +442,8 @@ func TestAnswersThatAreNotTaken(t *testing.T) {
 		{"A46 10,000 keys of no kind", keys(says(200, "application/json", `{"keys":[`+many+`]}`)), none, is[*login.ProviderError]("too many values")},
 		{"A46 101 keys", keys(says(200, "application/json", jwks(101))), none, is[*login.ProviderError]("more than 100")},
 		{"A46 keys of 100 MiB", keys(large(100 << 20)), none, is[*login.ProviderError]("mebibyte")},
+		{"A46 keys that are a 300", keys(says(300, "application/json", jwks(1))), none, is[*login.ProviderError]("300")},
+		{"A46 keys that are a gzip bomb", keys(bomb), none, is[*login.ProviderError]("mebibyte")},
 		{"A46 keys are elsewhere", keys(sends(other, 302)), none, is[*login.ProviderError]("sends on")},
 		{"A46 keys are away", keys(says(502, "text/html", canary)), none, is[*login.UnavailableError]("502")},
 		{"A46 keys are slow", keys(slow), none, is[*login.UnavailableError]("in time")},
@@ -557,6 +576,18 @@ func TestClocksThatDoNotAgree(t *testing.T) {
 		lp := discover(t, p, func(o *login.Options) { o.Now = func() time.Time { return time.Now().Add(20 * time.Second) } })
 		tokens, _, err := sign(t, lp, login.Ask{})
 		if err != nil || (tokens.Skew+20*time.Second).Abs() > 5*time.Second {
+			t.Errorf("got %+v, %v", tokens, err)
+		}
+	})
+	t.Run("A48 documents that somebody kept do not say what time it is", func(t *testing.T) {
+		p := oidctest.NewProvider(t)
+		p.SetJWKS(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Date", time.Now().Add(-time.Hour).UTC().Format(http.TimeFormat))
+			w.Header().Set("Age", "3600")
+			p.JWKS(w, r)
+		})
+		tokens, _, err := sign(t, discover(t, p), login.Ask{})
+		if err != nil || tokens.Skew.Abs() > 5*time.Second {
 			t.Errorf("got %+v, %v", tokens, err)
 		}
 	})

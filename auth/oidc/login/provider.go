@@ -61,9 +61,10 @@ type Provider struct {
 	issAlways  bool // RFC 9207: answers without iss are not the issuer's
 	formPost   bool
 
-	mu   sync.Mutex
-	keys []oidc.Key
-	skew time.Duration
+	mu       sync.Mutex
+	keys     []oidc.Key
+	skew     time.Duration
+	skewSure bool // it is of an answer that nobody kept in between
 }
 
 // Discover asks an issuer where its endpoints are (OpenID Connect Discovery 1.0).
