@@ -66,6 +66,11 @@ func child(script string) int {
 	switch k.Do {
 	case "put":
 		_, err = s.Put(ctx, someone, aRecord())
+	case "login":
+		var unlock func()
+		if unlock, err = s.AwaitLogin(ctx); err == nil {
+			unlock()
+		}
 	case "open":
 		_, _, err = s.Open(ctx, k.ID)
 	case "prepare":

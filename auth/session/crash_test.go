@@ -78,6 +78,13 @@ func (d dying) check(t *testing.T, where string) {
 		if d.a = open2(t, s, d.a.ID); d.a.ID == "" {
 			return
 		}
+	case "login":
+		unlock, held, err := s.LockLogin(t.Context())
+		if err != nil || held != nil {
+			t.Errorf("%s: the lock: %v, %v", where, held, err)
+			return
+		}
+		unlock()
 	case "delete":
 		if err := s.Delete(t.Context(), d.a.ID); err != nil && !errors.Is(err, session.ErrNoAccount) {
 			t.Errorf("%s: deleting again: %v", where, err)
@@ -154,7 +161,7 @@ func TestKilledAtEachCall(t *testing.T) {
 	if out, err := exec.CommandContext(t.Context(), strace, "-qq", "-f", "-o", "/dev/null", "true").CombinedOutput(); err != nil {
 		t.Skipf("suite session/killed at each system call skipped: no process may be traced here: %v %s", err, out)
 	}
-	for _, do := range []string{"put", "renew", "delete", "delete one of two", "put passphrase"} {
+	for _, do := range []string{"put", "renew", "delete", "delete one of two", "put passphrase", "login"} {
 		for _, call := range calls {
 			t.Run(do+" "+call, func(t *testing.T) {
 				t.Parallel()
@@ -175,7 +182,7 @@ func TestKilledAtEachCall(t *testing.T) {
 					}
 					deaths++
 				}
-				if call == "fsync" && deaths == 0 {
+				if call == "fsync" && do != "login" && deaths == 0 {
 					t.Error("nothing waits for the disk, or nothing was killed")
 				}
 			})

@@ -400,6 +400,13 @@ func TestKeychainFails(t *testing.T) {
 			if _, _, err := again(s).Open(t.Context(), a.ID); !errors.Is(err, session.ErrNoAccount) {
 				t.Errorf("got %v", err)
 			}
+			// Then any other place will do.
+			c.Failing("get secret-service", failure)
+			c.Names = append(c.Names[1:], c.Names[0])
+			if p, err := again(s).Prepare(t.Context()); err != nil || p.Name != "kernel" || !p.New {
+				t.Errorf("got %+v, %v", p, err)
+			}
+			c.Failing("get secret-service", nil)
 			c.Failing("delete", nil)
 			if err := s.Delete(t.Context(), a.ID); !errors.Is(err, session.ErrNoAccount) || slices.ContainsFunc(c.Holds(t), isKey) || len(files(t, s.Dir)) > 0 {
 				t.Errorf("got %v, and %v %v", err, c.Holds(t), files(t, s.Dir))

@@ -43,6 +43,7 @@ func (s *Store) LockLogin(context.Context) (unlock func(), held *Holder, err err
 	if err != nil {
 		return nil, nil, err
 	}
+	private.Sweep(s.Dir, loginName)
 	text, _ := json.Marshal(Holder{os.Getpid(), hostname(), s.now().UTC().Truncate(time.Second)})
 	_ = private.WriteSoon(file, text)
 	return func() {

@@ -77,10 +77,13 @@ func (s *Store) prepare(ctx context.Context) (Place, error) {
 			return Place{Name: have, Forgets: keychain.Volatile(have)}, nil
 		}
 		var gone *KeyError
-		if !errors.As(err, &gone) {
+		switch {
+		case len(x.entries) == 0: // it is the key of nothing: any place will do
+		case !errors.As(err, &gone):
 			return Place{}, err
+		default:
+			name = have
 		}
-		name = have
 	}
 	if have != "" && name != have && len(x.entries) > 0 {
 		return Place{}, &ElsewhereError{Have: have, Want: name}
@@ -274,6 +277,7 @@ func (s *Store) sealer(ctx context.Context, x *index, p Place) (keyring, error) 
 	was := x.place
 	x.place = place{Name: p.Name, Key: was.Key, ID: idOfKey(key), Host: hostname()}
 	if was.Name != p.Name { // else it goes over what is there, or should be
+		_ = s.deleteKey(ctx, was) // of no session
 		x.place.Key = "session-key-" + strings.ToLower(rand.Text()[:12])
 	}
 	// The index names the key before it is there, so that a process that dies here
@@ -325,27 +329,32 @@ func (s *Store) dropKey(ctx context.Context, x index) error {
 	s.mu.Lock()
 	s.kept, s.prepared = nil, nil
 	s.mu.Unlock()
-	var err error
-	switch {
-	case x.place.Name == ByPassphrase:
-		if sealed, e := private.Read(s.keyFile(), 0o600, maxSealed); e == nil {
-			_ = passphrase.Opened{Keychains: s.Keychains}.Forget(ctx, sealed)
-		}
-		err = s.remove(s.keyFile())
-	case x.place.Name != "" && s.Keychains != nil:
-		var k keychain.Keychain
-		if k, err = s.Keychains.Open(x.place.Name); err == nil {
-			err = k.Delete(ctx, x.place.Key)
-		}
-		if errors.Is(err, keychain.ErrNotFound) {
-			err = nil
-		}
-	}
-	if err != nil {
+	if err := s.deleteKey(ctx, x.place); err != nil {
 		return &PlaceError{Place: x.place.Name, Err: fmt.Errorf("no session is kept any more, and the key could not be deleted: %w", err)}
 	}
 	s.at("unkeyed")
 	return s.remove(s.indexFile())
+}
+
+// deleteKey removes the key from its place; one that is not there is fine.
+func (s *Store) deleteKey(ctx context.Context, p place) error {
+	switch {
+	case p.Name == ByPassphrase:
+		if sealed, err := private.Read(s.keyFile(), 0o600, maxSealed); err == nil {
+			_ = passphrase.Opened{Keychains: s.Keychains}.Forget(ctx, sealed)
+		}
+		return s.remove(s.keyFile())
+	case p.Name == "" || s.Keychains == nil:
+		return nil
+	}
+	k, err := s.Keychains.Open(p.Name)
+	if err == nil {
+		err = k.Delete(ctx, p.Key)
+	}
+	if errors.Is(err, keychain.ErrNotFound) {
+		err = nil
+	}
+	return err
 }
 
 func (s *Store) keyFile() string { return filepath.Join(s.Dir, "key.age") }

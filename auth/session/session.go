@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"sync"
@@ -166,17 +167,14 @@ func (s *Store) Accounts() ([]Account, error) {
 		accounts = append(accounts, a)
 	}
 	s.mu.Unlock()
-	sort(accounts)
-	return accounts, nil
-}
-
-func sort(accounts []Account) {
-	slices.SortFunc(accounts, func(a, b Account) int {
+	sort.Slice(accounts, func(i, j int) bool {
+		a, b := &accounts[i], &accounts[j]
 		if c := a.Created.Compare(b.Created); c != 0 {
-			return c
+			return c < 0
 		}
-		return strings.Compare(a.ID, b.ID)
+		return a.ID < b.ID
 	})
+	return accounts, nil
 }
 
 // Put keeps a new sign-in, over what there was of the same account, and has read it
