@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -64,13 +65,17 @@ func newFetcher(roots *x509.CertPool, local bool) *fetcher {
 var errNotPublic = errors.New("its address is not a public one; a mount for an issuer inside has allow_private_issuer")
 
 // notPublic are the ranges that net/netip does not name (RFC 6890 and its registry).
-var notPublic = []netip.Prefix{
-	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("192.0.0.0/24"),
-	netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("240.0.0.0/4"),
-	netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("64:ff9b:1::/48"), // translated IPv4
-	netip.MustParsePrefix("2002::/16"), netip.MustParsePrefix("2001::/32"), // tunnelled IPv4
-	netip.MustParsePrefix("fec0::/10"),
-}
+// They are parsed when they are needed: this package is in a client too, which has
+// started before anybody asks.
+var notPublic = sync.OnceValue(func() []netip.Prefix {
+	return []netip.Prefix{
+		netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("192.0.0.0/24"),
+		netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("240.0.0.0/4"),
+		netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("64:ff9b:1::/48"), // translated IPv4
+		netip.MustParsePrefix("2002::/16"), netip.MustParsePrefix("2001::/32"), // tunnelled IPv4
+		netip.MustParsePrefix("fec0::/10"),
+	}
+})
 
 func (f *fetcher) mayDial(a netip.Addr) bool {
 	a = a.Unmap().WithZone("")
@@ -80,7 +85,7 @@ func (f *fetcher) mayDial(a netip.Addr) bool {
 	case f.local:
 		return true
 	}
-	return !a.IsLoopback() && !a.IsPrivate() && !slices.ContainsFunc(notPublic, func(p netip.Prefix) bool { return p.Contains(a) })
+	return !a.IsLoopback() && !a.IsPrivate() && !slices.ContainsFunc(notPublic(), func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
 // checkURL says whether an issuer may be asked at an address: https, or http to
