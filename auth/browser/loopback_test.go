@@ -462,7 +462,7 @@ func TestClientsThatBehaveBadly(t *testing.T) {
 		}
 		began := time.Now()
 		l.Close()
-		if took := time.Since(began); took > time.Second {
+		if took := time.Since(began); took > 3*time.Second { // less than what a request may take to arrive
 			t.Errorf("closing took %s", took)
 		}
 		if _, err := net.Dial("tcp4", strings.TrimSuffix(strings.TrimPrefix(l.Redirect(), "http://"), "/callback")); err == nil {

@@ -388,7 +388,7 @@ func TestWhoeverNeverComesBack(t *testing.T) {
 			o := c.when(p, who, func() { at = time.Now(); cancel() })
 			var got *login.Tokens
 			err := lp.Browser(ctx, login.Ask{}, o, who, keep(&got))
-			if !errors.Is(err, context.Canceled) || got != nil || time.Since(at) > time.Second {
+			if !errors.Is(err, context.Canceled) || got != nil || time.Since(at) > 5*time.Second { // well below the 15 that an answer may take
 				t.Errorf("got %T %v after %s", err, err, time.Since(at))
 			}
 			p.Server.CloseClientConnections()

@@ -242,7 +242,7 @@ func TestDeviceAnswersThatLie(t *testing.T) {
 			var shown login.Code
 			who := &person{code: func(code login.Code) { shown = code }}
 			var got *login.Tokens
-			err := discover(t, p, cl.set, func(o *login.Options) { o.Time = time.Second }).Device(t.Context(), login.Ask{}, who, keep(&got))
+			err := discover(t, p, cl.set, func(o *login.Options) { o.Time = patience(c.name) }).Device(t.Context(), login.Ask{}, who, keep(&got))
 			if c.wants == nil && err != login.ErrLate || c.wants != nil && !c.wants(err) {
 				t.Errorf("got %T %v", err, err)
 			}

@@ -140,7 +140,7 @@ func TestRefreshesThatFail(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			lp = discover(t, p, func(o *login.Options) { o.Time = time.Second })
+			lp = discover(t, p, func(o *login.Options) { o.Time = patience(c.name) })
 			c.lie(p)
 			before := p.Count(oidctest.Token)
 			got, err := lp.Refresh(t.Context(), first.Refresh, login.Was{Subject: "alice", Issuer: p.URL, AuthTime: first.AuthTime})
@@ -231,7 +231,7 @@ func TestRevoke(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			p := oidctest.NewProvider(t)
 			p.SetHook(oidctest.Revoke, c.h)
-			err := discover(t, p, func(o *login.Options) { o.Time = time.Second }).Revoke(t.Context(), auth.NewSecret("refresh-"+canary))
+			err := discover(t, p, func(o *login.Options) { o.Time = patience(c.name) }).Revoke(t.Context(), auth.NewSecret("refresh-"+canary))
 			if c.wants == nil && err != nil || c.wants != nil && !c.wants(err) {
 				t.Errorf("got %T %v", err, err)
 			}
