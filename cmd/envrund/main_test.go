@@ -24,7 +24,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"envrund": main})
+	testscript.Main(m, map[string]func(){"envrund": main, "person": personMain})
 }
 
 // The program as an operator types it, and the real vault command against it.
