@@ -462,9 +462,12 @@ func (m *Model) signStatus() (kit.Style, string) {
 	}
 	key, bold := m.keyOf(screen.DoSignIn), kit.Style{Role: kit.Warn, Attr: kit.Bold}
 	is := m.project.Signed[server]
+	if is.Fixed != "" {
+		return kit.Style{}, ""
+	}
 	want, out := screen.Want{Address: is.Address, Env: m.env, State: is.State}, is.State == screen.SignedOut || is.State == screen.Lapsed || is.State == screen.Refused
 	left := is.Ends.Sub(m.now())
-	ends := is.State == screen.SignedIn && !is.Renewed && !is.Ends.IsZero() && is.Fixed == ""
+	ends := is.State == screen.SignedIn && !is.Renewed && !is.Ends.IsZero()
 	switch l := m.lapses[server]; {
 	case l != nil:
 		want, out = l.want, true
@@ -491,7 +494,8 @@ func (m *Model) whoAt() (who string, out bool) {
 		return m.config.Who, false
 	}
 	is, known := m.project.Signed[server]
-	if m.lapses[server] != nil && m.lapses[server].want.State != screen.NotFresh || known && is.State == screen.SignedOut {
+	over := is.State == screen.SignedOut || is.State == screen.Lapsed || is.State == screen.Refused
+	if l := m.lapses[server]; l != nil && l.want.State != screen.NotFresh || known && over {
 		return "", true
 	}
 	who = is.Label

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bufio"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -37,31 +35,7 @@ func envrund(t *testing.T) *hashivault.Server {
 	if testing.Short() || os.Getenv(hashivault.Variable) == "" {
 		t.Skipf("a real vault command looks at it: not in short mode, and not without %s", hashivault.Variable)
 	}
-	cmd := exec.Command(serverProgram(t), "dev", "--listen", "127.0.0.1:0", "--json")
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(os.Interrupt)
-		_ = cmd.Wait()
-	})
-	line, err := bufio.NewReader(out).ReadBytes('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
-	var facts struct {
-		Address   string
-		RootToken string `json:"root_token"`
-	}
-	if err := json.Unmarshal(line, &facts); err != nil {
-		t.Fatal(err)
-	}
-	return &hashivault.Server{Addr: facts.Address, Token: facts.RootToken}
+	return hashivault.StartOwn(t)
 }
 
 // serverProgram is our server, built as the working tree has it.

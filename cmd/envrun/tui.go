@@ -139,6 +139,7 @@ func runTUI(ctx context.Context, t *tool, o tuiOptions) error {
 	} // else who can open what is the server's to say
 	if slices.ContainsFunc(p.Envs, project.Env.Remote) {
 		c.Watch = open.watch
+		c.SignIns = &signer{t, open}
 	}
 	c.Runner = lineRunner{t, open.selected}
 	line := editor.Choose(t.Getenv)
@@ -286,16 +287,21 @@ func (o *openers) store(ctx context.Context, name vault.Env) (store, error) {
 	if !ok || !env.Remote() {
 		return o.file(ctx, name)
 	}
+	return o.remote(env)
+}
+
+// remote opens the vault of an environment that is on a server.
+func (o *openers) remote(env project.Env) (*remote.Vault, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if v, ok := o.servers[name]; ok {
+	if v, ok := o.servers[env.Name]; ok {
 		return v, nil
 	}
 	v, err := o.t.server(o.project, env)
 	if err != nil {
 		return nil, err
 	}
-	o.servers[name] = v
+	o.servers[env.Name] = v
 	return v, nil
 }
 

@@ -90,7 +90,7 @@ const (
 	SignedOut           // nobody has signed in from here
 	Lapsed              // the server does not take the session any more
 	Refused             // the issuer refused to go on with it: somebody has to sign in again
-	Away                // the server did not answer, and what is said is what was known
+	Away                // the server could not be asked, and what is said is what was known
 	NotFresh            // it is there, and this environment wants a newer or a stronger one
 )
 
@@ -488,6 +488,9 @@ func (m *Me) serverLines(t *sheetOf, i int, s Scene) {
 	case is.State == Away:
 		what, n := m.project.Explain(is.Why)
 		head, st, next = "OFFLINE: "+what, kit.Style{Role: kit.Warn, Attr: kit.Bold}, n
+		if vault.KindOf(is.Why) != vault.KindUnavailable {
+			head, st = "! "+what, kit.Style{Role: kit.Danger, Attr: kit.Bold}
+		}
 	case is.State == SignedOut:
 		head, st = "L "+want.Text(m.project)+".", kit.Style{Role: kit.Locked, Attr: kit.Bold}
 		next = "ctrl+r signs in: in your browser, or with a code on another device."
@@ -505,7 +508,7 @@ func (m *Me) serverLines(t *sheetOf, i int, s Scene) {
 	}
 	t.line(st, mark+head)
 	if is.Fixed != "" {
-		next = strings.TrimSpace(next + " " + is.Fixed)
+		next = is.Fixed
 	}
 	t.line(kit.In(kit.Dim), next)
 	if is.State != SignedOut {
@@ -566,7 +569,7 @@ func (s Scene) session(is Signed) (kit.Style, string) {
 		return kit.In(kit.Warn), "does not end by itself"
 	case left <= 0:
 		return kit.In(kit.Danger), "ended " + clock(s.Now, is.Ends)
-	case left < EndingSoon:
+	case left < EndingSoon && is.Fixed == "":
 		return kit.Style{Role: kit.Warn, Attr: kit.Bold}, "ends in " + Remaining(left) + ": ctrl+r signs in again, and nothing is lost"
 	}
 	return kit.Style{}, "until " + clock(s.Now, is.Ends) + ", in " + span(left) + limit
