@@ -129,23 +129,29 @@ func (h *household) good(token string) bool {
 // as an error.
 func (h *household) silent(tokens ...string) {
 	h.t.Helper()
-	all := h.said.String()
-	err := filepath.WalkDir(h.dir, func(name string, d fs.DirEntry, err error) error {
-		if err != nil || !d.Type().IsRegular() {
-			return err
-		}
-		text, err := os.ReadFile(name)
-		all += string(text)
-		return err
-	})
-	if err != nil {
-		h.t.Fatal(err)
-	}
+	all := h.said.String() + strings.Join(files(h.t, h.dir), "")
 	for _, secret := range append(h.p.Secrets(), tokens...) {
 		if strings.Contains(all, secret) {
 			h.t.Errorf("%.12s… is in a file or an error", secret)
 		}
 	}
+}
+
+// files are those below a folder, with what is in them.
+func files(t *testing.T, dir string) (all []string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		text, err := os.ReadFile(name)
+		all = append(all, name+": "+string(text))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
 }
 
 // keychains is the environment of a session in which one keychain is what is chosen.
@@ -238,20 +244,70 @@ func TestPeople(t *testing.T) {
 			}
 		})
 
+		t.Run("Ctrl-C while the issuer answers", func(t *testing.T) {
+			cmd := h.process("token", token)
+			started := make(chan *os.Process, 1)
+			p.SetHook(func(kind string, w http.ResponseWriter, r *http.Request, next http.Handler) {
+				if kind == idp.Refresh {
+					_ = (<-started).Signal(os.Interrupt)
+				}
+				next.ServeHTTP(w, r)
+			})
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			started <- cmd.Process
+			_ = cmd.Wait() // it may have got to its end
+			p.SetHook(nil)
+			before := p.Count(idp.Refresh)
+			if token = h.token(token); !h.good(token) {
+				t.Error("the session did not outlive it")
+			}
+			if n := p.Count(idp.Refresh) - before; n > 1 {
+				t.Errorf("%d refreshes after it", n)
+			}
+		})
+
+		t.Run("Ctrl-C while somebody signs in", func(t *testing.T) {
+			was := files(t, h.dir)
+			for _, do := range []string{"login", "device"} {
+				cmd := h.process(do, "")
+				out, err := cmd.StdoutPipe()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := cmd.Start(); err != nil {
+					t.Fatal(err)
+				}
+				if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || !strings.HasPrefix(line, "http") {
+					t.Errorf("%q %v", line, err)
+				}
+				_ = cmd.Process.Signal(os.Interrupt)
+				if cmd.Wait() == nil {
+					t.Error("it signed somebody in")
+				}
+			}
+			if now := files(t, h.dir); !slices.Equal(now, was) {
+				t.Errorf("there was\n%q, now there is\n%q", was, now)
+			}
+		})
+
 		t.Run("killed when the answer is on its way", func(t *testing.T) {
 			cmd := h.process("token", token)
+			started := make(chan *os.Process, 1)
 			p.SetHook(func(kind string, w http.ResponseWriter, r *http.Request, next http.Handler) {
 				if kind != idp.Refresh {
 					next.ServeHTTP(w, r)
 					return
 				}
 				next.ServeHTTP(httptest.NewRecorder(), r) // the issuer has given a new token
-				_ = cmd.Process.Kill()
+				_ = (<-started).Kill()
 				panic(http.ErrAbortHandler)
 			})
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
+			started <- cmd.Process
 			err := cmd.Wait()
 			p.SetHook(nil)
 			if err == nil {
