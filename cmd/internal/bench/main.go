@@ -94,6 +94,7 @@ var rows = []row{
 	{"tui-first", (*bench).first},
 	{"tui-idle", (*bench).idle},
 	{"server", (*bench).serving},
+	{"server-run", (*bench).onServer},
 	{"server-bundle", (*bench).bundle},
 	{"server-many", (*bench).holding},
 }
