@@ -89,6 +89,7 @@ type Token struct {
 	Path        string            `json:"path"`           // of the request that made it
 	Role        string            `json:"role,omitempty"` // that it was made by
 	EntityID    string            `json:"entity_id,omitempty"`
+	Identity    []string          `json:"-"`               // policies that the entity gives now: the caller's to find
 	Wraps       bool              `json:"wraps,omitempty"` // it stands for one wrapped answer
 	Login       Login             `json:"login,omitzero"`  // that it was made by; zero for one that another token made
 
@@ -122,6 +123,14 @@ func (t *Token) Orphan() bool { return t.Parent == ID{} }
 
 // IsRoot says whether the token's policy is root.
 func (t *Token) IsRoot() bool { return len(t.Policies) == 1 && t.Policies[0] == Root }
+
+// All are the policies of the token and those that its entity gives it.
+func (t *Token) All() []string {
+	if len(t.Identity) == 0 || t.IsRoot() {
+		return t.Policies
+	}
+	return Policies(slices.Concat(t.Policies, t.Identity))
+}
 
 // Left is how long the token is still good for; 0 for one without an end.
 func (t *Token) Left(now time.Time) time.Duration {

@@ -306,7 +306,7 @@ func factsOfEntry(e audit.Entry) string {
 		}
 		for _, f := range []struct{ format, s string }{
 			{"reason: %s", d.Reason}, {"ticket %s", d.Ticket}, {"request %s", d.AccessRequest}, {"grant %s", d.GrantID},
-			{"policy %s", d.Policy}, {"policies %s", strings.Join(d.Policies, " ")}, {"group %s", d.Group}, {"role %s", d.Role},
+			{"policy %s", d.Policy}, {"policies %s", strings.Join(d.Policies, " ")}, {"entity %s", d.Entity}, {"group %s", d.Group}, {"role %s", d.Role},
 			{"mount %s", d.MountPoint}, {"user %s", d.DatabaseUser}, {"lease %s", d.LeaseID}, {"fields %s", strings.Join(d.Keys, " ")},
 		} {
 			if f.s != "" {

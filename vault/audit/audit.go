@@ -145,6 +145,7 @@ type Data struct {
 	CAS             *uint64  `json:"cas,omitempty"`            // nil: not given
 	Count           int64    `json:"count,omitempty"`          // how many things a list held; the list is not logged
 	DatabaseUser    string   `json:"database_user,omitempty"`
+	Entity          string   `json:"entity,omitempty"` // the id of one that is changed
 	Environment     string   `json:"environment,omitempty"`
 	FromVersion     uint64   `json:"from_version,omitempty"` // that was rolled back to
 	GrantID         string   `json:"grant_id,omitempty"`

@@ -189,7 +189,7 @@ func (d *Data) bounded() *Data {
 		return nil
 	}
 	c := *d
-	for _, s := range []*string{&c.AccessRequest, &c.Algorithm, &c.DatabaseUser, &c.Environment, &c.GrantID, &c.Group, &c.MountPoint,
+	for _, s := range []*string{&c.AccessRequest, &c.Algorithm, &c.DatabaseUser, &c.Entity, &c.Environment, &c.GrantID, &c.Group, &c.MountPoint,
 		&c.Issuer, &c.KeyID, &c.Policy, &c.PolicySHA256, &c.Role, &c.Ticket, &c.Type} {
 		*s = clip(*s, maxName)
 	}
@@ -566,6 +566,7 @@ func (w *writer) data(d *Data) {
 	}
 	w.num("count", d.Count)
 	w.str("database_user", d.DatabaseUser)
+	w.str("entity", d.Entity)
 	w.str("environment", d.Environment)
 	w.unum("from_version", d.FromVersion)
 	w.str("grant_id", d.GrantID)

@@ -27,7 +27,7 @@ func full() audit.Entry {
 		RemainingUses: 3, TokenTTL: 3600, TokenType: "service",
 	}
 	data := &audit.Data{
-		AccessRequest: "r1", Accessor: h, Algorithm: "ES256", CAS: u64(0), Count: 12, DatabaseUser: "v-ann-ro-1", Environment: "prod", FromVersion: 3, GrantID: "g1", Group: "ops",
+		AccessRequest: "r1", Accessor: h, Algorithm: "ES256", CAS: u64(0), Count: 12, DatabaseUser: "v-ann-ro-1", Entity: "e1", Environment: "prod", FromVersion: 3, GrantID: "g1", Group: "ops",
 		Issuer: "https://id.example.dev", KeyID: "k1", Subject: h, TokenID: h,
 		Keys: []string{"DB_URL", "API_KEY"}, LeaseID: "database/creds/ro/x", MetadataKeys: []string{"owner"}, MountPoint: "stage/", Paths: []string{"prod/data/a", "prod/data/b"}, Policies: []string{"a"}, Policy: "prod-read",
 		PolicySHA256: strings.Repeat("ab", 32), Read: []int64{3, -1}, Reason: "incident 7", Role: "ro", TTL: 60, Ticket: "OPS-1", Type: "kv", Version: 4, Versions: []uint64{1, 2}, VersionsDropped: 5,

@@ -69,7 +69,7 @@ func (g *Guard[T]) entry(req *Request, t *turn[T], at time.Time) audit.Entry {
 	}
 	e.Auth = audit.Auth{
 		Accessor: t.hashed.accessor, ClientToken: t.hashed.token,
-		DisplayName: tok.DisplayName, EntityID: tok.EntityID, Policies: tok.Policies, TokenType: "service",
+		DisplayName: tok.DisplayName, EntityID: tok.EntityID, Policies: tok.All(), TokenType: "service",
 		RemainingUses: tok.Uses,
 	}
 	if !tok.Expires.IsZero() {

@@ -102,6 +102,20 @@ type Policies[T any] interface {
 	Policy(tx T, name string) (*policy.Policy, error)
 }
 
+// Identities are who the tokens belong to.
+type Identities[T any] interface {
+	// Identity is what an entity is and gives, nil if there is none of that id. It is
+	// kept as policies are: Generation changes whenever one does.
+	Identity(tx T, id string) (*Identity, error)
+}
+
+// An Identity is what an entity gives its tokens beside their own policies.
+type Identity struct {
+	Policies []string
+	Facts    policy.Facts // for the templates of all policies
+	Disabled bool         // its tokens are not good
+}
+
 // A Request is what a client asks, as far as it has to be known for deciding and
 // recording.
 type Request struct {
@@ -269,14 +283,16 @@ func (c *Call[T]) Look(ctx context.Context) (*policy.ACL, error) { return c.look
 // ACLOf is what another token may do.
 func (c *Call[T]) ACLOf(t *token.Token) (*policy.ACL, error) { return c.aclOf(c.tx, t) }
 
-// A Config is what a Guard is made of. All of it but Devices is required.
+// A Config is what a Guard is made of. All of it but Devices and Identities is required.
 type Config[T token.Store] struct {
 	DB       DB[T]
 	Tokens   *token.Tokens
 	Policies Policies[T]
-	Log      Log[T]
-	Devices  Devices       // nil: the log is all there is
-	Hasher   *audit.Hasher // of tokens and accessors in entries
+	// Identities are asked for tokens of an entity. nil: there are none.
+	Identities Identities[T]
+	Log        Log[T]
+	Devices    Devices       // nil: the log is all there is
+	Hasher     *audit.Hasher // of tokens and accessors in entries
 
 	// Route finds the action of a request. It is called before the decision, with
 	// nothing decided, and reads at most where things are mounted; an error of
@@ -536,7 +552,19 @@ func (g *Guard[T]) who(tx T, req *Request) (*token.Token, *policy.ACL, error) {
 		return nil, nil, ErrBadToken
 	}
 	acl, err := g.acl(tx, &tok)
-	return &tok, acl, err
+	if err != nil {
+		return nil, nil, err
+	}
+	return &tok, acl, nil
+}
+
+// aclOf is Call.ACLOf: a token whose entity is disabled or gone may do nothing.
+func (g *Guard[T]) aclOf(tx T, t *token.Token) (*policy.ACL, error) {
+	acl, err := g.acl(tx, t)
+	if err == ErrBadToken {
+		return new(policy.ACL), nil
+	}
+	return acl, err
 }
 
 // look is Call.Look.
@@ -559,7 +587,7 @@ func (g *Guard[T]) do(ctx context.Context, tx T, req *Request, t *turn[T]) (answ
 			answer, err = nil, ErrPanic
 		}
 	}()
-	c := &Call[T]{ctx: ctx, tx: tx, req: req, op: t.op, token: t.token, acl: t.acl, aclOf: g.acl, now: g.Now(), ready: t.ready}
+	c := &Call[T]{ctx: ctx, tx: tx, req: req, op: t.op, token: t.token, acl: t.acl, aclOf: g.aclOf, now: g.Now(), ready: t.ready}
 	c.look = func(ctx context.Context) (*policy.ACL, error) { return g.look(ctx, req) }
 	answer, err = t.action.do(c)
 	if t.also = c.also; err != nil {

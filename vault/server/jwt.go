@@ -297,7 +297,7 @@ func (j jwtMount) login(c *call, _ []string) (*answer, error) {
 		}
 	}
 	a, err := j.admit(c, j.m, visitor{
-		name: who.User, meta: who.Meta, role: name, stamp: stampOf(j.m, &role), params: &role.Token,
+		name: who.User, issuer: v.claims.Issuer, groups: who.Groups, meta: who.Meta, role: name, stamp: stampOf(j.m, &role), params: &role.Token,
 		facts: audit.Data{
 			Role: name, Type: "jwt", Issuer: cut(v.claims.Issuer, 256), KeyID: cut(v.claims.KeyID, 128), Algorithm: v.claims.Algorithm,
 			Subject: j.hasher.Hash(v.claims.Subject), TokenID: j.hasher.Hash(v.claims.ID),

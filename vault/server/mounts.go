@@ -50,6 +50,8 @@ func (m *mount) show(effective bool) wire.Mount {
 	switch m.Type {
 	case "token":
 		w.Config.TokenType = "default-service"
+	case "identity":
+		w.Config.PassthroughRequestHeaders = []string{"Authorization"}
 	case "system":
 		w.Config.PassthroughRequestHeaders = []string{"Accept"}
 	case "kv":
@@ -160,6 +162,7 @@ type mountArea struct {
 	engines map[string]engine     // by type
 	auths   map[string]authEngine // ways to sign in, by type
 	tokens  *token.Tokens
+	people  *people
 }
 
 func (a mountArea) area() area {
@@ -560,6 +563,9 @@ func (a mountArea) disableAuth(c *call, rest []string) (*answer, error) {
 		if err := e.drop(c, &m); err != nil {
 			return nil, err
 		}
+	}
+	if err := a.people.forget(c.Tx(), &m, a.tokens.Now()); err != nil {
+		return nil, err
 	}
 	// Whoever signed in there is signed out with it.
 	for n := 1; n > 0; {

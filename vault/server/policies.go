@@ -278,7 +278,7 @@ func (p policies) resultant(c *call, _ []string) (*answer, error) {
 		return answered(map[string]any{"root": true}), nil
 	}
 	exact, glob := map[string]any{}, map[string]any{}
-	for _, name := range c.Token().Policies {
+	for _, name := range c.Token().All() {
 		pol, err := p.Policy(c.Tx(), name)
 		if err != nil {
 			return nil, err

@@ -118,6 +118,7 @@ type opened struct {
 	facts   clusterFacts
 	area    map[string]area // by the first part of a path: "sys", "auth/token"
 	tables  *tables
+	people  *people
 	auths   map[string]authEngine // by type
 	kv      kvEngine
 	cubby   cubbyhole
@@ -200,13 +201,14 @@ func (s *Server) ready(o *opened, keys ownKeys) error {
 	}
 	o.log = audit.NewLog(signer, s.Now)
 	o.tables = &tables{store: o.store}
+	o.people = &people{store: o.store}
 	o.kv = kvEngine{server: o.facts.ID, ring: o.ring, now: s.Now, memo: kv.NewMemo()}
 	o.cubby = cubbyhole{o.store}
 	wrap := wrapping{o.store, o.tokens, hasher}
 	sys := policies{o.store, o.tokens, s.Now}.area()
-	jwt := jwtEngine{signIns{o.store, o.tokens, hasher}, s.DB, &issuers{byMount: map[string]*issuer{}}, s.Logger, s.Now}
+	jwt := jwtEngine{signIns{o.store, o.tokens, hasher, o.people}, s.DB, &issuers{byMount: map[string]*issuer{}}, s.Logger, s.Now}
 	o.auths = map[string]authEngine{"jwt": jwt, "oidc": jwt}
-	sys = append(sys, mountArea{o.tables, map[string]engine{"kv": o.kv}, o.auths, o.tokens}.area()...)
+	sys = append(sys, mountArea{o.tables, map[string]engine{"kv": o.kv}, o.auths, o.tokens, o.people}.area()...)
 	sys = append(sys, wrap.area()...)
 	o.leases = &lease.Leases{Ring: o.ring, Issuer: o.issuer, Now: s.Now}
 	sys = append(sys, leaseArea{o.leases, s.DB}.area()...)
@@ -224,10 +226,11 @@ func (s *Server) ready(o *opened, keys ownKeys) error {
 	sys = append(sys, probes{s, slices.Sorted(maps.Keys(o.auths))}.area()...)
 	o.area = map[string]area{
 		"sys/":        sys,
-		"auth/token/": append(tokenArea{o.store, o.tokens, hasher, o.tables, &renewals{o.tables, o.auths}}.area(), endpoint{path: "tidy", update: probes{s: s}.tidy}),
+		"identity/":   identities{o.people, o.tables, s.Now}.area(),
+		"auth/token/": append(tokenArea{o.store, o.tokens, hasher, o.tables, &renewals{o.tables, o.auths, o.people}, o.people}.area(), endpoint{path: "tidy", update: probes{s: s}.tidy}),
 	}
 	o.guard = guard.New(guard.Config[Tx]{
-		DB: noting{s.DB}, Tokens: o.tokens, Policies: o.store, Log: logs{o.log}, Devices: s.Devices, Hasher: hasher,
+		DB: noting{s.DB}, Tokens: o.tokens, Policies: o.store, Identities: o.people, Log: logs{o.log}, Devices: s.Devices, Hasher: hasher,
 		Route: o.route, Wrap: wrap.put, Heads: headsOf, Status: statusOf, Words: words, Now: s.Now,
 	})
 	s.open.Store(o)
@@ -491,6 +494,7 @@ func (s *Server) begin(tx Tx, o *opened, id string, environments []string) (keys
 	}
 	for _, m := range []*mount{
 		{Path: "cubbyhole/", Type: "cubbyhole", Description: "per-token private secret storage", Local: true},
+		{Path: "identity/", Type: "identity", Description: "identity store"},
 		{Path: "sys/", Type: "system", Description: "system endpoints used for control, policy and debugging", SealWrap: true},
 		{Path: "token/", Type: "token", Description: "token based credentials"},
 	} {

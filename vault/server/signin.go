@@ -10,6 +10,7 @@ import (
 	"envrun/auth/token"
 	"envrun/vault/audit"
 	"envrun/vault/guard"
+	"envrun/vault/identity"
 	"envrun/vault/policy"
 	"envrun/vault/wire"
 )
@@ -29,6 +30,7 @@ type signIns struct {
 	store
 	tokens *token.Tokens
 	hasher *audit.Hasher
+	people *people
 }
 
 // tokenParams are what the tokens of a role are like: the token_* parameters that
@@ -114,7 +116,9 @@ func (p *tokenParams) show(data map[string]any) {
 
 // A visitor is somebody who signed in.
 type visitor struct {
-	name   string            // at the mount: which user, which application
+	name   string            // at the mount: which user, which application; names the alias
+	issuer string            // who vouches for the name and the groups; "" where the server does
+	groups []string          // that the issuer says
 	meta   map[string]string // what the token says of them
 	role   string
 	stamp  string
@@ -132,6 +136,13 @@ func (s signIns) admit(c *call, m *mount, v visitor) (*answer, error) {
 	if t := (token.Token{CIDRs: bound}); !t.From(c.Request().Addr.Addr()) {
 		return nil, problem(http.StatusForbidden, "permission denied")
 	}
+	who, err := s.people.signIn(c.Tx(), identity.Visit{
+		Alias: identity.Key{Accessor: m.Accessor, Issuer: v.issuer, Name: v.name}, Meta: v.meta, Groups: v.groups,
+	}, s.tokens.Now())
+	if err != nil {
+		return nil, err
+	}
+	v.facts.Group = who.external()
 	policies := slices.Clone(v.params.Policies)
 	if !v.params.NoDefault {
 		policies = append(policies, policy.DefaultName)
@@ -153,6 +164,7 @@ func (s signIns) admit(c *call, m *mount, v visitor) (*answer, error) {
 		Policies: policies, NoDefault: v.params.NoDefault, Meta: meta,
 		DisplayName: cut(strings.ReplaceAll(strings.TrimSuffix(m.Path, "/"), "/", "-")+"-"+v.name, token.MaxMetaText),
 		Path:        "auth/" + m.Path + "login",
+		EntityID:    who.ID,
 		Login:       token.Login{Mount: m.UUID, Role: v.role, Stamp: v.stamp},
 		TTL:         ttl, MaxTTL: longest, ExplicitMax: v.params.ExplicitMax, Period: v.params.Period,
 		Renewable: true, Uses: v.params.Uses, CIDRs: bound,
@@ -160,6 +172,7 @@ func (s signIns) admit(c *call, m *mount, v visitor) (*answer, error) {
 	if err != nil {
 		return nil, asBad(err)
 	}
+	made.Identity = who.Given
 	a := madeToken(s.tokens.Now(), s.hasher, &made, text, warnings)
 	a.Facts = &v.facts
 	return a, nil
@@ -218,13 +231,20 @@ func (r rolesOf) drop(tx Tx) error {
 }
 
 // renewals says whether the token of somebody who signed in may be given new time:
-// the way to sign in is still there, and the role is what it was.
+// the way to sign in is still there, the role is what it was, and the entity is not disabled.
 type renewals struct {
 	tables  *tables
 	engines map[string]authEngine // by type
+	people  *people
 }
 
 func (r *renewals) check(tx Tx, t *token.Token) error {
+	// The guard has done so for who asks; this may be another's token.
+	if good, err := r.people.fill(tx, t); err != nil {
+		return err
+	} else if !good {
+		return problem(http.StatusForbidden, "permission denied: the entity of the token is disabled or gone")
+	}
 	if t.Login == (token.Login{}) {
 		return nil
 	}

@@ -24,6 +24,7 @@ type tokenArea struct {
 	hasher *audit.Hasher
 	mounts *tables
 	logins *renewals
+	people *people
 }
 
 // times are what the mount of tokens is tuned to.
@@ -86,13 +87,17 @@ func (t tokenArea) area() area {
 }
 
 // info is what looking a token up answers; text is "" for one looked up by its accessor.
-func (t tokenArea) info(tok *token.Token, text string) (*answer, error) {
+func (t tokenArea) info(c *call, tok *token.Token, text string) (*answer, error) {
+	if _, err := t.people.fill(c.Tx(), tok); err != nil {
+		return nil, err
+	}
 	now := t.tokens.Now()
 	in := wire.TokenInfo{
 		Accessor: tok.Accessor, CreationTime: tok.Created.Unix(), CreationTTL: secs(tok.TTL), DisplayName: tok.DisplayName,
 		EntityID: tok.EntityID, ExplicitMaxTTL: secs(tok.ExplicitMax), ID: wire.Token(text), IssueTime: wire.Time{Time: tok.Created},
 		Meta: tok.Meta, NumUses: int64(tok.Uses), Orphan: tok.Orphan(), Path: tok.Path, Policies: tok.Policies,
 		Renewable: tok.Renewable, TTL: secs(tok.Left(now)), Type: "service", Period: secs(tok.Period), Role: tok.Role,
+		IdentityPolicies: tok.Identity,
 	}
 	if !tok.Expires.IsZero() {
 		in.ExpireTime = &wire.Time{Time: tok.Expires}
@@ -112,7 +117,7 @@ func (t tokenArea) info(tok *token.Token, text string) (*answer, error) {
 func secs(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }
 
 func (t tokenArea) lookupSelf(c *call, _ []string) (*answer, error) {
-	return t.info(c.Token(), c.Request().Token)
+	return t.info(c, c.Token(), c.Request().Token)
 }
 
 func (t tokenArea) lookup(c *call, _ []string) (*answer, error) {
@@ -134,7 +139,7 @@ func (t tokenArea) lookup(c *call, _ []string) (*answer, error) {
 	if tok.ID == c.Token().ID {
 		tok = *c.Token()
 	}
-	return t.info(&tok, text)
+	return t.info(c, &tok, text)
 }
 
 func (t tokenArea) byAccessor(c *call) (token.Token, wire.TokenRef, error) {
@@ -154,20 +159,20 @@ func (t tokenArea) lookupAccessor(c *call, _ []string) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return t.info(&tok, "")
+	return t.info(c, &tok, "")
 }
 
 // madeToken is the answer that made or renewed a token.
 func madeToken(now time.Time, hasher *audit.Hasher, tok *token.Token, text string, warnings []string) *answer {
 	left := secs(tok.Left(now))
 	a := warn(&answer{Status: http.StatusOK, Body: &reply{auth: &wire.Auth{
-		ClientToken: wire.Token(text), Accessor: tok.Accessor, Policies: tok.Policies, TokenPolicies: tok.Policies,
+		ClientToken: wire.Token(text), Accessor: tok.Accessor, Policies: tok.All(), TokenPolicies: tok.Policies, IdentityPolicies: tok.Identity,
 		Metadata: tok.Meta, LeaseDuration: left, Renewable: tok.Renewable, EntityID: tok.EntityID,
 		TokenType: "service", Orphan: tok.Orphan(), NumUses: int64(tok.Uses),
 	}}}, warnings...)
 	a.Auth = &audit.Auth{
 		Accessor: hasher.Hash(tok.Accessor), ClientToken: hasher.Hash(text), DisplayName: tok.DisplayName,
-		EntityID: tok.EntityID, Policies: tok.Policies, TokenTTL: left, TokenType: "service", RemainingUses: tok.Uses,
+		EntityID: tok.EntityID, Policies: tok.All(), TokenTTL: left, TokenType: "service", RemainingUses: tok.Uses,
 	}
 	return a
 }
@@ -278,6 +283,9 @@ func (t tokenArea) make(c *call, orphan bool, r *tokenRole) (*answer, error) {
 	text, made, more, err := t.tokens.Create(c.Tx(), spec)
 	if err != nil {
 		return nil, asBad(err)
+	}
+	if made.EntityID != "" {
+		made.Identity = me.Identity
 	}
 	return madeToken(t.tokens.Now(), t.hasher, &made, text, append(warnings, more...)), nil
 }

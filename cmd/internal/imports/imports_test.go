@@ -103,6 +103,8 @@ var rules = []rule{
 		"the server works in the transactions that it is given"},
 	{[]string{"vault/kv"}, []string{"os", "net", "net/http", "database/sql", "envrun/vault/sqlstore", "envrun/vault/sqlite", "envrun/vault/postgres", "envrun/auth/..."}, nil,
 		"a mount works in the transaction that it is given, over any tables"},
+	{[]string{"vault/identity"}, []string{"os", "net", "net/http", "database/sql", "envrun/vault/sqlstore", "envrun/vault/keyring", "envrun/vault/guard", "envrun/vault/wire", "envrun/auth/oidc"}, nil,
+		"who there is lies in whatever transaction it is given, and is the same whatever signed in"},
 	{[]string{"vault/keyring"}, []string{"os", "net", "net/http", "database/sql", "envrun/vault/kv", "envrun/vault/sqlstore", "envrun/vault/sqlite", "envrun/vault/postgres"}, nil,
 		"keys are held and given; what they seal is others' business"},
 	{[]string{"vault/sqlstore"}, []string{"envrun/vault/seal", "envrun/vault/sqlite", "envrun/vault/postgres", "modernc.org/...", "github.com/jackc/..."}, nil,

@@ -22,6 +22,18 @@ var Placeholder = regexp.MustCompile(`<[A-Z_]+(?:[-~][0-9]+)?>`)
 
 var ids = regexp.MustCompile(`^[a-z]+(_[a-z]+)?_[0-9a-f]{8}$`) // accessors that were not replaced in the recordings
 
+// named is an object with what stands for placeholders that are names in it.
+func named(want map[string]any, bound map[string]string) map[string]any {
+	out := make(map[string]any, len(want))
+	for name, v := range want {
+		if is, ok := bound[name]; ok {
+			name = is
+		}
+		out[name] = v
+	}
+	return out
+}
+
 // Compare says in what got differs from what was recorded, at a path within it. bound
 // is what stands for which Placeholder so far; numbers are json.Number.
 func Compare(at string, want, got any, bound map[string]string) []string {
@@ -32,6 +44,7 @@ func Compare(at string, want, got any, bound map[string]string) []string {
 			return []string{fmt.Sprintf("%s is %s, not an object", at, short(got))}
 		}
 		var out []string
+		want = named(want, bound)
 		for name, w := range want {
 			switch name {
 			case "mount_type", "client_id", "removed_from_cluster":
