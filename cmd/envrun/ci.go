@@ -46,7 +46,7 @@ func (t *tool) signInAs(ctx context.Context, p workload.Platform, env project.En
 	if err != nil {
 		return "", err
 	}
-	auth, err := v.SignIn(ctx, mount, env.CI.Role, jwt.Reveal())
+	auth, err := v.SignIn(ctx, mount, map[string]string{"role": env.CI.Role, "jwt": jwt.Reveal()})
 	if err != nil {
 		return "", fmt.Errorf("signing in with the identity that %s gives, as the role %s: %w", p.Title, env.CI.Role, err)
 	}
@@ -62,7 +62,7 @@ func (t *tool) signInAs(ctx context.Context, p workload.Platform, env project.En
 func (t *tool) signOut() {
 	for _, v := range t.pipeline.signedIn {
 		ctx, cancel := context.WithTimeout(context.Background(), signOutTime)
-		err := v.SignOut(ctx)
+		err := v.SignOut(ctx, "")
 		cancel()
 		if err != nil && t.flags.verbose {
 			t.Notef("the token was not revoked, and ends by itself: %v", err)

@@ -34,6 +34,7 @@ const (
 	NoMount                      // there is no mount, or another one than is wanted
 	NotVault                     // it does not answer as a Vault-API server does
 	NotSignedIn                  // it does not let whoever wants to sign in: Text
+	NotFresh                     // it wants whoever signs in to have done so more recently or more strongly: Err is a *ChallengeError
 	NoLog                        // it keeps no audit log that can be read and checked: it is not envrund
 )
 
@@ -87,6 +88,8 @@ func (e *ServerError) Error() string {
 		what = "does not answer as a Vault-API server does"
 	case NotSignedIn:
 		what = "refuses the sign-in at " + e.Mount
+	case NotFresh:
+		return e.Err.Error()
 	case NoLog:
 		what = "has no audit log that can be read from here: it is Vault or OpenBao, or envrund behind something that keeps sys/audit-log/ from us"
 	}
@@ -109,7 +112,7 @@ func (e *ServerError) kind() vault.Kind {
 		return vault.KindUnavailable
 	case Untrusted:
 		return vault.KindTampered
-	case NoToken, BadToken, NotSignedIn:
+	case NoToken, BadToken, NotSignedIn, NotFresh:
 		return vault.KindNoIdentity
 	case NotVault:
 		return vault.KindMalformed
@@ -171,7 +174,8 @@ type statusError struct {
 	status int
 	texts  []string // plain
 	// policy says of a 403 that a policy refused: then the token is one.
-	policy bool
+	policy    bool
+	challenge string // WWW-Authenticate
 }
 
 func (e *statusError) Error() string { return fmt.Sprintf("status %d", e.status) }

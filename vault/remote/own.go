@@ -107,7 +107,7 @@ func (v *Vault) partly(status int, texts []string) error {
 	if status >= 500 {
 		return &ServerError{Trouble: Unreachable, Address: v.Address(), Status: status, Text: strings.Join(plain(texts), "; ")}
 	}
-	return &statusError{status, plain(texts), byPolicy(texts)}
+	return &statusError{status: status, texts: plain(texts), policy: byPolicy(texts)}
 }
 
 // listNames yields the secrets at and below prefix without their values, and then

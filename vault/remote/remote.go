@@ -39,6 +39,11 @@ type Options struct {
 	// Token gives the token, each time one is needed. Its error is passed on.
 	Token func(context.Context) (string, error)
 
+	// Renewed, if not nil, is told of a token of Token's that the server does not
+	// take, and gives another one to try, once; "" if there is none. Its error is
+	// passed on instead of the server's.
+	Renewed func(ctx context.Context, refused string) (string, error)
+
 	// Plain says that the server is known to be another than envrund, which answers
 	// some requests that no other has: none of them is tried then. Learnt, if not
 	// nil, is told when it turns out otherwise, for the next time.

@@ -38,6 +38,8 @@ type call struct {
 	secrets []string
 	// open: no token is needed, and none is sent.
 	open bool
+	// token is sent instead of that of Options.Token.
+	token string
 	// unseen: no look is taken at the audit log beside it; seen is what is said of the
 	// log that was seen, empty for nothing.
 	unseen bool
@@ -61,7 +63,10 @@ func (v *Vault) send(ctx context.Context, c call) (answer, error) {
 	var token string
 	var err error
 	if !c.open {
-		if token, err = v.o.Token(ctx); err != nil {
+		if token = c.token; token == "" {
+			token, err = v.o.Token(ctx)
+		}
+		if err != nil {
 			return answer{}, err
 		}
 		if err := v.checkToken(token); err != nil {
@@ -81,6 +86,13 @@ func (v *Vault) send(ctx context.Context, c call) (answer, error) {
 		c.seen = v.seen(v.o.Witness.Memory)
 	}
 	a, err := v.often(ctx, c, at, token, body)
+	if e, ok := err.(*ServerError); ok && e.Trouble == BadToken && c.token == "" && v.o.Renewed != nil {
+		if token, again := v.o.Renewed(ctx, token); again != nil {
+			err = again
+		} else if token != "" {
+			a, err = v.often(ctx, c, at, token, body)
+		}
+	}
 	if look {
 		if err == nil {
 			v.look(ctx, a.shown)
@@ -322,7 +334,7 @@ func (v *Vault) judge(c call, res *http.Response, token string, raw []byte) (ans
 		e.Trouble, e.Text = NotVault, fmt.Sprintf("status %d", status)
 		return answer{}, final, e
 	}
-	return answer{}, final, &statusError{status, texts, byPolicy(body.Errors)}
+	return answer{}, final, &statusError{status, texts, byPolicy(body.Errors), res.Header.Get("WWW-Authenticate")}
 }
 
 // byPolicy says of the errors of a 403 that a policy refused: that has the layout
