@@ -62,7 +62,7 @@ func (t *tool) signInAs(ctx context.Context, p workload.Platform, env project.En
 func (t *tool) signOut() {
 	for _, v := range t.pipeline.signedIn {
 		ctx, cancel := context.WithTimeout(context.Background(), signOutTime)
-		err := v.SignOut(ctx, "")
+		err := v.SignOut(ctx)
 		cancel()
 		if err != nil && t.flags.verbose {
 			t.Notef("the token was not revoked, and ends by itself: %v", err)

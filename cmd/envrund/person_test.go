@@ -119,7 +119,7 @@ func (p *personal) bring(ctx context.Context, r session.Record, tokens *login.To
 	if err != nil {
 		return r, err
 	}
-	a, err := v.SignIn(ctx, "people", "ci", tokens.ID.Reveal())
+	a, err := v.SignIn(ctx, "people", map[string]string{"role": "ci", "jwt": tokens.ID.Reveal()})
 	if err != nil {
 		return r, err
 	}

@@ -22,7 +22,9 @@
 //	[mask]       VARIABLE = true|false: whether its value is masked in output, whatever it looks like
 //	[ci]         how a pipeline signs in to the server with its platform's identity: role; mount, the way
 //	             to sign in there ("jwt"); audience of the identity token (the server's address)
-//	[env.NAME]   vault, ca, pin, namespace, ci; mount: its mount on the server, if that has another name;
+//	[sign_in]    how people sign in to the server, before what it says by itself: mount, role, issuer,
+//	             client_id, scopes, flow = "browser"|"device"|"paste"; ca of the issuer
+//	[env.NAME]   vault, ca, pin, namespace, ci, sign_in; mount: its mount on the server, if that has another name;
 //	             cache = "24h"|"off": how long what was read is used while the server is away;
 //	             protected = true|false, mask = "auto"|"always"|"never", require
 //	[[inject]]   path; only, except: patterns over fields; rename = { field = "VARIABLE" }; prefix;

@@ -20,6 +20,7 @@ type layer struct {
 	vaultPos  Pos
 	server    Server
 	ci        CI
+	signIn    SignIn
 	name      vault.Path
 	namePos   Pos
 	deflt     vault.Env
@@ -41,6 +42,7 @@ type envLayer struct {
 	vaultPos     Pos
 	server       Server
 	ci           CI
+	signIn       SignIn
 	mount        string
 	cache        Cache
 	protected    bool
@@ -53,11 +55,12 @@ type envLayer struct {
 
 // The keys there are, for the nearest match of one there is not.
 var (
-	topKeys    = []string{"vault", "ca", "pin", "namespace", "project", "default", "extends", "env", "inject", "file", "allow_names", "inherit_wins", "require", "mask", "ci"}
-	envKeys    = []string{"vault", "ca", "pin", "namespace", "mount", "cache", "protected", "mask", "require", "ci"}
+	topKeys    = []string{"vault", "ca", "pin", "namespace", "project", "default", "extends", "env", "inject", "file", "allow_names", "inherit_wins", "require", "mask", "ci", "sign_in"}
+	envKeys    = []string{"vault", "ca", "pin", "namespace", "mount", "cache", "protected", "mask", "require", "ci", "sign_in"}
 	injectKeys = []string{"path", "only", "except", "rename", "prefix", "transform", "optional", "env", "mask"}
 	fileKeys   = []string{"path", "field", "var", "optional", "env", "mask"}
 	ciKeys     = []string{"role", "mount", "audience"}
+	signInKeys = []string{"mount", "role", "issuer", "client_id", "scopes", "flow", "ca"}
 )
 
 // decoder reads one layer from its tree. The first thing wrong is kept in err,
@@ -208,6 +211,8 @@ func (d *decoder) layer(root *node) *layer {
 			}
 		case "ci":
 			l.ci = d.ci(n, "ci")
+		case "sign_in":
+			l.signIn = d.signIn(n, "sign_in")
 		default:
 			d.unknown(n, "", topKeys)
 		}
@@ -253,6 +258,8 @@ func (d *decoder) envLayer(n *node) envLayer {
 			e.require = d.list(k, where+".require", checkVariable)
 		case "ci":
 			e.ci = d.ci(k, where+".ci")
+		case "sign_in":
+			e.signIn = d.signIn(k, where+".sign_in")
 		default:
 			d.unknown(k, where, envKeys)
 		}
@@ -267,16 +274,7 @@ func (d *decoder) server(s *Server, n *node, key string) {
 	}
 	switch n.key {
 	case "ca":
-		var why string
-		s.CA = d.text(n, key)
-		if strings.Contains(s.CA, "://") {
-			why = "is a file beside this one, not an address"
-		} else if d.err == nil {
-			s.CA, why = locate(s.CA, filepath.Dir(d.file))
-		}
-		if why != "" {
-			d.fail(n, key, key+" "+why)
-		}
+		s.CA = d.certificates(n, key)
 	case "pin":
 		if n.kind == kindString {
 			s.Pins = []string{n.str}
@@ -307,9 +305,7 @@ func (d *decoder) ci(n *node, key string) CI {
 		where := key + "." + k.key
 		switch k.key {
 		case "role":
-			if c.Role = d.text(k, where); strings.ContainsAny(c.Role, "/ ") && d.err == nil {
-				d.fail(k, where, where+" is the name of a role, without slashes or spaces")
-			}
+			c.Role = d.role(k, where)
 		case "mount":
 			c.Mount = d.mount(k, where)
 		case "audience":
@@ -319,6 +315,80 @@ func (d *decoder) ci(n *node, key string) CI {
 		}
 	}
 	return c
+}
+
+// signIn reads a table that says how people sign in.
+func (d *decoder) signIn(n *node, key string) SignIn {
+	var s SignIn
+	if !d.want(n, key, kindTable, "a table") {
+		return s
+	}
+	s.Pos = d.pos(n)
+	for _, k := range n.kids {
+		where := key + "." + k.key
+		switch k.key {
+		case "mount":
+			s.Mount = d.mount(k, where)
+		case "role":
+			s.Role = d.role(k, where)
+		case "issuer":
+			s.Issuer = d.text(k, where)
+			if _, why := locate(s.Issuer, ""); d.err == nil && (why != "" || !remote(s.Issuer)) {
+				d.fail(k, where, where+" is the https:// address of an identity provider, as its tokens say it")
+			}
+		case "client_id":
+			s.ClientID = d.text(k, where)
+		case "scopes":
+			for _, scope := range d.list(k, where, checkScope) {
+				s.Scopes = append(s.Scopes, scope.Name)
+			}
+		case "flow":
+			if s.Flow = d.text(k, where); s.Flow != "browser" && s.Flow != "device" && s.Flow != "paste" {
+				d.fail(k, where, where+` must be "browser", "device" or "paste"`)
+			}
+		case "ca":
+			s.CA = d.certificates(k, where)
+		default:
+			d.unknown(k, key, signInKeys)
+		}
+	}
+	return s
+}
+
+// checkScope says what is wrong with a scope of OAuth (RFC 6749 §3.3).
+func checkScope(s string) string {
+	for _, c := range s {
+		if c <= ' ' || c > '~' || c == '"' || c == '\\' {
+			return quote(s) + " is no scope"
+		}
+	}
+	if s == "" {
+		return "holds an empty scope"
+	}
+	return ""
+}
+
+// role reads the name of a role of a server.
+func (d *decoder) role(n *node, key string) string {
+	s := d.text(n, key)
+	if strings.ContainsAny(s, "/ ") && d.err == nil {
+		d.fail(n, key, key+" is the name of a role, without slashes or spaces")
+	}
+	return s
+}
+
+// certificates reads where a file of certificates is.
+func (d *decoder) certificates(n *node, key string) string {
+	s, why := d.text(n, key), ""
+	if strings.Contains(s, "://") {
+		why = "is a file beside this one, not an address"
+	} else if d.err == nil {
+		s, why = locate(s, filepath.Dir(d.file))
+	}
+	if why != "" {
+		d.fail(n, key, key+" "+why)
+	}
+	return s
 }
 
 func (d *decoder) cache(n *node, key string) Cache {

@@ -18,6 +18,7 @@ func merge(layers []*layer, local *layer) (*Project, error) {
 		}
 		p.Server = over(p.Server, l.server)
 		p.CI = ciOver(p.CI, l.ci)
+		p.SignIn = signInOver(p.SignIn, l.signIn)
 		if l.defltPos.File != "" {
 			p.Default, p.DefaultPos = l.deflt, l.defltPos
 		}
@@ -63,6 +64,7 @@ func merge(layers []*layer, local *layer) (*Project, error) {
 			p.Envs[i].Server = over(p.Server, p.Envs[i].Server)
 		}
 		p.Envs[i].CI = ciOver(p.CI, p.Envs[i].CI)
+		p.Envs[i].SignIn = signInOver(p.SignIn, p.Envs[i].SignIn)
 		if p.Envs[i].Mask == "" {
 			p.Envs[i].Mask = MaskAuto
 		}
@@ -104,6 +106,25 @@ func ciOver(c, by CI) CI {
 	return c
 }
 
+// signInOver does so with what is said of how people sign in.
+func signInOver(s, by SignIn) SignIn {
+	for _, f := range [...]struct {
+		to   *string
+		from string
+	}{{&s.Mount, by.Mount}, {&s.Role, by.Role}, {&s.Issuer, by.Issuer}, {&s.ClientID, by.ClientID}, {&s.Flow, by.Flow}, {&s.CA, by.CA}} {
+		if f.from != "" {
+			*f.to = f.from
+		}
+	}
+	if len(by.Scopes) > 0 {
+		s.Scopes = by.Scopes
+	}
+	if by.Pos.File != "" {
+		s.Pos = by.Pos
+	}
+	return s
+}
+
 func withoutDefault(rules []Inject) []Inject {
 	kept := rules[:0:0]
 	for _, r := range rules {
@@ -134,6 +155,7 @@ func (p *Project) addEnv(l envLayer) {
 		e.Mount = l.mount
 	}
 	e.CI = ciOver(e.CI, l.ci)
+	e.SignIn = signInOver(e.SignIn, l.signIn)
 	if l.cache.Pos.File != "" {
 		e.Cache = l.cache
 	}

@@ -23,6 +23,7 @@ type Project struct {
 	NamePos    Pos
 	Server     Server    // goes with Vault
 	CI         CI        // how a pipeline signs in to it
+	SignIn     SignIn    // how people do
 	Default    vault.Env // may be empty
 	DefaultPos Pos
 
@@ -69,6 +70,7 @@ type Env struct {
 	Server    Server   // of a vault on a server: what is said where Vault is said
 	Mount     string   // the mount of the environment on its server; empty: its name
 	CI        CI       // the project's, with what the environment says over it
+	SignIn    SignIn   // likewise
 	Cache     Cache    // how long what was read from the server may be used without it
 	Protected bool     // asks before it runs or writes; masked; marked
 	Mask      MaskMode // MaskAuto if not said
@@ -90,6 +92,19 @@ type CI struct {
 	Role     string // of the server
 	Mount    string // the way to sign in, below auth/; empty: "jwt"
 	Audience string // that the identity token is asked for with; empty: the address of the server
+	Pos      Pos    // of the first of these keys; the zero Pos if none is written
+}
+
+// SignIn says how people sign in to a server. What is written goes before what the
+// server says by itself: where the two differ, nobody signs in.
+type SignIn struct {
+	Mount    string // the way to sign in, below auth/; empty: the one that the server names
+	Role     string // of the server; empty: the way's default
+	Issuer   string // where people have their account, byte for byte; empty: what the server says
+	ClientID string // of envrun there
+	Scopes   []string
+	Flow     string // "browser", "device" or "paste"; empty: what suits the session
+	CA       string // absolute path of certificates in PEM that the issuer's leads to; empty: the system's
 	Pos      Pos    // of the first of these keys; the zero Pos if none is written
 }
 

@@ -38,8 +38,6 @@ type call struct {
 	secrets []string
 	// open: no token is needed, and none is sent.
 	open bool
-	// token is sent instead of that of Options.Token.
-	token string
 	// unseen: no look is taken at the audit log beside it; seen is what is said of the
 	// log that was seen, empty for nothing.
 	unseen bool
@@ -63,10 +61,7 @@ func (v *Vault) send(ctx context.Context, c call) (answer, error) {
 	var token string
 	var err error
 	if !c.open {
-		if token = c.token; token == "" {
-			token, err = v.o.Token(ctx)
-		}
-		if err != nil {
+		if token, err = v.o.Token(ctx); err != nil {
 			return answer{}, err
 		}
 		if err := v.checkToken(token); err != nil {
@@ -86,7 +81,7 @@ func (v *Vault) send(ctx context.Context, c call) (answer, error) {
 		c.seen = v.seen(v.o.Witness.Memory)
 	}
 	a, err := v.often(ctx, c, at, token, body)
-	if e, ok := err.(*ServerError); ok && e.Trouble == BadToken && c.token == "" && v.o.Renewed != nil {
+	if e, ok := err.(*ServerError); ok && e.Trouble == BadToken && v.o.Renewed != nil {
 		if token, again := v.o.Renewed(ctx, token); again != nil {
 			err = again
 		} else if token != "" {

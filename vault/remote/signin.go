@@ -140,42 +140,17 @@ func (v *Vault) given(a answer) (wire.Auth, error) {
 	return *out.Auth, nil
 }
 
-// Self is what the server knows of a token; of that of Options.Token if it is empty.
-func (v *Vault) Self(ctx context.Context, token string) (wire.TokenInfo, error) {
-	info, err := ask[wire.TokenInfo](ctx, v, call{method: http.MethodGet, path: []string{"auth/token/lookup-self"}, repeat: true, unseen: true, token: token})
-	return info, v.place(err, "", "")
-}
-
-// Renew gives a token new time.
-func (v *Vault) Renew(ctx context.Context, token string) (wire.Auth, error) {
-	a, err := v.send(ctx, call{method: http.MethodPost, path: []string{"auth/token/renew-self"}, repeat: true, unseen: true, token: token})
+// Renew gives the token that Options.Token gives new time.
+func (v *Vault) Renew(ctx context.Context) (wire.Auth, error) {
+	a, err := v.send(ctx, call{method: http.MethodPost, path: []string{"auth/token/renew-self"}, repeat: true, unseen: true})
 	if err != nil {
 		return wire.Auth{}, v.place(err, "", "")
 	}
 	return v.given(a)
 }
 
-// Reach is what a token may do at each of these paths, "dev/data/app": the
-// capabilities of a policy, "deny" alone for nothing. Of the token of Options.Token
-// if it is empty.
-func (v *Vault) Reach(ctx context.Context, token string, paths []string) (map[string][]string, error) {
-	told, err := ask[map[string]json.RawMessage](ctx, v, call{method: http.MethodPost, path: []string{"sys/capabilities-self"}, body: map[string][]string{"paths": paths}, repeat: true, unseen: true, token: token})
-	if err != nil {
-		return nil, v.place(err, "", "")
-	}
-	may := map[string][]string{}
-	for _, path := range paths {
-		var caps []string
-		if err := json.Unmarshal(told[path], &caps); err != nil {
-			return nil, v.place(v.notVault("it was asked for other paths"), "", "")
-		}
-		may[path] = caps
-	}
-	return may, nil
-}
-
-// SignOut revokes a token; that of Options.Token if it is empty.
-func (v *Vault) SignOut(ctx context.Context, token string) error {
-	_, err := v.send(ctx, call{method: http.MethodPost, path: []string{"auth/token/revoke-self"}, repeat: true, unseen: true, token: token})
+// SignOut revokes the token that Options.Token gives.
+func (v *Vault) SignOut(ctx context.Context) error {
+	_, err := v.send(ctx, call{method: http.MethodPost, path: []string{"auth/token/revoke-self"}, repeat: true, unseen: true})
 	return v.place(err, "", "")
 }
