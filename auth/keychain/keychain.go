@@ -34,18 +34,7 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"envrun/auth/keychain/guard"
 )
-
-// The libraries are initialised by now, so the environment can be given back;
-// a program that links us has it right even if its main forgets guard.Restore.
-var _ = restore()
-
-func restore() struct{} {
-	guard.Restore()
-	return struct{}{}
-}
 
 // Names of keychains, as they stand in files and options.
 const (

@@ -18,7 +18,6 @@ import (
 	"syscall"
 	"time"
 
-	"envrun/auth/keychain/guard"
 	"envrun/cmd/internal/cli"
 	"envrun/envrun/run"
 	"envrun/tui/clip"
@@ -32,7 +31,6 @@ var version = "dev"
 func main() {
 	run.Begin()  // first: this process may be one that keeps a terminal for a run
 	clip.Begin() // or one that looks after a clipboard
-	guard.Restore()
 	os.Exit(runMain(os.Args[1:], time.Now))
 }
 

@@ -82,7 +82,7 @@ var rules = []rule{
 	{[]string{"envrun/...", "vault/..."}, []string{"github.com/zalando/go-keyring", "github.com/99designs/keyring"}, nil,
 		"keychains are reached through auth/keychain, with its deadlines and read-back"},
 	{[]string{"auth/..."}, []string{"github.com/99designs/keyring"}, []string{"auth/keychain"},
-		"its init connects to D-Bus; only auth/keychain links it, behind its guard"},
+		"keychains are reached through auth/keychain, which gives its calls a deadline"},
 	{[]string{"auth/..."}, []string{"github.com/zalando/go-keyring"}, []string{"auth/keychain"},
 		"its calls have no deadline of their own; auth/keychain gives them one"},
 	{[]string{"cmd/envrun"}, []string{"envrun/vault/record", "envrun/vault/seal", "crypto/...", "github.com/zalando/go-keyring", "github.com/99designs/keyring"}, nil,
@@ -123,8 +123,6 @@ var rules = []rule{
 		"what was typed is held, and neither drawn, read nor written here"},
 	{[]string{"tui/plain"}, []string{"envrun/vault/...", "envrun/envrun/...", "envrun/tui/clip", "charm.land/...", "os/exec", "net"}, nil,
 		"in lines nothing is done that the drawn interface does not do: it drives that, and opens nothing"},
-	{[]string{"auth/keychain/guard"}, []string{"fmt", "strings", "net", "log", "envrun/..."}, nil,
-		"it must be initialised before everything else, and is only while it imports next to nothing"},
 }
 
 type pkg struct {

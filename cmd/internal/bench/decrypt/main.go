@@ -23,14 +23,12 @@ import (
 	"time"
 
 	"envrun/auth/agekey"
-	"envrun/auth/keychain/guard"
 	"envrun/vault"
 	"envrun/vault/record"
 	"envrun/vault/seal"
 )
 
 func main() {
-	guard.Restore()
 	dir := flag.String("vault", "", "folder of the vault")
 	config := flag.String("config", "", "folder of the identity, which is in the file store")
 	env := flag.String("env", "dev", "environment")

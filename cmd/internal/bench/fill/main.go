@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"envrun/auth/agekey"
-	"envrun/auth/keychain/guard"
 	"envrun/vault"
 	"envrun/vault/filevault"
 
@@ -26,7 +25,6 @@ import (
 )
 
 func main() {
-	guard.Restore()
 	var o options
 	flag.StringVar(&o.dir, "vault", "", "folder of the vault")
 	flag.StringVar(&o.config, "config", "", "folder of the identity, which is in the file store")
