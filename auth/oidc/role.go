@@ -83,6 +83,12 @@ func (r *Role) Check(issuer string) (warnings []string, err error) {
 			return nil, fmt.Errorf("%q is no JSON pointer: ~ is written ~0, and / within a name ~1", place)
 		}
 	}
+	for _, acr := range r.ACR {
+		// They are asked for as a list with spaces, and said in a quoted text.
+		if acr == "" || len(acr) > maxMetaText || strings.ContainsFunc(acr, func(c rune) bool { return c <= ' ' || c > '~' || c == '"' || c == '\\' }) {
+			return nil, errors.New("acr_values are words of ASCII, without spaces, quotes and backslashes")
+		}
+	}
 	exact := r.Subject != ""
 	for place, values := range r.BoundClaims {
 		if len(values) == 0 {

@@ -154,6 +154,7 @@ type reply struct {
 	none      bool     // no body at all
 	stream    *stream  // instead of an answer that ends
 	cache     []string // of wire.CacheHeader
+	fresh     int      // seconds for which anybody may keep the answer; 0: nobody may
 }
 
 // answered makes an answer of data.
@@ -263,6 +264,9 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	if texts == nil {
 		texts = []string{}
 	}
+	if text := challenge(err); text != "" {
+		w.Header().Set("WWW-Authenticate", text)
+	}
 	writeJSON(w, status, wire.Errors{Errors: texts})
 }
 
@@ -288,6 +292,9 @@ func writeAnswer(w http.ResponseWriter, id string, a *guard.Answer) {
 	}
 	if body.etag != "" {
 		w.Header().Set("ETag", body.etag)
+	}
+	if body.fresh > 0 {
+		w.Header().Set("Cache-Control", "max-age="+strconv.Itoa(body.fresh))
 	}
 	for _, text := range body.cache {
 		w.Header().Add(wire.CacheHeader, text)

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"envrun/auth"
 	"envrun/auth/oidc"
 	"envrun/vault/audit"
 	"envrun/vault/guard"
@@ -47,7 +49,9 @@ type jwtConfig struct {
 	Issuer      string   `json:"issuer,omitempty"`
 	DefaultRole string   `json:"default_role,omitempty"`
 	Algorithms  []string `json:"algorithms,omitempty"`
-	ClientID    string   `json:"client_id,omitempty"` // of the program that people sign in with
+	ClientID    string   `json:"client_id,omitempty"` // of the program that people sign in with; "": they do not
+	Scopes      []string `json:"scopes,omitempty"`    // that it asks for, beside openid
+	Flows       []string `json:"flows,omitempty"`     // that it may use; none: all of signInFlows
 
 	AllowPrivate bool          `json:"allow_private,omitempty"`
 	Hosts        []string      `json:"hosts,omitempty"`
@@ -65,8 +69,10 @@ func (c *jwtConfig) issuer() string {
 // A jwtRole is a role as it is kept.
 type jwtRole struct {
 	oidc.Role
-	Token tokenParams `json:"token"`
-	Stamp string      `json:"stamp"`
+	Token       tokenParams `json:"token"`
+	Stamp       string      `json:"stamp"`
+	Listed      bool        `json:"listed,omitempty"` // sys/sign-in names it to everybody
+	Description string      `json:"description,omitempty"`
 }
 
 // issuers are the keys of the issuers of all mounts, as far as they are in use.
@@ -339,6 +345,8 @@ type jwtConfigBody struct {
 	AllowPrivate wire.Bool     `json:"allow_private_issuer"`
 	Hosts        wire.Strings  `json:"jwks_hosts"`
 	MaxStale     wire.Duration `json:"jwks_max_stale"`
+	Scopes       wire.Strings  `json:"oidc_scopes"`
+	Flows        wire.Strings  `json:"sign_in_flows"`
 
 	// What clients send as it was read, and means nothing here.
 	ClientSecret     wire.Token      `json:"oidc_client_secret"`
@@ -396,10 +404,14 @@ func (j jwtMount) checkConfig(ctx context.Context, req *guard.Request) (any, err
 			return nil, bad("an address or a name is too long")
 		}
 	}
+	if err := checkSignIn(in.ClientID, in.Scopes, in.Flows); err != nil {
+		return nil, err
+	}
 	c := &jwtConfig{
 		Stamp: newStamp(), Discovery: in.Discovery, DiscoveryCA: in.DiscoveryCA, JWKSURL: in.JWKSURL, JWKSCA: in.JWKSCA, PublicKeys: in.PublicKeys,
 		Issuer: in.Issuer, DefaultRole: strings.ToLower(in.DefaultRole), Algorithms: in.Algorithms, ClientID: in.ClientID,
 		AllowPrivate: bool(in.AllowPrivate), Hosts: in.Hosts, MaxStale: time.Duration(in.MaxStale),
+		Scopes: slices.DeleteFunc(in.Scopes, func(s string) bool { return s == "openid" }), Flows: in.Flows,
 	}
 	is, err := j.open(j.m.UUID, c, nil)
 	if err != nil {
@@ -446,6 +458,7 @@ func (j jwtMount) readConfig(*call, []string) (*answer, error) {
 		"oidc_response_mode": "", "oidc_response_types": []string{}, "provider_config": map[string]any{},
 		"unsupported_critical_cert_extensions": []string{},
 		"allow_private_issuer":                 c.AllowPrivate, "jwks_hosts": notNull(c.Hosts), "jwks_max_stale": secs(c.MaxStale),
+		"oidc_scopes": notNull(c.Scopes), "sign_in_flows": c.flows(),
 	}), nil
 }
 
@@ -490,6 +503,7 @@ func (j jwtMount) readRole(c *call, at []string) (*answer, error) {
 		"user_claim": r.UserClaim, "user_claim_json_pointer": strings.HasPrefix(r.UserClaim, "/"), "verbose_oidc_logging": false,
 		"acr_values": r.ACR, "amr_values": r.AMR, "authorized_parties": r.Parties, "allow_multiple_audiences": r.MultipleAudiences,
 		"max_token_age": secs(r.MaxTokenAge), "require_nonce": r.Nonce, "single_use": r.SingleUse,
+		"listed": r.Listed, "description": r.Description,
 	}
 	r.Token.show(data)
 	return answered(data), nil
@@ -515,6 +529,8 @@ type jwtRoleBody struct {
 	MaxTokenAge       *wire.Duration `json:"max_token_age"`
 	Nonce             *wire.Bool     `json:"require_nonce"`
 	SingleUse         *wire.Bool     `json:"single_use"`
+	Listed            *wire.Bool     `json:"listed"`
+	Description       *string        `json:"description"`
 
 	// What clients send as it was read. The leeway is the same for every role, and
 	// redirects are the client's business.
@@ -566,6 +582,11 @@ func (j jwtMount) writeRole(c *call, at []string) (*answer, error) {
 	set(&r.MultipleAudiences, (*bool)(in.MultipleAudiences))
 	set(&r.Nonce, (*bool)(in.Nonce))
 	set(&r.SingleUse, (*bool)(in.SingleUse))
+	set(&r.Listed, (*bool)(in.Listed))
+	set(&r.Description, in.Description)
+	if r.Description != "" && !auth.Plain(r.Description, maxRoleText) {
+		return nil, bad("'description' is a text of at most %d bytes, on one line", maxRoleText)
+	}
 	if sent(c, "bound_claims") {
 		if r.BoundClaims, err = boundClaims(c.Request().Params["bound_claims"]); err != nil {
 			return nil, err
@@ -582,7 +603,10 @@ func (j jwtMount) writeRole(c *call, at []string) (*answer, error) {
 		return nil, err
 	}
 	r.Stamp = newStamp()
-	return done(append(warnings, more...)...), j.roles(j.m).write(c.Tx(), name, &r)
+	if err := j.roles(j.m).write(c.Tx(), name, &r); err != nil {
+		return nil, err
+	}
+	return done(append(warnings, more...)...), j.changed(c.Tx())
 }
 
 // boundClaims reads them: a claim has one value or a list of them.
@@ -609,7 +633,10 @@ func boundClaims(v any) (map[string]oidc.Values, error) {
 }
 
 func (j jwtMount) removeRole(c *call, at []string) (*answer, error) {
-	return done(), j.roles(j.m).remove(c.Tx(), at[0])
+	if err := j.roles(j.m).remove(c.Tx(), at[0]); err != nil {
+		return nil, err
+	}
+	return done(), j.changed(c.Tx())
 }
 
 // readKeys says how the keys of the issuer fare.
@@ -652,8 +679,40 @@ func signInRefused(err error) (status int, text string, ok bool) {
 	if !errors.As(err, &r) {
 		return 0, "", false
 	}
-	if r.Reason == oidc.ReasonIssuerOut {
+	switch {
+	case r.Reason == oidc.ReasonIssuerOut:
 		return http.StatusServiceUnavailable, r.Public(), true
+	case r.Entitled && r.Reason == oidc.ReasonFresh:
+		return http.StatusUnauthorized, r.Public(), true
 	}
 	return http.StatusBadRequest, r.Public(), true
+}
+
+// challenge is what a newer sign-in has to bring, as WWW-Authenticate says it (RFC
+// 9470 §3), "" for every other error. Whoever is told it holds a token that the role
+// would take but for that.
+func challenge(err error) string {
+	r := (*oidc.Refusal)(nil)
+	if !errors.As(err, &r) || !r.Entitled || r.Reason != oidc.ReasonFresh {
+		return ""
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, `Bearer error="insufficient_user_authentication", error_description="%s"`, quotable(r.Detail))
+	if r.MaxAge > 0 {
+		fmt.Fprintf(&b, `, max_age="%d"`, r.MaxAge)
+	}
+	if len(r.ACR) > 0 {
+		fmt.Fprintf(&b, `, acr_values="%s"`, quotable(strings.Join(r.ACR, " ")))
+	}
+	return b.String()
+}
+
+// quotable is a text without what cannot stand in a quoted one (RFC 6749 §5.2).
+func quotable(text string) string {
+	return strings.Map(func(c rune) rune {
+		if c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return -1
+		}
+		return c
+	}, text)
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -13,6 +14,7 @@ import (
 
 	"envrun/auth/oidc"
 	"envrun/auth/oidc/oidctest"
+	"envrun/vault/wire"
 )
 
 // signInWorld has a jwt mount for an issuer of its own, with the role "ci".
@@ -358,13 +360,136 @@ func TestJWTSources(t *testing.T) {
 	}
 }
 
-// Step-up: who is entitled is told what to bring.
+// A42, step-up: who would be let in but for how and when they signed in is told what
+// to bring (RFC 9470). To everybody else the role is as one that is not there.
 func TestStepUp(t *testing.T) {
 	w := newSignInWorld(t)
-	w.role("prod", `,"max_age":"15m","acr_values":["mfa"]`)
-	s := w.login("prod", w.issuer.Sign(w.good().With(oidctest.Claims{"auth_time": w.now.Unix() - 3600, "acr": "mfa"})))
-	if s.status != 400 || !strings.Contains(s.raw, "15m") {
-		t.Errorf("%d %s", s.status, s.raw)
+	w.role("prod", `,"max_age":"15m","acr_values":["mfa","phr"]`)
+	fresh := oidctest.Claims{"auth_time": w.now.Unix() - 60, "acr": "mfa"}
+	w.token("prod", fresh)
+	for name, change := range map[string]oidctest.Claims{
+		"an hour ago":              {"auth_time": w.now.Unix() - 3600},
+		"just too long ago":        {"auth_time": w.now.Unix() - 15*60 - 62},
+		"nobody says when":         {"auth_time": nil},
+		"a text says when":         {"auth_time": fmt.Sprint(w.now.Unix() - 60)},
+		"later than now":           {"auth_time": w.now.Unix() + 120},
+		"another acr":              {"acr": "pwd"},
+		"no acr":                   {"acr": nil},
+		"acr is a list":            {"acr": []any{"mfa"}},
+		"of a refresh token":       {"auth_time": w.now.Unix() - 8*3600, "iat": w.now.Unix()},
+		"acr in other letter case": {"acr": "MFA"},
+	} {
+		before := w.accessors()
+		s := w.login("prod", w.issuer.Sign(w.good().With(fresh).With(change)))
+		all := w.log.all()
+		asks := s.header.Get("WWW-Authenticate")
+		if s.status != 401 || !strings.HasPrefix(asks, `Bearer error="insufficient_user_authentication", error_description="`) || !strings.HasSuffix(asks, `", max_age="900", acr_values="mfa phr"`) {
+			t.Errorf("%s: %d %s, %s", name, s.status, s.raw, asks)
+		}
+		if errs, _ := s.body["errors"].([]any); len(errs) != 1 || !strings.HasPrefix(fmt.Sprint(errs[0]), "permission denied: ") {
+			t.Errorf("%s: %s", name, s.raw)
+		}
+		if out := all[len(all)-1]; out.Status != 401 || !strings.HasPrefix(out.Error, "permission denied: freshness: ") {
+			t.Errorf("%s: the audit log says %q, %d", name, out.Error, out.Status)
+		}
+		if w.accessors() != before {
+			t.Errorf("%s: a token was made", name)
+		}
 	}
-	w.token("prod", oidctest.Claims{"auth_time": w.now.Unix() - 60, "acr": "mfa"})
+	// What is wrong in anything else is told nothing: not that there is such a role,
+	// nor what it wants.
+	old := oidctest.Claims{"auth_time": w.now.Unix() - 3600}
+	nobody := w.login("nobody", w.issuer.Sign(w.good().With(old)))
+	for name, jwt := range map[string]string{
+		"a claim":           w.issuer.Sign(w.good().With(old).With(oidctest.Claims{"project_id": 75})),
+		"the audience":      w.issuer.Sign(w.good().With(old).With(oidctest.Claims{"aud": "another"})),
+		"the party":         w.issuer.Sign(w.good().With(old).With(oidctest.Claims{"azp": "another"})),
+		"too old":           w.issuer.Sign(w.good().With(old).With(oidctest.Claims{"iat": w.now.Unix() - 2*3600})),
+		"expired":           w.issuer.Sign(w.good().With(old).With(oidctest.Claims{"exp": w.now.Unix() - 3600})),
+		"the issuer":        w.issuer.Sign(w.good().With(old).With(oidctest.Claims{"iss": "https://evil.test"})),
+		"the signature":     w.issuer.Sign(w.good().With(old)) + "AAAA",
+		"of another issuer": oidctest.New(t).Sign(w.good().With(old)) + "AAAA",
+	} {
+		s := w.login("prod", jwt)
+		if s.status != nobody.status || s.raw != nobody.raw || s.header.Get("WWW-Authenticate") != "" {
+			t.Errorf("%s is wrong: %d %s %v", name, s.status, s.raw, s.header)
+		}
+	}
+	// A means alone cannot be asked for by name.
+	w.role("key", `,"amr_values":["hwk"]`)
+	if s := w.login("key", w.issuer.Sign(w.good())); s.status != 401 || strings.Contains(s.header.Get("WWW-Authenticate"), "max_age") {
+		t.Errorf("amr: %d %v", s.status, s.header)
+	}
+	w.token("key", oidctest.Claims{"amr": []any{"pwd", "hwk"}})
+	w.must(400, "root", "POST", "auth/jwt/role/bad", `{"bound_audiences":"x","user_claim":"sub","acr_values":["a\"b"]}`)
+}
+
+// How people sign in, for anybody: no more than was listed, and as it is now.
+func TestHowToSignIn(t *testing.T) {
+	w := newSignInWorld(t)
+	read := func() wire.SignIns {
+		t.Helper()
+		s := w.must(200, "", "GET", "sys/sign-in", "")
+		if got := s.header.Get("Cache-Control"); got != "max-age=60" {
+			t.Errorf("Cache-Control: %s", got)
+		}
+		var a wire.Answer[wire.SignIns]
+		if err := json.Unmarshal([]byte(s.raw), &a); err != nil || a.Data == nil {
+			t.Fatal(err, s.raw)
+		}
+		return *a.Data
+	}
+	if got := read(); got.Methods == nil || len(got.Methods) != 0 {
+		t.Errorf("a way for machines alone: %+v", got)
+	}
+	w.config(`,"oidc_client_id":"envrun","oidc_scopes":"openid,email,groups","sign_in_flows":["browser"]`)
+	w.must(204, "root", "POST", "sys/auth/jwt/tune", `{"description":"people of ACME"}`)
+	want := wire.SignIns{Methods: []wire.SignInMethod{{
+		Mount: "jwt", Type: "jwt", Description: "people of ACME", Issuer: w.issuer.URL, ClientID: "envrun", Scopes: []string{"email", "groups"}, Flows: []string{"browser"}, Roles: []wire.SignInRole{},
+	}}}
+	check := func(what string) {
+		t.Helper()
+		if got := read(); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %+v, want %+v", what, got, want)
+		}
+	}
+	check("no role is listed")
+	w.role("prod", `,"listed":true,"description":"production, for an hour","max_age":"15m","acr_values":"mfa"`)
+	want.Methods[0].Roles = []wire.SignInRole{{Name: "prod", Description: "production, for an hour", MaxAge: wire.Duration(15 * time.Minute), ACR: []string{"mfa"}}}
+	check("one is")
+	w.role("ci", `,"listed":true`)
+	want.Methods[0].DefaultRole = "ci"
+	want.Methods[0].Roles = slices.Insert(want.Methods[0].Roles, 0, wire.SignInRole{Name: "ci", ACR: []string{}})
+	check("the default one too")
+	w.must(204, "root", "DELETE", "auth/jwt/role/prod", "")
+	want.Methods[0].Roles = want.Methods[0].Roles[:1]
+	check("one was removed")
+	w.config(`,"oidc_client_id":"envrun"`)
+	want.Methods[0].Scopes, want.Methods[0].Flows = []string{}, []string{"browser", "device"}
+	check("what was not said")
+	conf := w.must(200, "root", "GET", "auth/jwt/config", "").data()
+	if fmt.Sprint(conf["oidc_scopes"], conf["sign_in_flows"]) != "[] [browser device]" {
+		t.Errorf("%v", conf)
+	}
+	if r := w.must(200, "root", "GET", "auth/jwt/role/ci", "").data(); r["listed"] != true || r["description"] != "" {
+		t.Errorf("%v", r)
+	}
+	for _, more := range []string{`"oidc_client_id":"a\u001bb"`, `"sign_in_flows":"paste"`, `"sign_in_flows":"browser,browser"`, `"oidc_scopes":["a b"]`, `"oidc_scopes":["a\"b"]`} {
+		w.must(400, "root", "POST", "auth/jwt/config", fmt.Sprintf(`{"oidc_discovery_url":%q,"allow_private_issuer":true,%s}`, w.issuer.URL, more))
+	}
+	w.must(400, "root", "POST", "auth/jwt/role/bad", `{"bound_audiences":"x","user_claim":"sub","description":"a\nb"}`)
+	// It is decided by the guard as everything: recorded, and nothing but read.
+	before := len(w.log.all())
+	read()
+	if n := len(w.log.all()) - before; n != 2 {
+		t.Errorf("%d entries", n)
+	}
+	w.must(405, "root", "POST", "sys/sign-in", `{}`)
+	w.must(405, "", "HEAD", "sys/sign-in", "")
+	w.must(204, "root", "DELETE", "sys/auth/jwt", "")
+	if got := read(); len(got.Methods) != 0 {
+		t.Errorf("nothing is mounted: %+v", got)
+	}
+	w.must(204, "root", "PUT", "sys/seal", "")
+	w.must(503, "", "GET", "sys/sign-in", "")
 }

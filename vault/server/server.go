@@ -210,6 +210,7 @@ func (s *Server) ready(o *opened, keys ownKeys) error {
 	o.auths = map[string]authEngine{"jwt": jwt, "oidc": jwt}
 	sys = append(sys, mountArea{o.tables, map[string]engine{"kv": o.kv}, o.auths, o.tokens, o.people}.area()...)
 	sys = append(sys, wrap.area()...)
+	sys = append(sys, (&howToSignIn{tables: o.tables}).area()...)
 	o.leases = &lease.Leases{Ring: o.ring, Issuer: o.issuer, Now: s.Now}
 	sys = append(sys, leaseArea{o.leases, s.DB}.area()...)
 	sys = append(sys, audits{hasher, s.AuditDevices}.area()...)
