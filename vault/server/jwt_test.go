@@ -23,8 +23,11 @@ type signInWorld struct {
 	issuer *oidctest.Issuer
 }
 
-func newSignInWorld(t *testing.T) *signInWorld {
-	w := &signInWorld{newWorld(t), oidctest.New(t)}
+func newSignInWorld(t testing.TB) *signInWorld { return signIns(t, newWorld(t)) }
+
+// signIns makes the mount at a server.
+func signIns(t testing.TB, at *world) *signInWorld {
+	w := &signInWorld{at, oidctest.New(t)}
 	w.must(204, "root", "PUT", "sys/policies/acl/dev", `{"policy":"path \"secret/data/*\" { capabilities = [\"read\"] }"}`)
 	w.must(204, "root", "POST", "sys/auth/jwt", `{"type":"jwt"}`)
 	w.config("")

@@ -3,10 +3,12 @@ package server_test
 import (
 	"fmt"
 	"os"
+	"sync"
 	"testing"
 
 	"filippo.io/age"
 
+	"envrun/auth/oidc/oidctest"
 	"envrun/vault/keyring"
 	"envrun/vault/postgres"
 	"envrun/vault/server"
@@ -38,14 +40,11 @@ func TestRecordingsPostgres(t *testing.T) {
 	replayAll(t, func(t testing.TB) *world { return onPostgres(t, pgtest.Database(t)) })
 }
 
-// Two servers on one database: what one changes decides the next request at the
-// other, whatever that has kept compiled.
-func TestReplicas(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts PostgreSQL: not in short mode")
-	}
+// pair are two servers on one new database of PostgreSQL, both open.
+func pair(t *testing.T) (a, b *world) {
+	t.Helper()
 	address := pgtest.Database(t)
-	a, b := onPostgres(t, address), onPostgres(t, address)
+	a, b = onPostgres(t, address), onPostgres(t, address)
 	id, err := age.GenerateX25519Identity()
 	if err != nil {
 		t.Fatal(err)
@@ -58,6 +57,16 @@ func TestReplicas(t *testing.T) {
 	if by, err := b.Unseal(t.Context(), []age.Identity{id}); err != nil || by != "age:ops" {
 		t.Fatal(by, err)
 	}
+	return a, b
+}
+
+// Two servers on one database: what one changes decides the next request at the
+// other, whatever that has kept compiled.
+func TestReplicas(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts PostgreSQL: not in short mode")
+	}
+	a, b := pair(t)
 	a.must(204, "root", "POST", "sys/mounts/prod", `{"type":"kv-v2"}`)
 	for i := range 3 {
 		a.must(200, "root", "POST", "prod/data/x", `{"data":{"k":"v"}}`)
@@ -75,5 +84,46 @@ func TestReplicas(t *testing.T) {
 			a.must(404, "root", "GET", "prod/data/x", "")
 			b.must(204, "root", "POST", "sys/mounts/prod", `{"type":"kv-v2"}`)
 		}
+	}
+}
+
+// Two servers on one database make one entity of one person, and what groups give at
+// one of them decides the next request at the other.
+func TestReplicasIdentity(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts PostgreSQL: not in short mode")
+	}
+	a, b := pair(t)
+	w := signIns(t, a)
+	other := &signInWorld{b, w.issuer}
+	a.write("eng", `path "secret/data/eng" { capabilities = ["read"] }`)
+	a.write("dev", `path "secret/nothing" { capabilities = ["read"] }`)
+	group := a.external("engineering", "eng", "jwt", "eng")
+	for n := range 3 {
+		who := w.good().With(oidctest.Claims{"sub": fmt.Sprint("new", n), "groups": []string{"eng"}})
+		var wg sync.WaitGroup
+		var all [8]said
+		for i := range all {
+			at := []*signInWorld{w, other}[i%2]
+			wg.Go(func() { all[i] = at.login("ci", w.issuer.Sign(who)) })
+		}
+		wg.Wait()
+		_, _, given, entity := all[0].auth(t)
+		for _, s := range all {
+			if _, _, g, e := s.auth(t); e != entity || fmt.Sprint(g) != "[eng]" || fmt.Sprint(given) != "[eng]" {
+				t.Errorf("entity %s of %s, policies %v", e, entity, g)
+			}
+		}
+		tok := all[0].token()
+		a.must(404, tok, "GET", "secret/data/eng", "")
+		b.must(404, tok, "GET", "secret/data/eng", "")
+		b.must(200, "root", "POST", "identity/group/id/"+group, `{"policies":[]}`)
+		a.must(403, tok, "GET", "secret/data/eng", "")
+		a.must(200, "root", "POST", "identity/group/id/"+group, `{"policies":"eng"}`)
+		b.must(404, tok, "GET", "secret/data/eng", "")
+		other.login("ci", w.issuer.Sign(who.With(oidctest.Claims{"groups": []string{"sales"}})))
+		a.must(403, tok, "GET", "secret/data/eng", "")
+		b.must(204, "root", "POST", "identity/entity/id/"+entity, `{"disabled":true}`)
+		a.must(403, tok, "GET", "auth/token/lookup-self", "")
 	}
 }
