@@ -91,7 +91,7 @@ func named[T any](v *T, err error) (*T, error) {
 type entityBody struct {
 	ID       string        `json:"id"`
 	Name     *string       `json:"name"`
-	Metadata *wire.Custom  `json:"metadata"`
+	Metadata *wire.Pairs   `json:"metadata"`
 	Policies *wire.Strings `json:"policies"`
 	Disabled *wire.Bool    `json:"disabled"`
 }
@@ -328,12 +328,12 @@ func showAlias(t *table, entity string, a *identity.Alias) map[string]any {
 }
 
 type aliasBody struct {
-	ID       string       `json:"id"`
-	Name     string       `json:"name"`
-	Accessor string       `json:"mount_accessor"`
-	Entity   string       `json:"canonical_id"`
-	EntityID string       `json:"entity_id"` // the name of before
-	Custom   *wire.Custom `json:"custom_metadata"`
+	ID       string      `json:"id"`
+	Name     string      `json:"name"`
+	Accessor string      `json:"mount_accessor"`
+	Entity   string      `json:"canonical_id"`
+	EntityID string      `json:"entity_id"` // the name of before
+	Custom   *wire.Pairs `json:"custom_metadata"`
 }
 
 // keyOf is what an alias is found by: at a way to sign in, of the issuer that it has now.
@@ -472,7 +472,9 @@ func (i identities) readAlias(c *call, at []string) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return answered(showAlias(mounts, e.ID, e.Alias(at[0]))), nil
+	data := showAlias(mounts, e.ID, e.Alias(at[0]))
+	data["namespace_id"] = "root"
+	return answered(data), nil
 }
 
 func (i identities) removeAlias(c *call, at []string) (*answer, error) {
@@ -504,7 +506,7 @@ func (i identities) listAliases(c *call, _ []string) (*answer, error) {
 		for k := range e.Aliases {
 			a := showAlias(mounts, e.ID, &e.Aliases[k])
 			ids = append(ids, e.Aliases[k].ID)
-			info[e.Aliases[k].ID] = pick(a, "canonical_id", "custom_metadata", "local", "mount_accessor", "mount_path", "mount_type", "name")
+			info[e.Aliases[k].ID] = pick(a, "canonical_id", "custom_metadata", "local", "metadata", "mount_accessor", "mount_path", "mount_type", "name")
 		}
 	}
 	slices.Sort(ids)
@@ -526,7 +528,7 @@ type groupBody struct {
 	Name     *string       `json:"name"`
 	Type     string        `json:"type"`
 	Policies *wire.Strings `json:"policies"`
-	Metadata *wire.Custom  `json:"metadata"`
+	Metadata *wire.Pairs   `json:"metadata"`
 	Entities *wire.Strings `json:"member_entity_ids"`
 	Groups   *wire.Strings `json:"member_group_ids"`
 }
@@ -694,11 +696,31 @@ func (i identities) listGroups(c *call, _ []string) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
+	mounts, err := i.mounts.now(c.Tx())
+	if err != nil {
+		return nil, err
+	}
+	all, err := identity.All(i.in(c.Tx()))
+	if err != nil {
+		return nil, err
+	}
+	in := map[string]int{}
+	for _, e := range all {
+		for id := range e.External {
+			if g := groups.ByID(id); g != nil && g.Has(e) {
+				in[id]++
+			}
+		}
+	}
 	var ids []string
 	info := map[string]any{}
 	for _, g := range groups.All() {
 		ids = append(ids, g.ID)
-		info[g.ID] = map[string]any{"name": g.Name, "num_member_entities": len(g.Members), "num_parent_groups": len(groups.Parents(g.ID))}
+		about := map[string]any{"name": g.Name, "num_member_entities": len(g.Members) + in[g.ID], "num_parent_groups": len(groups.Parents(g.ID))}
+		if g.Alias != nil {
+			about["alias"] = pick(showGroupAlias(mounts, g), "id", "mount_accessor", "mount_path", "mount_type", "name")
+		}
+		info[g.ID] = about
 	}
 	return listedByID(ids, info)
 }
@@ -823,7 +845,9 @@ func (i identities) readGroupAlias(c *call, at []string) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return answered(showGroupAlias(mounts, g)), nil
+	data := showGroupAlias(mounts, g)
+	data["namespace_id"], data["local"], data["custom_metadata"] = "root", false, nil
+	return answered(data), nil
 }
 
 func (i identities) removeGroupAlias(c *call, at []string) (*answer, error) {
@@ -857,7 +881,9 @@ func (i identities) listGroupAliases(c *call, _ []string) (*answer, error) {
 	for _, g := range groups.All() {
 		if g.Alias != nil {
 			ids = append(ids, g.Alias.ID)
-			info[g.Alias.ID] = pick(showGroupAlias(mounts, g), "canonical_id", "mount_accessor", "mount_path", "mount_type", "name")
+			about := pick(showGroupAlias(mounts, g), "canonical_id", "metadata", "mount_accessor", "mount_path", "mount_type", "name")
+			about["local"], about["custom_metadata"] = false, nil
+			info[g.Alias.ID] = about
 		}
 	}
 	slices.Sort(ids)

@@ -229,6 +229,41 @@ func (c *Custom) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
+// Pairs is Custom that the command line writes, too: "team=core", or a list of such.
+type Pairs map[string]string
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (p *Pairs) UnmarshalJSON(b []byte) error {
+	var texts []string
+	switch b = bytes.TrimSpace(b); {
+	case bytes.HasPrefix(b, []byte(`"`)):
+		texts = make([]string, 1)
+		if err := json.Unmarshal(b, &texts[0]); err != nil {
+			return errPairs
+		}
+		if texts[0] == "" {
+			texts = nil
+		}
+	case bytes.HasPrefix(b, []byte("[")):
+		if err := json.Unmarshal(b, &texts); err != nil {
+			return errPairs
+		}
+	default:
+		return (*Custom)(p).UnmarshalJSON(b)
+	}
+	*p = make(Pairs, len(texts))
+	for _, text := range texts {
+		name, value, ok := strings.Cut(text, "=")
+		if !ok {
+			return errPairs
+		}
+		(*p)[name] = value
+	}
+	return nil
+}
+
+var errPairs = errors.New("not names with texts")
+
 // scalar is the text of a JSON text, number, truth value or null (which is "").
 func scalar(b []byte) (string, error) {
 	b = bytes.TrimSpace(b)

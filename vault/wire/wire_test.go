@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -386,5 +387,22 @@ func TestFlat(t *testing.T) {
 	}
 	if got["auth"] != nil || got["prod/"] != 1.0 || got["data"].(map[string]any)["auth"] != "mine" {
 		t.Errorf("%s", b)
+	}
+}
+
+// Metadata comes as an object, and from the command line as pairs.
+func TestPairs(t *testing.T) {
+	for text, want := range map[string]wire.Pairs{
+		`{"a":"b","n":1}`: {"a": "b", "n": "1"}, `"a=b"`: {"a": "b"}, `"a=b=c"`: {"a": "b=c"}, `["a=b","c="]`: {"a": "b", "c": ""}, `""`: {}, `null`: nil,
+	} {
+		var got wire.Pairs
+		if err := json.Unmarshal([]byte(text), &got); err != nil || !maps.Equal(got, want) {
+			t.Errorf("%s: %v, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{`"a"`, `["a"]`, `[1]`, `3`, `{"a":{}}`} {
+		if err := json.Unmarshal([]byte(text), new(wire.Pairs)); err == nil {
+			t.Errorf("%s is read", text)
+		}
 	}
 }
