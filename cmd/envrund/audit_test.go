@@ -110,16 +110,21 @@ func TestLimitsOfConfig(t *testing.T) {
 		{"[limits]\nrate = 100\n", server.Limits{Rate: 100, Burst: 200, UnknownRate: 1, UnknownBurst: 60}},
 		{"[limits]\nrate = 0.5\nburst = 7\nunknown_rate = 0\n", server.Limits{Rate: 0.5, Burst: 7, UnknownBurst: 1}},
 		{"[limits]\nunknown_rate = 5\nunknown_burst = 9\n", server.Limits{Burst: 1, UnknownRate: 5, UnknownBurst: 9}},
+		{"[limits]\nlogin_rate = 2\nmount_rate = 0\n", server.Limits{Burst: 1, UnknownRate: 1, UnknownBurst: 60, LoginRate: 2, LoginBurst: 120, MountBurst: 1}},
+		{"[limits]\nlogin_burst = 9\nmount_burst = 8\n", server.Limits{Burst: 1, UnknownRate: 1, UnknownBurst: 60, LoginRate: 5, LoginBurst: 9, MountRate: 50, MountBurst: 8}},
 	} {
 		conf, err := load(t, dir, c.text)
 		if err != nil {
 			t.Fatal(err)
 		}
+		if c.want.LoginBurst == 0 {
+			c.want.LoginRate, c.want.LoginBurst, c.want.MountRate, c.want.MountBurst = 5, 300, 50, 1000
+		}
 		if have := conf.limits(); have != c.want {
 			t.Errorf("%q: %+v", c.text, have)
 		}
 	}
-	for _, text := range []string{"[limits]\nrate = -1\n", "[limits]\nburst = -1\n", "[limits]\nunknown_rate = -0.1\n"} {
+	for _, text := range []string{"[limits]\nrate = -1\n", "[limits]\nburst = -1\n", "[limits]\nunknown_rate = -0.1\n", "[limits]\nlogin_rate = -1\n", "[limits]\nmount_burst = -1\n"} {
 		if _, err := load(t, dir, text); err == nil {
 			t.Errorf("%q is taken", text)
 		}

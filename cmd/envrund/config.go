@@ -52,6 +52,11 @@ type config struct {
 		Burst        int      `toml:"burst"`         // at once; 0: twice the rate
 		UnknownRate  *float64 `toml:"unknown_rate"`  // a second of one address without a good token; 0: any number
 		UnknownBurst int      `toml:"unknown_burst"` // at once; 0: 60 times the rate
+
+		LoginRate  *float64 `toml:"login_rate"`  // tries to sign in a second of one address at one mount; 0: any number
+		LoginBurst int      `toml:"login_burst"` // at once; 0: 60 times the rate
+		MountRate  *float64 `toml:"mount_rate"`  // of all addresses at one mount; 0: any number
+		MountBurst int      `toml:"mount_burst"` // at once; 0: 20 times the rate
 	} `toml:"limits"`
 
 	Audit []auditDevice `toml:"audit"`
@@ -187,7 +192,8 @@ func (c *config) check(file string) error {
 	if c.Limits.Concurrent < 0 {
 		return bad("limits.concurrent is less than 0")
 	}
-	if c.Limits.Rate < 0 || c.Limits.Burst < 0 || c.Limits.UnknownRate != nil && *c.Limits.UnknownRate < 0 || c.Limits.UnknownBurst < 0 {
+	if c.Limits.Rate < 0 || c.Limits.Burst < 0 || c.Limits.UnknownRate != nil && *c.Limits.UnknownRate < 0 || c.Limits.UnknownBurst < 0 ||
+		c.Limits.LoginRate != nil && *c.Limits.LoginRate < 0 || c.Limits.LoginBurst < 0 || c.Limits.MountRate != nil && *c.Limits.MountRate < 0 || c.Limits.MountBurst < 0 {
 		return bad("a rate or a burst of limits is less than 0")
 	}
 	if c.Limits.Timeout != "" {
@@ -241,15 +247,31 @@ func (c *config) services() (n int) {
 	return n
 }
 
-// unknownRate is how many requests a second one address may make without a good
-// token, where the configuration says nothing.
-const unknownRate = 1
+// What one client may do a second, where the configuration says nothing. Signing in
+// is what the 200 jobs of a large pipeline do within a minute, or all at once, behind
+// one address; and what one processor checks with little of its time.
+const (
+	unknownRate = 1  // requests of one address without a good token
+	loginRate   = 5  // tries to sign in of one address at one mount
+	mountRate   = 50 // of all addresses
+)
 
 // limits are those of one client.
 func (c *config) limits() server.Limits {
-	l := server.Limits{Rate: c.Limits.Rate, Burst: c.Limits.Burst, UnknownRate: unknownRate, UnknownBurst: c.Limits.UnknownBurst}
-	if c.Limits.UnknownRate != nil {
-		l.UnknownRate = *c.Limits.UnknownRate
+	l := server.Limits{
+		Rate: c.Limits.Rate, Burst: c.Limits.Burst, UnknownRate: unknownRate, UnknownBurst: c.Limits.UnknownBurst,
+		LoginRate: loginRate, LoginBurst: c.Limits.LoginBurst, MountRate: mountRate, MountBurst: c.Limits.MountBurst,
+	}
+	for _, r := range []struct{ to, from *float64 }{{&l.UnknownRate, c.Limits.UnknownRate}, {&l.LoginRate, c.Limits.LoginRate}, {&l.MountRate, c.Limits.MountRate}} {
+		if r.from != nil {
+			*r.to = *r.from
+		}
+	}
+	if l.LoginBurst == 0 {
+		l.LoginBurst = max(1, int(60*l.LoginRate))
+	}
+	if l.MountBurst == 0 {
+		l.MountBurst = max(1, int(20*l.MountRate))
 	}
 	if l.Burst == 0 {
 		l.Burst = max(1, int(2*l.Rate))

@@ -115,6 +115,7 @@ type Limited struct {
 	ID    string
 	Addr  netip.Addr
 	Token audit.Hashed // of which there were too many; zero if they had none that was good
+	Mount string       // that was to be signed in at, "auth/human/"; "" if it was something else
 	Count int64
 }
 
@@ -123,7 +124,7 @@ func (g *Guard[T]) RecordLimited(ctx context.Context, all []Limited) error {
 	lines := make([]audit.Line, len(all))
 	for i, l := range all {
 		e := audit.Entry{Time: g.Now().UTC(), Type: audit.Outcome, Status: tooMany, Error: "refused by a limit",
-			Request: audit.Request{ID: l.ID, ClientToken: l.Token, Data: &audit.Data{Count: l.Count}}}
+			Request: audit.Request{ID: l.ID, ClientToken: l.Token, MountPoint: l.Mount, Data: &audit.Data{Count: l.Count}}}
 		if l.Addr.IsValid() {
 			e.Request.RemoteAddress = l.Addr.Unmap().String()
 		}

@@ -54,7 +54,11 @@ func (s *Server) Limit(l Limits) { s.limits = newLimiter(l) }
 func (s *Server) Limited() (clients, sources int) {
 	s.limits.mu.Lock()
 	defer s.limits.mu.Unlock()
-	return len(s.limits.tokens) + len(s.limits.addrs), len(s.limits.refused)
+	clients = len(s.limits.tokens) + len(s.limits.addrs.by)
+	for _, d := range s.limits.doors {
+		clients += len(d.by)
+	}
+	return clients, len(s.limits.refused)
 }
 
 // Leases are the leases of an unsealed server, for the tests that make some: no

@@ -5,12 +5,14 @@ import (
 	"hash/maphash"
 	"math"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"envrun/vault/audit"
 	"envrun/vault/guard"
+	"envrun/vault/policy"
 )
 
 // Limits are how many requests one client may make. A rate of 0 is no limit.
@@ -22,6 +24,15 @@ type Limits struct {
 	// addresses together may make 20 times as many.
 	UnknownRate  float64
 	UnknownBurst int
+
+	// Signing in counts by itself, before anything of what is brought is looked at:
+	// for one address at one mount, so that who tries one way in shuts no other,
+	LoginRate  float64
+	LoginBurst int
+	// and for all addresses at one mount, but those that somebody signed in from
+	// within the last hour.
+	MountRate  float64
+	MountBurst int
 }
 
 // Bounds of what a limiter remembers.
@@ -29,12 +40,15 @@ const (
 	maxClients  = 10_000 // tokens, and as many addresses
 	maxSources  = 8      // that are named in the log; what others were refused is added up
 	togetherFor = 20     // addresses
+	maxDoors    = 1_000  // mounts that are signed in at
+	wellKnown   = time.Hour
 )
 
 // A bucket is what a client has left: it fills at a rate, up to a burst.
 type bucket struct {
 	left float64
 	at   time.Time
+	good time.Time // when somebody signed in from there; zero: never
 }
 
 // fill is what is there at a time.
@@ -59,25 +73,47 @@ type limiter struct {
 
 	mu      sync.Mutex
 	tokens  map[uint64]*bucket // by their hash
-	addrs   map[netip.Prefix]*bucket
-	all     bucket // of all addresses
-	crowd   bucket // of those for which there was no room
+	addrs   addresses
+	all     bucket           // of all addresses
+	doors   map[string]*door // by the id of the mount
 	refused map[source]int64
 
-	byToken, byAddress atomic.Uint64 // refused so far
+	byToken, byAddress, byLogin atomic.Uint64 // refused so far
+}
+
+// A door is where people sign in: one mount.
+type door struct {
+	addresses
+	all bucket
+}
+
+// addresses are the buckets of addresses, of which those for which there was no room
+// share one.
+type addresses struct {
+	rate, burst float64
+	by          map[netip.Prefix]*bucket
+	crowd       bucket
+}
+
+func newAddresses(rate float64, burst int) addresses {
+	return addresses{rate: rate, burst: float64(burst), by: map[netip.Prefix]*bucket{}}
 }
 
 // A source is who was refused.
 type source struct {
 	addr  netip.Addr
 	token audit.Hashed
+	mount string // that was to be signed in at
 }
 
 func newLimiter(l Limits) *limiter {
-	if l.Rate <= 0 && l.UnknownRate <= 0 {
+	if l.Rate <= 0 && l.UnknownRate <= 0 && l.LoginRate <= 0 && l.MountRate <= 0 {
 		return nil
 	}
-	return &limiter{Limits: l, seed: maphash.MakeSeed(), tokens: map[uint64]*bucket{}, addrs: map[netip.Prefix]*bucket{}, refused: map[source]int64{}}
+	return &limiter{
+		Limits: l, seed: maphash.MakeSeed(), tokens: map[uint64]*bucket{}, addrs: newAddresses(l.UnknownRate, l.UnknownBurst),
+		doors: map[string]*door{}, refused: map[source]int64{},
+	}
 }
 
 // network is what counts as one address: of IPv6 a whole subnet, which is what one
@@ -124,7 +160,7 @@ func (l *limiter) enter(now time.Time, req *guard.Request, hash func(string) aud
 	if l.UnknownRate <= 0 {
 		return p, 0
 	}
-	b := l.of(now, addr)
+	b := l.addrs.of(now, addr)
 	l.all.fill(now, togetherFor*l.UnknownRate, togetherFor*float64(l.UnknownBurst))
 	if b.left >= 1 && l.all.left >= 1 {
 		if req.Token == "" { // a token may be good: it counts when it is not
@@ -146,27 +182,94 @@ func after(missing, rate float64) time.Duration {
 }
 
 // of is the bucket of an address.
-func (l *limiter) of(now time.Time, addr netip.Addr) *bucket {
+func (a *addresses) of(now time.Time, addr netip.Addr) *bucket {
 	key := network(addr)
-	b := l.addrs[key]
-	if b == nil && len(l.addrs) >= maxClients {
+	b := a.by[key]
+	if b == nil && len(a.by) >= maxClients {
 		// Those that have all they may have are as if they had never come.
-		for k, o := range l.addrs {
-			if o.fill(now, l.UnknownRate, float64(l.UnknownBurst)); o.left >= float64(l.UnknownBurst) {
-				delete(l.addrs, k)
+		for k, o := range a.by {
+			if o.fill(now, a.rate, a.burst); o.left >= a.burst {
+				delete(a.by, k)
 			}
 		}
-		if len(l.addrs) >= maxClients {
-			l.crowd.fill(now, l.UnknownRate, float64(l.UnknownBurst))
-			return &l.crowd
+		if len(a.by) >= maxClients {
+			a.crowd.fill(now, a.rate, a.burst)
+			return &a.crowd
 		}
 	}
 	if b == nil {
 		b = new(bucket)
-		l.addrs[key] = b
+		a.by[key] = b
 	}
-	b.fill(now, l.UnknownRate, float64(l.UnknownBurst))
+	b.fill(now, a.rate, a.burst)
 	return b
+}
+
+// signIn counts a try to sign in at a mount. If it is refused, wait is how long the
+// client should.
+func (l *limiter) signIn(now time.Time, m *mount, addr netip.Addr) (wait time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	d := l.doors[m.UUID]
+	if d == nil {
+		if len(l.doors) >= maxDoors {
+			clear(l.doors) // some are of mounts that are gone
+		}
+		d = &door{addresses: newAddresses(l.LoginRate, l.LoginBurst)}
+		l.doors[m.UUID] = d
+	}
+	b := d.of(now, addr)
+	d.all.fill(now, l.MountRate, float64(l.MountBurst))
+	one := l.LoginRate > 0
+	all := l.MountRate > 0 && (b.good.IsZero() || now.Sub(b.good) > wellKnown)
+	if one && b.left < 1 {
+		wait = after(1-b.left, l.LoginRate)
+	}
+	if all && d.all.left < 1 {
+		wait = max(wait, after(1-d.all.left, l.MountRate))
+	}
+	if wait > 0 {
+		l.byLogin.Add(1)
+		l.count(source{addr: addr, mount: "auth/" + m.Path})
+		return wait
+	}
+	if one {
+		b.left--
+	}
+	if all {
+		d.all.left--
+	}
+	return 0
+}
+
+// signedIn says that somebody did, at a mount and from an address.
+func (l *limiter) signedIn(now time.Time, m *mount, addr netip.Addr) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if d := l.doors[m.UUID]; d != nil {
+		if b := d.of(now, addr); b != &d.crowd {
+			b.good = now
+		}
+	}
+}
+
+// door is the mount that a request is to sign in at, nil if it is not: as the mounts
+// were when they were looked at last, which is all that a limit needs.
+func (t *tables) door(req *guard.Request) *mount {
+	below, ok := strings.CutPrefix(req.Path, "auth/")
+	if !ok || req.Op != policy.OpUpdate {
+		return nil
+	}
+	t.mu.Lock()
+	last := t.last
+	t.mu.Unlock()
+	if last == nil {
+		return nil
+	}
+	if m, rest := at(last.auth, below); rest == "login" {
+		return m
+	}
+	return nil
 }
 
 // leave says what the token of a request that was let in turned out to be. Many that
@@ -182,7 +285,7 @@ func (l *limiter) leave(now time.Time, p pass, req *guard.Request) {
 			delete(l.tokens, p.known)
 		}
 		if l.UnknownRate > 0 {
-			l.of(now, req.Addr.Addr()).left--
+			l.addrs.of(now, req.Addr.Addr()).left--
 			l.all.left--
 		}
 		return
@@ -206,6 +309,10 @@ func (l *limiter) refuse(addr netip.Addr, token string, hash func(string) audit.
 	if token != "" {
 		s.token = hash(token)
 	}
+	l.count(s)
+}
+
+func (l *limiter) count(s source) {
 	if _, ok := l.refused[s]; !ok && len(l.refused) >= maxSources {
 		s = source{}
 	}
@@ -229,7 +336,7 @@ func (s *Server) RecordLimited(ctx context.Context) error {
 	}
 	all := make([]guard.Limited, 0, len(refused))
 	for from, n := range refused {
-		all = append(all, guard.Limited{ID: newUUID(), Addr: from.addr, Token: from.token, Count: n})
+		all = append(all, guard.Limited{ID: newUUID(), Addr: from.addr, Token: from.token, Mount: from.mount, Count: n})
 	}
 	err := o.guard.RecordLimited(ctx, all)
 	if err != nil { // they are for the next time

@@ -199,3 +199,89 @@ func TestLimitsUnrecorded(t *testing.T) {
 		t.Errorf("%+v", all)
 	}
 }
+
+// Signing in is limited before anything of a token is looked at, for each address and
+// each mount by itself; a pipeline behind one address is let in.
+func TestLimitsOfSignIn(t *testing.T) {
+	w := newSignInWorld(t)
+	w.must(204, "root", "POST", "sys/auth/other", `{"type":"jwt"}`)
+	w.must(204, "root", "POST", "auth/other/config", fmt.Sprintf(`{"oidc_discovery_url":%q,"allow_private_issuer":true}`, w.issuer.URL))
+	login := func(addr, mount, jwt string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest("POST", "/v1/auth/"+mount+"/login", strings.NewReader(fmt.Sprintf(`{"role":"ci","jwt":%q}`, jwt)))
+		r.RemoteAddr = addr + ":1"
+		out := httptest.NewRecorder()
+		w.ServeHTTP(out, r)
+		return out
+	}
+	want := func(what string, have *httptest.ResponseRecorder, status int) {
+		t.Helper()
+		if have.Code != status {
+			t.Errorf("%s: %d %s", what, have.Code, have.Body)
+		}
+		if again := have.Header().Get("Retry-After"); (status == http.StatusTooManyRequests) != (again != "") {
+			t.Errorf("%s: Retry-After %q", what, again)
+		}
+	}
+
+	// As an envrund has it by itself, with nobody waiting between.
+	w.Limit(server.Limits{UnknownRate: 1, UnknownBurst: 60, LoginRate: 5, LoginBurst: 300, MountRate: 50, MountBurst: 1000})
+	for i := range 200 {
+		want(fmt.Sprintf("job %d", i), login("10.0.0.1", "jwt", w.issuer.Sign(w.good())), 200)
+	}
+
+	w.Limit(server.Limits{UnknownRate: 1, UnknownBurst: 3, LoginRate: 1, LoginBurst: 4, MountRate: 2, MountBurst: 10})
+	good := w.issuer.Sign(w.good())
+	bad := good[:len(good)-4] + "AAAA"
+	want("well known", login("10.9.9.9", "jwt", good), 200)
+	for range 4 {
+		want("bad", login("10.0.0.1", "jwt", bad), 400)
+	}
+	entries := len(w.log.all())
+	want("too many", login("10.0.0.1", "jwt", bad), 429)
+	want("too many, good or not", login("10.0.0.1", "jwt", good), 429)
+	if n := len(w.log.all()) - entries; n != 0 {
+		t.Errorf("%d entries", n)
+	}
+	want("another mount from there", login("10.0.0.1", "other", bad), 400)
+	want("anything else from there", w.from("10.0.0.1:1", "", "auth/token/lookup-self"), 403)
+	for i := range 5 {
+		want("others", login(fmt.Sprintf("10.0.1.%d", i), "jwt", bad), 400)
+	}
+	want("one too many of all", login("10.0.2.1", "jwt", good), 429)
+	want("somebody signed in from there", login("10.9.9.9", "jwt", good), 200)
+	want("another mount", login("10.0.2.1", "other", bad), 400)
+	w.now = w.now.Add(time.Second)
+	want("a second later", login("10.0.0.1", "jwt", w.issuer.Sign(w.good())), 200)
+	want("one a second", login("10.0.0.1", "jwt", good), 429)
+
+	// What is no way in, and a token that comes with it, count as before.
+	for range 3 {
+		want("no such mount", login("10.0.3.1", "nothing", bad), 403)
+	}
+	want("no such mount", login("10.0.3.1", "nothing", bad), 429)
+
+	counts := map[string]int64{}
+	before := len(w.log.all())
+	if err := w.RecordLimited(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range w.log.all()[before:] {
+		counts[e.Request.MountPoint+" "+e.Request.RemoteAddress] += e.Request.Data.Count
+	}
+	if counts["auth/jwt/ 10.0.0.1"] != 3 || counts["auth/jwt/ 10.0.2.1"] != 1 || counts[" 10.0.3.1"] != 1 || len(counts) != 3 {
+		t.Errorf("%v", counts)
+	}
+	w.now = w.now.Add(time.Minute)
+	if s := w.must(200, "root", "GET", "sys/metrics?format=prometheus", ""); !strings.Contains(s.raw, `envrun_requests_limited_total{of="login"} 4`) {
+		t.Error(s.raw)
+	}
+
+	// However many come from wherever, what is remembered has a bound.
+	for i := range 25_000 {
+		login(fmt.Sprintf("10.%d.%d.%d", 1+i>>16, i>>8&255, i&255), "jwt", "x")
+	}
+	if clients, sources := w.Limited(); clients > 20_000 || sources > 9 {
+		t.Errorf("%d clients and %d sources are remembered", clients, sources)
+	}
+	want("another mount in the flood", login("10.0.2.9", "other", bad), 400)
+}

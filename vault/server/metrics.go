@@ -89,7 +89,7 @@ func (m *metrics) text(s *Server) string {
 	fmt.Fprintf(&b, "envrun_requests_refused_total %d\n", m.refused.Load())
 	if l := s.limits; l != nil {
 		head("envrun_requests_limited_total", "counter", "Requests that a limit of one client refused.")
-		fmt.Fprintf(&b, "envrun_requests_limited_total{of=\"token\"} %d\nenvrun_requests_limited_total{of=\"address\"} %d\n", l.byToken.Load(), l.byAddress.Load())
+		fmt.Fprintf(&b, "envrun_requests_limited_total{of=\"token\"} %d\nenvrun_requests_limited_total{of=\"address\"} %d\nenvrun_requests_limited_total{of=\"login\"} %d\n", l.byToken.Load(), l.byAddress.Load(), l.byLogin.Load())
 	}
 	head("envrun_request_seconds", "histogram", "How long requests took.")
 	sum := uint64(0)

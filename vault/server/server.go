@@ -367,14 +367,23 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) (op policy.Op, _ 
 		writeError(w, r, errSealed)
 		return req.Op, nil
 	}
+	var door *mount
 	if s.limits != nil {
-		p, wait := s.limits.enter(s.Now(), req, o.hasher.Hash)
+		wait := time.Duration(0)
+		if door = o.tables.door(req); door != nil {
+			wait = s.limits.signIn(s.Now(), door, req.Addr.Addr())
+		}
+		if wait == 0 && (door == nil || req.Token != "") {
+			var p pass
+			if p, wait = s.limits.enter(s.Now(), req, o.hasher.Hash); wait == 0 {
+				defer func() { s.limits.leave(s.Now(), p, req) }()
+			}
+		}
 		if wait > 0 {
 			w.Header().Set("Retry-After", strconv.Itoa(int(wait/time.Second)))
 			writeError(w, r, problem(http.StatusTooManyRequests, "too many requests of one client"))
 			return req.Op, nil
 		}
-		defer func() { s.limits.leave(s.Now(), p, req) }()
 	}
 	if req.Token != "" && strings.HasPrefix(req.Path, "sys/audit-log/") {
 		_ = s.KeepCheckpoint(ctx) // so that what was written until now can be proven; sys/health tells what is wrong
@@ -385,6 +394,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) (op policy.Op, _ 
 		s.log(req, err)
 		writeError(w, r, err)
 		return req.Op, nil
+	}
+	if door != nil {
+		s.limits.signedIn(s.Now(), door, req.Addr.Addr())
 	}
 	if body, ok := a.Body.(*reply); ok && body.stream != nil {
 		return req.Op, body.stream
