@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"envrun/auth/approle"
 	"envrun/auth/oidc"
 	"envrun/auth/token"
 	"envrun/vault"
@@ -62,6 +63,8 @@ func explain(err error) (status int, texts []string) {
 		return status, []string{text}
 	}
 	switch {
+	case refused(err):
+		return http.StatusBadRequest, []string{"invalid role or secret ID"}
 	case errors.As(err, &r):
 		return r.status, r.texts
 	case errors.As(err, &device):
@@ -122,6 +125,9 @@ func words(err error) string {
 	if refused := (*oidc.Refusal)(nil); errors.As(err, &refused) {
 		return wire.Denied + ": " + refused.Error()
 	}
+	if refused := (*approle.Refusal)(nil); errors.As(err, &refused) {
+		return wire.Denied + ": " + refused.Error()
+	}
 	if ve := (*vault.Error)(nil); errors.As(err, &ve) {
 		return ve.Kind.String()
 	}
@@ -146,6 +152,7 @@ type reply struct {
 	wrap      *wire.WrapInfo
 	lease     int64 // seconds; of KV version 1 a hint
 	leaseID   string
+	accessor  string // of what is in the data, for an answer that is wrapped
 	renewable bool
 	raw       any    // instead of all of it
 	text      []byte // instead of JSON, of the type

@@ -21,6 +21,7 @@ func (w *world) asking() []server.Endpoint {
 	w.Helper()
 	w.must(204, "root", "POST", "sys/mounts/prod", `{"type":"kv-v2"}`)
 	w.must(204, "root", "POST", "sys/mounts/old", `{"type":"kv","options":{"version":"1"}}`)
+	w.must(204, "root", "POST", "sys/auth/approle", `{"type":"approle"}`)
 	all := slices.DeleteFunc(w.Endpoints(), func(e server.Endpoint) bool {
 		return e.Path == "sys/seal" || e.Path == "auth/token/revoke-self" || strings.HasPrefix(e.Path, "sys/events")
 	})
@@ -29,12 +30,20 @@ func (w *world) asking() []server.Endpoint {
 		"prod/metadata/x": {policy.OpRead, policy.OpUpdate, policy.OpPatch, policy.OpDelete, policy.OpList},
 		"prod/delete/x":   {policy.OpUpdate}, "prod/undelete/x": {policy.OpUpdate}, "prod/destroy/x": {policy.OpUpdate},
 		"prod/subkeys/x": {policy.OpRead}, "prod/config": {policy.OpRead, policy.OpUpdate},
-		"old/x":       {policy.OpRead, policy.OpUpdate, policy.OpDelete, policy.OpList},
-		"cubbyhole/x": {policy.OpRead, policy.OpUpdate, policy.OpDelete, policy.OpList},
-		"nowhere/x":   {policy.OpRead, policy.OpUpdate, policy.OpPatch},
+		"old/x":                                         {policy.OpRead, policy.OpUpdate, policy.OpDelete, policy.OpList},
+		"cubbyhole/x":                                   {policy.OpRead, policy.OpUpdate, policy.OpDelete, policy.OpList},
+		"auth/approle/login":                            {policy.OpUpdate},
+		"auth/approle/role/x":                           {policy.OpRead, policy.OpUpdate, policy.OpDelete},
+		"auth/approle/role/x/role-id":                   {policy.OpRead, policy.OpUpdate},
+		"auth/approle/role/x/secret-id":                 {policy.OpUpdate, policy.OpList},
+		"auth/approle/role/x/custom-secret-id":          {policy.OpUpdate},
+		"auth/approle/role/x/secret-id/lookup":          {policy.OpUpdate},
+		"auth/approle/role/x/secret-id/destroy":         {policy.OpUpdate},
+		"auth/approle/role/x/secret-id-accessor/lookup": {policy.OpUpdate},
+		"nowhere/x":                                     {policy.OpRead, policy.OpUpdate, policy.OpPatch},
 	} {
 		for _, op := range ops {
-			all = append(all, server.Endpoint{Path: path, Pattern: path, Op: op})
+			all = append(all, server.Endpoint{Path: path, Pattern: path, Op: op, Open: strings.HasSuffix(path, "/login")})
 		}
 	}
 	slices.SortFunc(all, func(a, b server.Endpoint) int {

@@ -19,6 +19,7 @@ func TestMatrix(t *testing.T) {
 	w.must(204, "root", "POST", "sys/mounts/prod", `{"type":"kv-v2"}`)
 	w.must(204, "root", "POST", "sys/mounts/old", `{"type":"kv","options":{"version":"1"}}`)
 	w.must(204, "root", "POST", "sys/auth/jwt", `{"type":"jwt"}`)
+	w.must(204, "root", "POST", "sys/auth/approle", `{"type":"approle"}`)
 	all := w.Endpoints()
 	// What mounts bring with them.
 	for _, e := range []struct {
@@ -49,6 +50,18 @@ func TestMatrix(t *testing.T) {
 		{"auth/jwt/keys", []policy.Op{policy.OpRead}},
 		{"auth/jwt/keys/refresh", []policy.Op{policy.OpUpdate}},
 		{"auth/jwt/elsewhere", []policy.Op{policy.OpRead, policy.OpUpdate}},
+		{"auth/approle/role/", []policy.Op{policy.OpList}},
+		{"auth/approle/role/x", []policy.Op{policy.OpRead, policy.OpCreate, policy.OpDelete}},
+		{"auth/approle/role/x/role-id", []policy.Op{policy.OpRead, policy.OpUpdate}},
+		{"auth/approle/role/x/secret-id", []policy.Op{policy.OpUpdate}},
+		{"auth/approle/role/x/secret-id/", []policy.Op{policy.OpList}},
+		{"auth/approle/role/x/custom-secret-id", []policy.Op{policy.OpUpdate}},
+		{"auth/approle/role/x/secret-id/lookup", []policy.Op{policy.OpUpdate}},
+		{"auth/approle/role/x/secret-id/destroy", []policy.Op{policy.OpUpdate, policy.OpDelete}},
+		{"auth/approle/role/x/secret-id-accessor/lookup", []policy.Op{policy.OpUpdate}},
+		{"auth/approle/role/x/secret-id-accessor/destroy", []policy.Op{policy.OpUpdate, policy.OpDelete}},
+		{"auth/approle/tidy/secret-id", []policy.Op{policy.OpUpdate}},
+		{"auth/approle/elsewhere", []policy.Op{policy.OpRead, policy.OpUpdate}},
 		{"auth/nowhere/login", []policy.Op{policy.OpUpdate}},
 		{"sys/nowhere", []policy.Op{policy.OpRead, policy.OpUpdate}},
 		{"auth/token/nowhere", []policy.Op{policy.OpRead, policy.OpUpdate}},
@@ -125,6 +138,7 @@ func (w *world) prepare() {
 	w.must(204, "root", "POST", "old/there", `{"a":"b"}`)
 	w.must(204, "root", "DELETE", "prod/metadata/x", ``)
 	w.must(204, "root", "DELETE", "old/x", ``)
+	w.must(204, "root", "DELETE", "auth/approle/role/x", ``)
 }
 
 // token makes a token with one policy alone.

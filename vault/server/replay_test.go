@@ -100,6 +100,12 @@ func replayAll(t *testing.T, sealed func(testing.TB) *world) {
 			}
 			steps++
 			got := w.replay(s, bound[0], &shares)
+			if s.Step == "secret-id list" { // theirs are in the order of their storage
+				list := got.data()["keys"].([]any)
+				if slices.Reverse(list); list[0] != bound[0]["<UUID-7>"] {
+					slices.Reverse(list)
+				}
+			}
 			var found [2][]string
 			for k, other := range []step{s, theirs[1][i]} {
 				found[k] = differ(other, got, bound[k])
@@ -119,7 +125,7 @@ func replayAll(t *testing.T, sealed func(testing.TB) *world) {
 		}
 	}
 	play(sealed(t), "lifecycle")
-	for _, file := range []string{"status", "mounts", "policy", "kv", "kvraw2", "token", "wrapping", "leases", "audit", "errors", "identity"} {
+	for _, file := range []string{"status", "mounts", "policy", "kv", "kvraw2", "token", "wrapping", "leases", "audit", "errors", "identity", "approle"} {
 		play(w, file)
 	}
 	t.Logf("%d of %d steps answer as one of the two servers", same, steps)

@@ -31,6 +31,7 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 
+	"envrun/auth/approle"
 	"envrun/auth/token"
 	"envrun/vault"
 	"envrun/vault/audit"
@@ -207,7 +208,11 @@ func (s *Server) ready(o *opened, keys ownKeys) error {
 	wrap := wrapping{o.store, o.tokens, hasher}
 	sys := policies{o.store, o.tokens, s.Now}.area()
 	jwt := jwtEngine{signIns{o.store, o.tokens, hasher, o.people}, s.DB, &issuers{byMount: map[string]*issuer{}}, s.Logger, s.Now}
-	o.auths = map[string]authEngine{"jwt": jwt, "oidc": jwt}
+	secrets, err := approle.New(keys.Tokens, s.Now)
+	if err != nil {
+		return err
+	}
+	o.auths = map[string]authEngine{"jwt": jwt, "oidc": jwt, "approle": approleEngine{jwt.signIns, secrets}}
 	sys = append(sys, mountArea{o.tables, map[string]engine{"kv": o.kv}, o.auths, o.tokens, o.people}.area()...)
 	sys = append(sys, wrap.area()...)
 	sys = append(sys, (&howToSignIn{tables: o.tables}).area()...)
@@ -433,6 +438,9 @@ func (s *Server) Sweep(ctx context.Context) error {
 		return nil
 	}
 	defer s.workLeases(o)
+	if err := s.forgetSecretIDs(ctx); err != nil {
+		return err
+	}
 	for {
 		var n int
 		// Look first: most of the time there is nothing, and nobody is held up.
@@ -457,6 +465,27 @@ func (s *Server) Sweep(ctx context.Context) error {
 		}
 		if n < 64 {
 			return nil
+		}
+	}
+}
+
+// forgetSecretIDs removes those that have expired. Whether there are some is seen
+// without holding anybody up.
+func (s *Server) forgetSecretIDs(ctx context.Context) error {
+	for {
+		some := false
+		err := s.DB.Read(ctx, func(tx Tx) (err error) {
+			some, err = tx.SecretIDsExpired(s.Now())
+			return err
+		})
+		if err != nil || !some {
+			return err
+		}
+		if err := s.DB.Write(ctx, func(tx Tx) error {
+			_, err := tx.ForgetSecretIDs(s.Now(), 256)
+			return err
+		}); err != nil {
+			return err
 		}
 	}
 }

@@ -116,11 +116,13 @@ func (p *tokenParams) show(data map[string]any) {
 
 // A visitor is somebody who signed in.
 type visitor struct {
-	name   string            // at the mount: which user, which application; names the alias
+	name   string            // at the mount: which user; "" for an application that its role names
+	alias  string            // at the mount, for the entity; "" where it is the name
 	issuer string            // who vouches for the name and the groups; "" where the server does
 	groups []string          // that the issuer says
 	meta   map[string]string // what the token says of them
 	role   string
+	roleAs string // what the token calls the role; "" is "role"
 	stamp  string
 	params *tokenParams
 	facts  audit.Data
@@ -136,8 +138,19 @@ func (s signIns) admit(c *call, m *mount, v visitor) (*answer, error) {
 	if t := (token.Token{CIDRs: bound}); !t.From(c.Request().Addr.Addr()) {
 		return nil, problem(http.StatusForbidden, "permission denied")
 	}
+	if v.alias == "" {
+		v.alias = v.name
+	}
+	meta := map[string]string{}
+	for name, text := range v.meta {
+		meta[name] = text
+	}
+	if v.roleAs == "" {
+		v.roleAs = "role"
+	}
+	meta[v.roleAs] = v.role
 	who, err := s.people.signIn(c.Tx(), identity.Visit{
-		Alias: identity.Key{Accessor: m.Accessor, Issuer: v.issuer, Name: v.name}, Meta: v.meta, Groups: v.groups,
+		Alias: identity.Key{Accessor: m.Accessor, Issuer: v.issuer, Name: v.alias}, Meta: v.meta, Groups: v.groups,
 	}, s.tokens.Now())
 	if err != nil {
 		return nil, err
@@ -147,11 +160,6 @@ func (s signIns) admit(c *call, m *mount, v visitor) (*answer, error) {
 	if !v.params.NoDefault {
 		policies = append(policies, policy.DefaultName)
 	}
-	meta := map[string]string{}
-	for name, text := range v.meta {
-		meta[name] = text
-	}
-	meta["role"] = v.role
 	longest := m.MaxTTL
 	if longest == 0 || v.params.Max > 0 && v.params.Max < longest {
 		longest = v.params.Max
@@ -162,7 +170,7 @@ func (s signIns) admit(c *call, m *mount, v visitor) (*answer, error) {
 	}
 	text, made, warnings, err := s.tokens.Create(c.Tx(), token.Spec{
 		Policies: policies, NoDefault: v.params.NoDefault, Meta: meta,
-		DisplayName: cut(strings.ReplaceAll(strings.TrimSuffix(m.Path, "/"), "/", "-")+"-"+v.name, token.MaxMetaText),
+		DisplayName: cut(strings.TrimSuffix(strings.ReplaceAll(m.Path, "/", "-")+v.name, "-"), token.MaxMetaText),
 		Path:        "auth/" + m.Path + "login",
 		EntityID:    who.ID,
 		Login:       token.Login{Mount: m.UUID, Role: v.role, Stamp: v.stamp},

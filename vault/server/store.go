@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"envrun/auth/approle"
 	"envrun/auth/token"
 	"envrun/vault"
 	"envrun/vault/audit"
@@ -28,6 +29,7 @@ type Tx interface {
 	audit.Reader
 	audit.KeepTx
 	lease.Store
+	approle.Store
 
 	// Notify tells all servers of the database when the transaction is durable.
 	Notify(text string) error

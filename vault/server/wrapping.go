@@ -60,6 +60,7 @@ func (w wrapping) put(c *call, a *answer) (*answer, error) {
 		return nil, err
 	}
 	r := wrapped{Status: a.Status, Body: text, Path: strings.TrimSuffix(c.Request().Path, "/"), TTL: c.Request().Wrap, Created: w.tokens.Now().UTC()}
+	r.Accessor = body.accessor
 	if body.auth != nil {
 		r.Accessor = body.auth.Accessor
 	}
