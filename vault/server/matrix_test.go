@@ -20,6 +20,7 @@ func TestMatrix(t *testing.T) {
 	w.must(204, "root", "POST", "sys/mounts/old", `{"type":"kv","options":{"version":"1"}}`)
 	w.must(204, "root", "POST", "sys/auth/jwt", `{"type":"jwt"}`)
 	w.must(204, "root", "POST", "sys/auth/approle", `{"type":"approle"}`)
+	w.must(204, "root", "POST", "sys/auth/kubernetes", `{"type":"kubernetes"}`)
 	all := w.Endpoints()
 	// What mounts bring with them.
 	for _, e := range []struct {
@@ -62,6 +63,9 @@ func TestMatrix(t *testing.T) {
 		{"auth/approle/role/x/secret-id-accessor/destroy", []policy.Op{policy.OpUpdate, policy.OpDelete}},
 		{"auth/approle/tidy/secret-id", []policy.Op{policy.OpUpdate}},
 		{"auth/approle/elsewhere", []policy.Op{policy.OpRead, policy.OpUpdate}},
+		{"auth/kubernetes/config", []policy.Op{policy.OpRead, policy.OpUpdate}},
+		{"auth/kubernetes/role/", []policy.Op{policy.OpList}},
+		{"auth/kubernetes/role/x", []policy.Op{policy.OpRead, policy.OpCreate, policy.OpDelete}},
 		{"auth/nowhere/login", []policy.Op{policy.OpUpdate}},
 		{"sys/nowhere", []policy.Op{policy.OpRead, policy.OpUpdate}},
 		{"auth/token/nowhere", []policy.Op{policy.OpRead, policy.OpUpdate}},

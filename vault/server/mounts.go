@@ -34,6 +34,7 @@ type mount struct {
 	Local       bool              `json:"local,omitempty"`
 	SealWrap    bool              `json:"seal_wrap,omitempty"`
 	JWT         *jwtConfig        `json:"jwt,omitempty"` // of a jwt mount that was configured
+	Kube        *kubeConfig       `json:"kubernetes,omitempty"`
 }
 
 func (m *mount) fact() guard.Mount {

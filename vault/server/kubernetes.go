@@ -1,0 +1,439 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"envrun/auth/oidc"
+	"envrun/auth/strictjson"
+	"envrun/vault/audit"
+	"envrun/vault/guard"
+	"envrun/vault/wire"
+)
+
+const kindKubeRole = "kubernetes-role" // by the mount's id and the role's name
+
+// Bounds of asking a cluster.
+const (
+	reviewTime   = 10 * time.Second
+	maxReview    = 1 << 20 // bytes of an answer
+	noSuchRole   = "envrun:no-such-role"
+	serviceUsers = "system:serviceaccount:"
+)
+
+// kubeEngine is signing in with the token of a Kubernetes service account, of which
+// the cluster itself is asked each time (auth §3.6 b): it knows which pods and
+// accounts are gone. By the cluster's keys alone the jwt method does it.
+type kubeEngine struct {
+	signIns
+	db     guard.DB[Tx]
+	logger *slog.Logger
+}
+
+// A kubeConfig is the cluster of a mount. It is a part of the mount's record.
+type kubeConfig struct {
+	Stamp    string `json:"stamp"`
+	Host     string `json:"host"`
+	CA       string `json:"ca"`
+	Reviewer string `json:"reviewer"` // the token with which the cluster is asked; never shown
+}
+
+// A kubeRole is a role as it is kept.
+type kubeRole struct {
+	Names      []string    `json:"names"`
+	Namespaces []string    `json:"namespaces"`
+	Audience   string      `json:"audience"`
+	ByName     bool        `json:"by_name,omitempty"` // the alias is the account's name, not its uid
+	Token      tokenParams `json:"token"`
+	Stamp      string      `json:"stamp"`
+}
+
+func (k kubeEngine) create(*call, *mount) error { return nil }
+
+func (k kubeEngine) drop(c *call, m *mount) error { return k.roles(m).drop(c.Tx()) }
+
+func (k kubeEngine) roles(m *mount) rolesOf { return rolesOf{k.store, kindKubeRole, m} }
+
+func (k kubeEngine) stamp(tx Tx, m *mount, role string) (string, bool, error) {
+	var r kubeRole
+	there, err := k.roles(m).read(tx, role, &r)
+	if m.Kube == nil {
+		return "", false, err
+	}
+	return r.Stamp + "/" + m.Kube.Stamp, there, err
+}
+
+func (k kubeEngine) find(req *guard.Request, m *mount, rest string) (action, error) {
+	return kubeMount{k, m}.area().find(req, rest)
+}
+
+// kubeMount is one mount of the method.
+type kubeMount struct {
+	kubeEngine
+	m *mount
+}
+
+func (k kubeMount) area() area {
+	role := func(_ *guard.Request, at []string) audit.Data {
+		return audit.Data{Role: cut(strings.ToLower(at[0]), 128)}
+	}
+	login := func(req *guard.Request, _ []string) audit.Data {
+		name, _ := req.Params["role"].(string)
+		return audit.Data{Role: cut(strings.ToLower(name), 128), Type: "kubernetes"}
+	}
+	return area{
+		{path: "login", update: k.login, open: true, prepare: k.review, note: login},
+		{path: "config", read: k.readConfig, update: k.writeConfig},
+		{path: "role", list: k.list},
+		{path: "role/{role}", read: k.readRole, update: k.writeRole, remove: k.removeRole, exists: k.hasRole, note: role},
+	}
+}
+
+// A reviewed is what the cluster says of a token.
+type reviewed struct {
+	namespace, name, uid string
+
+	role     string
+	stamp    string // of the role and the cluster that it was asked for
+	warnings []string
+}
+
+// review asks the cluster who holds the token of a sign-in, and for whom it was made.
+// It is asked for a role that is not there, too, which takes as long.
+func (k kubeMount) review(ctx context.Context, req *guard.Request) (any, error) {
+	in, warnings, err := bodyOf[struct {
+		Role string     `json:"role"`
+		JWT  wire.Token `json:"jwt"`
+	}](req)
+	switch {
+	case err != nil:
+		return nil, err
+	case k.m.Kube == nil:
+		return nil, bad("could not load configuration")
+	case in.JWT == "":
+		return nil, bad("missing jwt")
+	case in.Role == "":
+		return nil, bad("missing role")
+	case len(in.JWT) > oidc.MaxToken || strings.Count(string(in.JWT), ".") != 2 || strings.ContainsFunc(string(in.JWT), notCompact):
+		return nil, &oidc.Refusal{Reason: oidc.ReasonForm, Detail: "it is not a compact JWS within the bounds"}
+	}
+	v := &reviewed{role: strings.ToLower(in.Role), warnings: warnings}
+	var r kubeRole
+	there := false
+	if err := k.db.Read(ctx, func(tx Tx) (err error) {
+		there, err = k.roles(k.m).read(tx, v.role, &r)
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	audience := r.Audience
+	if !there {
+		audience = noSuchRole
+	}
+	v.stamp = r.Stamp + "/" + k.m.Kube.Stamp
+	if err := k.ask(ctx, string(in.JWT), audience, v); err != nil {
+		return nil, err
+	}
+	if !there {
+		return nil, &oidc.Refusal{Reason: oidc.ReasonRole, Detail: "there is none of that name"}
+	}
+	return v, nil
+}
+
+func notCompact(c rune) bool {
+	return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '_' && c != '.'
+}
+
+// ask makes a TokenReview. What the cluster cannot be asked is refused: nobody is let
+// in on what it said before. No error holds a token.
+func (k kubeMount) ask(ctx context.Context, jwt, audience string, v *reviewed) error {
+	out := func(why string) error {
+		k.logger.Warn("a cluster could not be asked of a token", "mount", k.m.Path, "why", why)
+		return &oidc.Refusal{Reason: oidc.ReasonIssuerOut, Detail: why}
+	}
+	client, err := k.m.Kube.client()
+	if err != nil {
+		return err
+	}
+	defer client.CloseIdleConnections()
+	text, err := json.Marshal(map[string]any{
+		"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview",
+		"spec": map[string]any{"token": jwt, "audiences": []string{audience}},
+	})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, reviewTime)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, k.m.Kube.Host+"/apis/authentication.k8s.io/v1/tokenreviews", bytes.NewReader(text))
+	if err != nil {
+		return out("its address is not of its form")
+	}
+	req.Header.Set("Authorization", "Bearer "+k.m.Kube.Reviewer)
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Accept", "application/json")
+	resp, err := client.Do(req)
+	if err != nil {
+		return out("it does not answer, or is not the one of kubernetes_ca_cert")
+	}
+	defer resp.Body.Close()
+	switch resp.StatusCode {
+	case http.StatusOK, http.StatusCreated:
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return out("it does not let token_reviewer_jwt review tokens (the cluster role system:auth-delegator does)")
+	default:
+		return out("it answers with an error or a redirect")
+	}
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxReview+1))
+	if err != nil || len(answer) > maxReview {
+		return out("its answer ends early, or does not end")
+	}
+	var review struct {
+		Kind   string `json:"kind"`
+		Status struct {
+			Authenticated bool     `json:"authenticated"`
+			Audiences     []string `json:"audiences"`
+			User          struct {
+				Username string `json:"username"`
+				UID      string `json:"uid"`
+			} `json:"user"`
+		} `json:"status"`
+	}
+	if _, err := strictjson.Decode(answer, strictjson.Limits{Depth: 32, Values: 16 << 10}); err != nil || json.Unmarshal(answer, &review) != nil || review.Kind != "TokenReview" {
+		return out("its answer is no TokenReview")
+	}
+	st := review.Status
+	// An API server that knows nothing of audiences says none: the token may be for anybody.
+	switch {
+	case !st.Authenticated:
+		return &oidc.Refusal{Reason: oidc.ReasonSignature, Detail: "the cluster does not vouch for the token, for the audience of the role"}
+	case !slices.Contains(st.Audiences, audience):
+		return &oidc.Refusal{Reason: oidc.ReasonAudience, Detail: "the cluster does not say that the token is for the audience of the role"}
+	}
+	account, ok := strings.CutPrefix(st.User.Username, serviceUsers)
+	ns, name, two := strings.Cut(account, ":")
+	if !ok || !two || ns == "" || name == "" || strings.Contains(name, ":") || st.User.UID == "" {
+		return &oidc.Refusal{Reason: oidc.ReasonSubject, Detail: "it is not that of a service account"}
+	}
+	v.namespace, v.name, v.uid = ns, name, st.User.UID
+	return nil
+}
+
+// client talks to the cluster and to nobody else.
+func (c *kubeConfig) client() (*http.Client, error) {
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM([]byte(c.CA)) {
+		return nil, bad("'kubernetes_ca_cert' is no certificate in PEM")
+	}
+	return &http.Client{
+		Transport:     &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, MaxResponseHeaderBytes: 64 << 10},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}, nil
+}
+
+func (k kubeMount) login(c *call, _ []string) (*answer, error) {
+	v := c.Prepared().(*reviewed)
+	var r kubeRole
+	there, err := k.roles(k.m).read(c.Tx(), v.role, &r)
+	if err != nil {
+		return nil, err
+	}
+	if !there || k.m.Kube == nil || v.stamp != r.Stamp+"/"+k.m.Kube.Stamp {
+		return nil, problem(http.StatusServiceUnavailable, "the way to sign in was changed meanwhile; try again")
+	}
+	if !oneOf(r.Namespaces, v.namespace) || !oneOf(r.Names, v.name) {
+		return nil, &oidc.Refusal{Reason: oidc.ReasonClaims, Detail: "the service account or its namespace is not one of the role"}
+	}
+	alias := v.uid
+	if r.ByName {
+		alias = v.namespace + "/" + v.name
+	}
+	a, err := k.admit(c, k.m, visitor{
+		name: v.namespace + "-" + v.name, alias: alias, role: v.role, stamp: v.stamp, params: &r.Token,
+		meta: map[string]string{
+			"service_account_name": v.name, "service_account_namespace": v.namespace, "service_account_uid": v.uid, "service_account_secret_name": "",
+		},
+		facts: audit.Data{Role: v.role, Type: "kubernetes", Subject: k.hasher.Hash(serviceUsers + v.namespace + ":" + v.name), TokenID: k.hasher.Hash(v.uid)},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return warn(a, v.warnings...), nil
+}
+
+func oneOf(names []string, name string) bool {
+	return slices.Contains(names, "*") || slices.Contains(names, name)
+}
+
+func (k kubeMount) writeConfig(c *call, _ []string) (*answer, error) {
+	in, warnings, err := body[struct {
+		Host     string       `json:"kubernetes_host"`
+		CA       string       `json:"kubernetes_ca_cert"`
+		Reviewer wire.Token   `json:"token_reviewer_jwt"`
+		PEMKeys  wire.Strings `json:"pem_keys"`
+		Issuer   string       `json:"issuer"` // the cluster checks it
+		Local    wire.Bool    `json:"disable_local_ca_jwt"`
+		NoIssuer wire.Bool    `json:"disable_iss_validation"`
+		Notes    wire.Bool    `json:"use_annotations_as_alias_metadata"`
+	}](c)
+	if err != nil {
+		return nil, err
+	}
+	at, err := url.Parse(in.Host)
+	switch {
+	case err != nil || at.Scheme != "https" || at.Host == "" || at.User != nil || at.RawQuery != "" || at.Fragment != "" || len(in.Host) > 1024:
+		return nil, bad("'kubernetes_host' is the https address of the cluster's API server")
+	case in.CA == "":
+		return nil, bad("'kubernetes_ca_cert' must be set: the server trusts no other certificate for the cluster")
+	case in.Reviewer == "":
+		return nil, bad("'token_reviewer_jwt' must be set: the token of a service account that may review tokens (system:auth-delegator)")
+	case len(in.CA) > 64<<10 || len(in.Reviewer) > oidc.MaxToken || strings.ContainsFunc(string(in.Reviewer), notCompact):
+		return nil, bad("the certificate or 'token_reviewer_jwt' is not of its form")
+	case len(in.PEMKeys) > 0:
+		return nil, bad("the cluster is asked of each token; to go by its keys alone, enable the type jwt and give it 'jwt_validation_pubkeys'")
+	case bool(in.Notes):
+		return nil, bad("annotations are not read: 'use_annotations_as_alias_metadata' is not supported")
+	}
+	conf := &kubeConfig{Host: strings.TrimSuffix(in.Host, "/"), CA: in.CA, Reviewer: string(in.Reviewer)}
+	if _, err := conf.client(); err != nil {
+		return nil, err
+	}
+	m := *k.m
+	// Another token for the same cluster leaves what signed in renewable.
+	if was := k.m.Kube; was != nil && was.Host == conf.Host && was.CA == conf.CA {
+		conf.Stamp = was.Stamp
+	} else {
+		conf.Stamp = newStamp()
+	}
+	m.Kube = conf
+	if err := k.put(c.Tx(), kindAuth, m.Path, &m); err != nil {
+		return nil, err
+	}
+	return done(warnings...), k.changed(c.Tx())
+}
+
+func (k kubeMount) readConfig(*call, []string) (*answer, error) {
+	c := k.m.Kube
+	if c == nil {
+		return nil, errNothing
+	}
+	return answered(map[string]any{
+		"kubernetes_host": c.Host, "kubernetes_ca_cert": c.CA, "token_reviewer_jwt_set": true, "pem_keys": []string{}, "issuer": "",
+		"disable_iss_validation": true, "disable_local_ca_jwt": true, "use_annotations_as_alias_metadata": false,
+	}), nil
+}
+
+func (k kubeMount) list(c *call, _ []string) (*answer, error) {
+	names, err := k.roles(k.m).all(c.Tx())
+	if err != nil {
+		return nil, err
+	}
+	return keys(names)
+}
+
+func (k kubeMount) hasRole(tx Tx, at []string) (bool, error) { return k.roles(k.m).has(tx, at[0]) }
+
+func (k kubeMount) readRole(c *call, at []string) (*answer, error) {
+	var r kubeRole
+	there, err := k.roles(k.m).read(c.Tx(), at[0], &r)
+	if err != nil {
+		return nil, err
+	}
+	if !there {
+		return nil, errNothing
+	}
+	data := map[string]any{
+		"bound_service_account_names": r.Names, "bound_service_account_namespaces": r.Namespaces, "bound_service_account_namespace_selector": "",
+		"audience": r.Audience, "alias_name_source": r.source(),
+	}
+	r.Token.show(data)
+	return answered(data), nil
+}
+
+const (
+	aliasUID  = "serviceaccount_uid"
+	aliasName = "serviceaccount_name"
+)
+
+func (r *kubeRole) source() string {
+	if r.ByName {
+		return aliasName
+	}
+	return aliasUID
+}
+
+// writeRole writes a role whole: nothing bound before goes on unseen.
+func (k kubeMount) writeRole(c *call, at []string) (*answer, error) {
+	in, warnings, err := body[struct {
+		tokenParamsBody
+		Names      wire.Strings `json:"bound_service_account_names"`
+		Namespaces wire.Strings `json:"bound_service_account_namespaces"`
+		Selector   string       `json:"bound_service_account_namespace_selector"`
+		Audience   string       `json:"audience"`
+		Alias      string       `json:"alias_name_source"`
+	}](c)
+	if err != nil {
+		return nil, err
+	}
+	name := strings.ToLower(at[0])
+	r := kubeRole{Names: in.Names, Namespaces: in.Namespaces, Audience: in.Audience, ByName: in.Alias == aliasName}
+	every := slices.Contains(r.Names, "*")
+	switch {
+	case len(name) > 128:
+		return nil, bad("the name of a role has at most 128 bytes")
+	case r.Audience == "" || len(r.Audience) > 1024:
+		return nil, bad("'audience' must be set: without it any pod's default token would do, and whoever it is sent to could use it at the cluster")
+	case len(r.Names) == 0 || len(r.Namespaces) == 0:
+		return nil, bad("'bound_service_account_names' and 'bound_service_account_namespaces' must be set")
+	case len(r.Names) > 256 || len(r.Namespaces) > 256:
+		return nil, bad("a role has at most 256 names and 256 namespaces")
+	case every && slices.Contains(r.Namespaces, "*"):
+		return nil, bad("'bound_service_account_names' and 'bound_service_account_namespaces' cannot both be \"*\": any pod of the cluster could sign in")
+	case in.Selector != "":
+		return nil, bad("'bound_service_account_namespace_selector' is not supported: name the namespaces")
+	case in.Alias != "" && in.Alias != aliasUID && in.Alias != aliasName:
+		return nil, bad("'alias_name_source' is %s or %s", aliasUID, aliasName)
+	}
+	for _, n := range slices.Concat(r.Names, r.Namespaces) {
+		if n != "*" && (n == "" || len(n) > 253 || strings.ContainsAny(n, "*?:/") || printable(n) != n) {
+			return nil, bad("a service account or a namespace is named whole, or is \"*\"")
+		}
+	}
+	if err := r.Token.set(&in.tokenParamsBody); err != nil {
+		return nil, err
+	}
+	switch {
+	case every:
+		warnings = append(warnings, "every service account of the namespaces can sign in, also one that somebody makes for it")
+	case slices.Contains(r.Namespaces, "*"):
+		warnings = append(warnings, "who may make a namespace, or a service account of that name in one, can sign in")
+	}
+	if r.ByName {
+		warnings = append(warnings, "a service account that is made again under the same name is the same entity")
+	}
+	var was kubeRole
+	there, err := k.roles(k.m).read(c.Tx(), name, &was)
+	if err != nil {
+		return nil, err
+	}
+	if r.Stamp = was.Stamp; there && reflect.DeepEqual(was, r) {
+		return done(warnings...), nil
+	}
+	r.Stamp = newStamp()
+	return done(warnings...), k.roles(k.m).write(c.Tx(), name, &r)
+}
+
+func (k kubeMount) removeRole(c *call, at []string) (*answer, error) {
+	return done(), k.roles(k.m).remove(c.Tx(), at[0])
+}
