@@ -24,7 +24,7 @@ import (
 // explainers say the words for errors that have more than a kind: what
 // happened stays as the package said it, the next command is added here.
 func explainers() []func(error, *cli.Report) bool {
-	return []func(error, *cli.Report) bool{explainPlan, explainRun, explainProject, explainSize, explainChoice, explainSession, explainKeychain, explainIdentity, explainTrust, explainMember, explainMerge, explainAuditLog, explainPolicyServer, explainServer, explainAudit, explainPolicy}
+	return []func(error, *cli.Report) bool{explainPlan, explainRun, explainProject, explainSize, explainChoice, explainSession, explainKeychain, explainIdentity, explainTrust, explainMember, explainMerge, explainAuditLog, explainPolicyServer, explainSignIn, explainServer, explainAudit, explainPolicy}
 }
 
 // explainPlan is about what a command was to get.

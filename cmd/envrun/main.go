@@ -110,6 +110,7 @@ func (t *tool) catchInterrupts(stop context.CancelCauseFunc) {
 // globals are the flags that every command has.
 type globals struct {
 	env         string
+	account     string
 	config      string
 	json        bool
 	yes         string // "" no; "*" yes to plain questions; a name: yes to that protected environment
@@ -145,6 +146,10 @@ var commands = []struct {
 	{"copy", "secrets", newCopy},
 	{"import", "secrets", newImport},
 	{"export", "secrets", newExport},
+
+	{"login", "team", newLogin},
+	{"logout", "team", newLogout},
+	{"whoami", "team", newWhoami},
 
 	{"env", "care", newEnv},
 	{"member", "team", newMember},
@@ -186,6 +191,7 @@ and for every other command of envrun: 0 done, 1 failed, 2 wrong usage.`,
 	}
 	flags := root.PersistentFlags()
 	flags.StringVarP(&t.flags.env, "env", "e", "", "environment (default: $ENVRUN_ENV, then default in envrun.toml)")
+	flags.StringVar(&t.flags.account, "account", "", "which of several sessions at a server: an e-mail address, a subject or an ID (or ENVRUN_ACCOUNT)")
 	flags.StringVar(&t.flags.config, "config", "", "project file, instead of the envrun.toml found upward from here")
 	flags.BoolVar(&t.flags.json, "json", false, "print facts as JSON")
 	flags.StringVar(&t.flags.yes, "yes", "", "answer yes; --yes=ENV,… also for protected environments")
@@ -251,7 +257,7 @@ func commandOf(args []string) string {
 // takesWord reports whether a flag of the root has its value in the next word.
 func takesWord(flag string) bool {
 	switch flag {
-	case "-e", "--env", "--config", "--error-format",
+	case "-e", "--env", "--account", "--config", "--error-format",
 		"-f", "--file", "--set", "--only", "--except", "--mask", "--kill-after", "--timeout", "--shell", "--status-fd":
 		return true
 	}

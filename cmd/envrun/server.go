@@ -31,6 +31,16 @@ func onServer(address string) error {
 
 // server opens the vault of an environment on its server, and asks it nothing.
 func (t *tool) server(p *project.Project, env project.Env) (*remote.Vault, error) {
+	var v *remote.Vault
+	var err error
+	v, err = t.serverWith(p, env,
+		func(ctx context.Context) (string, error) { return t.token(ctx, env, v) },
+		func(ctx context.Context, refused string) (string, error) { return t.renewed(ctx, env, refused) })
+	return v, err
+}
+
+// serverWith is server with a token, and what is done about one that is refused.
+func (t *tool) serverWith(p *project.Project, env project.Env, token func(context.Context) (string, error), renewed func(context.Context, string) (string, error)) (*remote.Vault, error) {
 	o := remote.Options{
 		Address:   env.Vault,
 		Namespace: env.Server.Namespace,
@@ -43,8 +53,7 @@ func (t *tool) server(p *project.Project, env project.Env) (*remote.Vault, error
 	if state, err := t.stateDir(); err == nil {
 		o.Witness = &remote.Witness{Memory: audit.Memory{Dir: filepath.Join(state, "audit")}, Now: t.now, Suspect: func(err error) { t.suspect(env.Name, err) }}
 	}
-	var v *remote.Vault
-	o.Token = func(ctx context.Context) (string, error) { return t.token(ctx, env, v) }
+	o.Token, o.Renewed = token, renewed
 	ca, from := env.Server.CA, env.Server.Pos.String()
 	if addr := t.Getenv("VAULT_ADDR"); addr == "" || sameServer(addr, env.Vault) {
 		if o.Namespace == "" {
@@ -68,9 +77,7 @@ func (t *tool) server(p *project.Project, env project.Env) (*remote.Vault, error
 	if _, ok := o.Mounts[env.Name]; !ok && env.Name != "" {
 		o.Mounts[env.Name] = env.MountName() // one that is being made
 	}
-	var err error
-	v, err = remote.Open(o)
-	return v, err
+	return remote.Open(o)
 }
 
 // maxSmall is more than a token, a few certificates or a list of servers take.
@@ -99,34 +106,66 @@ type tokens struct {
 }
 
 type shownToken struct {
-	token string
-	err   error
+	token   string
+	err     error
+	session bool // it is that of a session, which can be renewed
 }
 
 // token is what the server v of an environment is shown.
 func (t *tool) token(ctx context.Context, env project.Env, v *remote.Vault) (string, error) {
 	t.shown.mu.Lock()
 	defer t.shown.mu.Unlock()
-	at := env.Vault
 	platform, pipeline := t.platform(env)
-	if pipeline { // each role has a token of its own
-		at += "\n" + env.CI.Mount + "\n" + env.CI.Role
-	}
+	at := shownAt(env, pipeline)
 	if s, ok := t.shown.by[at]; ok {
 		return s.token, s.err
 	}
 	var token string
 	var err error
+	session := false
 	if pipeline {
 		token, err = t.signInAs(ctx, platform, env, v)
-	} else {
+	} else if t.Getenv("ENVRUN_TOKEN") == "" && t.Getenv("VAULT_TOKEN") == "" {
+		token, err = t.sessionToken(ctx, env, "")
+		session = err == nil && token != ""
+	}
+	if token == "" && err == nil && !pipeline {
 		token, err = t.findToken(ctx, env)
 	}
 	if ctx.Err() == nil {
 		if t.shown.by == nil {
 			t.shown.by = map[string]shownToken{}
 		}
-		t.shown.by[at] = shownToken{token, err}
+		t.shown.by[at] = shownToken{token, err, session}
+	}
+	return token, err
+}
+
+// shownAt says which of the tokens of tokens an environment has: each role has one of
+// its own.
+func shownAt(env project.Env, pipeline bool) string {
+	if pipeline {
+		return env.Vault + "\n" + env.CI.Mount + "\n" + env.CI.Role
+	}
+	return env.Vault + "\n" + env.Server.Namespace + "\n" + env.SignIn.Mount + "\n" + env.SignIn.Role
+}
+
+// renewed is told of a token that the server does not take: one of a session is
+// renewed once.
+func (t *tool) renewed(ctx context.Context, env project.Env, refused string) (string, error) {
+	t.shown.mu.Lock()
+	defer t.shown.mu.Unlock()
+	at := shownAt(env, false)
+	s := t.shown.by[at]
+	switch {
+	case s.token != refused:
+		return s.token, s.err // another request has renewed it already
+	case !s.session:
+		return "", nil
+	}
+	token, err := t.sessionToken(ctx, env, refused)
+	if ctx.Err() == nil {
+		t.shown.by[at] = shownToken{token, err, false}
 	}
 	return token, err
 }
@@ -312,15 +351,19 @@ func explainServer(err error, r *cli.Report) bool {
 		r.AddHint(`if its certificate is its own: ca = "FILE" or pin = "sha256/…" beside vault in envrun.toml, or export VAULT_CACERT=FILE`)
 	case remote.NoToken:
 		r.Code = cli.CodeAuth
-		r.AddHint("export VAULT_TOKEN, or ENVRUN_TOKEN, or: VAULT_ADDR=%s vault login", at)
+		r.AddHint("sign in: envrun login %s", at)
+		r.AddHint("or bring a token: export VAULT_TOKEN, or ENVRUN_TOKEN, or: VAULT_ADDR=%s vault login", at)
 	case remote.BadToken:
 		r.Code = cli.CodeAuth
-		r.AddHint("get a new one: VAULT_ADDR=%s vault login", at)
-		r.AddHint("looked for in this order: ENVRUN_TOKEN, VAULT_TOKEN, ~/.vault-token")
+		r.AddHint("get a new one: envrun login %s, or VAULT_ADDR=%s vault login", at, at)
+		r.AddHint("looked for in this order: ENVRUN_TOKEN, VAULT_TOKEN, the session of envrun login, ~/.vault-token")
 	case remote.NotSignedIn:
 		r.Code = cli.CodeAuth
 		r.AddHint("why is in the server's audit log, for who looks after it: envrun audit --path %s/login", cli.Quote(e.Mount))
 		r.AddHint("the role and the audience are those of [ci] in envrun.toml")
+	case remote.NotFresh:
+		r.Code = cli.CodeAuth
+		r.AddHint("sign in anew, on a terminal: envrun login %s", at)
 	case remote.Forbidden:
 		r.Code = cli.CodeAuth
 		r.AddHint("which policies the token has: VAULT_ADDR=%s vault token lookup", at)

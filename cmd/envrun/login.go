@@ -1,0 +1,582 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"envrun/auth"
+	"envrun/auth/session"
+	"envrun/cmd/internal/cli"
+	"envrun/envrun/project"
+	"envrun/vault"
+	"envrun/vault/remote"
+
+	"github.com/spf13/cobra"
+)
+
+type loginOptions struct {
+	how       signInHow
+	device    bool
+	method    string
+	tokenFile string
+	roleID    string
+}
+
+func newLogin(t *tool) *cobra.Command {
+	var o loginOptions
+	cmd := &cobra.Command{
+		Use:   "login [ADDRESS]",
+		Short: "Sign in to a team server",
+		Long: `Signs you in to the server of the project, or at ADDRESS, with your organisation's
+identity provider: in a browser, or with a code that you enter in a browser on
+another machine. The session is kept sealed; its key is in your keychain. Where
+the project's environments are on several servers, -e or ADDRESS says which.
+
+Ways for programs read what they bring from a file, from standard input or from
+a hidden prompt, and never from the command line:
+  token        a token of the server: a prompt, or standard input
+  jwt          an identity token: --token-file, or standard input
+  kubernetes   the pod's identity token: --token-file, or where pods have it
+  approle      --role-id, and the secret id: ENVRUN_SECRET_ID, a prompt, or standard input`,
+		Example: `  envrun login
+  envrun login --device https://vault.example.com
+  envrun login --method token < token.txt`,
+		Args: cobra.MaximumNArgs(1),
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.how.flow, "flow", "", "auto, browser, device or paste")
+	f.BoolVar(&o.device, "device", false, "short for --flow device")
+	f.IntVar(&o.how.port, "callback-port", 0, "the port of this machine that the browser comes back to; 0 is any")
+	f.StringVar(&o.how.role, "role", "", "the role to sign in to")
+	f.StringVar(&o.how.mount, "mount", "", "the way to sign in, below auth/ of the server")
+	f.StringVar(&o.method, "method", methodOIDC, "oidc, token, jwt, kubernetes or approle")
+	f.StringVar(&o.tokenFile, "token-file", "", "the file with the identity token of jwt or kubernetes")
+	f.StringVar(&o.roleID, "role-id", "", "the role id of approle")
+	f.StringVar(&o.how.store, "store", "", "where the key of sessions is kept: the name of a keychain, or passphrase")
+	f.StringVar(&o.how.trust, "trust-issuer", "", "take this issuer from now on, though the server named another before")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error { return runLogin(cmd.Context(), t, o, args) }
+	return cmd
+}
+
+func runLogin(ctx context.Context, t *tool, o loginOptions, args []string) error {
+	if o.device {
+		if o.how.flow != "" && o.how.flow != "device" {
+			return cli.Usagef("envrun login", "--device and --flow %s do not go together", o.how.flow)
+		}
+		o.how.flow = "device"
+	}
+	switch {
+	case !slices.Contains([]string{"", "auto", "browser", "device", "paste"}, o.how.flow):
+		return cli.Usagef("envrun login", "--flow is auto, browser, device or paste, not %q", o.how.flow)
+	case !slices.Contains([]string{methodOIDC, "token", "jwt", "kubernetes", "approle"}, o.method):
+		return cli.Usagef("envrun login", "--method is oidc, token, jwt, kubernetes or approle, not %q", o.method)
+	case o.how.store == session.InMemory:
+		return cli.Usagef("envrun login", "--store memory would keep nothing of what you sign in for; give the token to each command instead: ENVRUN_TOKEN")
+	case o.how.port < 0 || o.how.port > 65535:
+		return cli.Usagef("envrun login", "--callback-port is a port, not %d", o.how.port)
+	}
+	p, env, err := t.serverToSignIn(args)
+	if err != nil {
+		return err
+	}
+	var in signedIn
+	if o.method != methodOIDC {
+		in, err = t.signInWith(ctx, p, env, o)
+	} else {
+		if !t.Interactive() {
+			return &cli.HintError{Err: fmt.Errorf("signing in to %s takes somebody at a terminal, and there is nobody", env.Vault), Code: cli.CodeAuth,
+				Hint: "on a terminal: envrun login " + cli.Quote(env.Vault) + "; for programs: [ci] in envrun.toml, or envrun login --method"}
+		}
+		o.how.hint = t.flags.account
+		within, person := t.atTerminal(ctx, env.Vault, o.how.flow != "device")
+		in, err = t.signIn(within, p, env, o.how, person)
+		person.done()
+	}
+	if err != nil {
+		return err
+	}
+	is := t.sessionFacts(in.account, &in.record)
+	if t.flags.json {
+		return cli.WriteJSON(t.Out, is)
+	}
+	if !in.kept {
+		t.Sayf("The role %s wants you to sign in anew each time: nothing was kept.", in.account.Role)
+		return nil
+	}
+	t.printSession(is)
+	if in.place.Forgets {
+		t.Sayf("The keychain %s forgets it when this machine is restarted.", in.account.Keychain)
+	}
+	return nil
+}
+
+// serverToSignIn is the server that is meant, as an environment of a project: the
+// one at an address, that of -e, or the only one of the project.
+func (t *tool) serverToSignIn(args []string) (*project.Project, project.Env, error) {
+	p, err := t.project()
+	if none := (*project.NoProjectError)(nil); errors.As(err, &none) && len(args) == 1 && t.flags.config == "" {
+		p, err = &project.Project{}, nil
+	}
+	if err != nil {
+		return nil, project.Env{}, err
+	}
+	if t.flags.env != "" && len(args) == 0 {
+		env, err := p.Select(t.flags.env, "")
+		if err == nil && !env.Remote() {
+			err = &cli.HintError{Err: fmt.Errorf("the vault of %s is in files: there is no server to sign in to", env.Name), Code: cli.CodeConfig, Hint: "envrun login ADDRESS"}
+		}
+		return p, env, err
+	}
+	if len(args) == 1 {
+		u, err := remote.ParseAddress(args[0])
+		if err != nil {
+			return nil, project.Env{}, err
+		}
+		for _, env := range p.Envs {
+			if sameServer(env.Vault, u.String()) && (t.flags.env == "" || t.flags.env == string(env.Name)) {
+				return p, env, nil
+			}
+		}
+		return &project.Project{}, project.Env{Vault: u.String(), VaultPos: project.Pos{File: "the command line"}}, nil
+	}
+	// Environments that are signed in to in one way are one.
+	var found []project.Env
+	for _, env := range p.Envs {
+		same := func(e project.Env) bool { return shownAt(e, false) == shownAt(env, false) }
+		if env.Remote() && !slices.ContainsFunc(found, same) {
+			found = append(found, env)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return nil, project.Env{}, &cli.HintError{Err: errors.New("the vaults of this project are in files: there is no server to sign in to"), Code: cli.CodeConfig, Hint: "envrun login ADDRESS"}
+	case 1:
+		return p, found[0], nil
+	}
+	var which []string
+	for _, env := range found {
+		which = append(which, fmt.Sprintf("%s (%s)", env.Name, env.Vault))
+	}
+	return nil, project.Env{}, &cli.HintError{Err: fmt.Errorf("there are several sign-ins in this project: %s", strings.Join(which, ", ")), Code: cli.CodeConfig, Hint: "one after the other: envrun login -e " + string(found[0].Name)}
+}
+
+// signInWith signs in with what a program has, or with a token that there is.
+func (t *tool) signInWith(ctx context.Context, p *project.Project, env project.Env, o loginOptions) (signedIn, error) {
+	var in signedIn
+	store, err := t.sessions(true)
+	if err != nil {
+		return in, err
+	}
+	store.Keep = o.how.store
+	if in.place, err = store.Prepare(ctx); err != nil {
+		return in, err
+	}
+	in.account = session.Account{Server: serverName(env.Vault), Method: o.method, Role: o.how.role, Mount: o.how.mount}
+	if in.account.Mount == "" && o.method != "token" {
+		in.account.Mount = o.method
+	}
+	brought, err := t.brought(ctx, o)
+	if err != nil {
+		return in, err
+	}
+	v, err := t.serverWith(p, env, func(context.Context) (string, error) { return brought, nil }, nil)
+	if err != nil {
+		return in, err
+	}
+	defer v.Close()
+	in.account.Namespace = v.Namespace()
+	fields := map[string]string{}
+	switch o.method {
+	case "jwt", "kubernetes":
+		fields["jwt"] = brought
+		if o.how.role != "" {
+			fields["role"] = o.how.role
+		}
+	case "approle":
+		fields["role_id"], fields["secret_id"] = o.roleID, brought
+		in.account.Role = o.roleID
+	}
+	if o.method != "token" {
+		if in.record, err = t.bring(ctx, v, in.account.Mount, in.record, fields); err != nil {
+			return in, err
+		}
+		brought = in.record.Token.Reveal()
+		again, err := t.shownOnly(env, in.record.Token)
+		if err != nil {
+			return in, err
+		}
+		defer again.Close()
+		v = again
+	}
+	self, err := v.Self(ctx)
+	if err != nil && (o.method == "token" || vault.KindOf(err) != vault.KindDenied) {
+		return in, err
+	}
+	in.account.Subject, in.account.Label = self.EntityID, self.DisplayName
+	if in.account.Subject == "" {
+		in.account.Subject = self.DisplayName
+	}
+	if o.method == "token" {
+		in.record.Token, in.record.Accessor, in.record.Renewable = auth.NewSecret(brought), self.Accessor, self.Renewable
+		in.record.Policies = append(append([]string(nil), self.Policies...), self.IdentityPolicies...)
+		if self.ExpireTime != nil {
+			in.record.Ends, in.record.TTL = self.ExpireTime.Time, time.Duration(self.CreationTTL)*time.Second
+		}
+	}
+	in.account, err = store.Put(ctx, in.account, in.record)
+	in.kept = err == nil
+	return in, err
+}
+
+// podToken is where a pod has the identity token of its service account.
+const podToken = "/var/run/secrets/envrun/token"
+
+// brought is what a way to sign in takes from whoever signs in. It is never on a
+// command line.
+func (t *tool) brought(ctx context.Context, o loginOptions) (string, error) {
+	file, variable, what := o.tokenFile, "", "Token (not shown): "
+	switch o.method {
+	case "kubernetes":
+		if file == "" {
+			file = podToken
+		}
+	case "approle":
+		if o.roleID == "" {
+			return "", cli.Usagef("envrun login", "--method approle takes --role-id")
+		}
+		variable, what = "ENVRUN_SECRET_ID", "Secret id (not shown): "
+	case "jwt":
+		what = "Identity token (not shown): "
+	}
+	if file != "" {
+		text, err := readSmall(file)
+		if err == nil && len(strings.TrimSpace(string(text))) == 0 {
+			err = fmt.Errorf("%s is empty", file)
+		}
+		return strings.TrimSpace(string(text)), err
+	}
+	if variable != "" {
+		if text := t.Getenv(variable); text != "" {
+			return text, nil
+		}
+	}
+	if t.Interactive() {
+		text, err := t.AskHidden(ctx, what, "")
+		return strings.TrimSpace(string(text)), err
+	}
+	text, err := io.ReadAll(io.LimitReader(t.In, maxSmall+1))
+	if err != nil {
+		return "", err
+	}
+	if len(text) > maxSmall || len(strings.TrimSpace(string(text))) == 0 {
+		return "", cli.Usagef("envrun login", "--method %s reads what it brings from standard input, and there is nothing of use", o.method)
+	}
+	return strings.TrimSpace(string(text)), nil
+}
+
+// sessionFacts is a session for people and programs. It holds no secret.
+type sessionFacts struct {
+	ID        string     `json:"id"`
+	Server    string     `json:"server"`
+	Namespace string     `json:"namespace,omitempty"`
+	Account   string     `json:"account"`
+	Method    string     `json:"method"`
+	Mount     string     `json:"mount,omitempty"`
+	Role      string     `json:"role,omitempty"`
+	Issuer    string     `json:"issuer,omitempty"`
+	Subject   string     `json:"subject,omitempty"`
+	Kept      string     `json:"kept,omitempty"` // where its key is
+	Policies  []string   `json:"policies,omitempty"`
+	Ends      *time.Time `json:"ends,omitempty"`    // of the token
+	Renews    bool       `json:"renews,omitempty"`  // it goes on by itself
+	Refused   string     `json:"refused,omitempty"` // the issuer does not renew it any more
+	Problem   string     `json:"problem,omitempty"` // why it cannot be read
+
+	Verified *bool               `json:"verified,omitempty"` // the server takes the token
+	Reach    map[string][]string `json:"reach,omitempty"`    // what it may do in environments
+}
+
+// sessionFacts are those of an account; of its record too, if that was read.
+func (t *tool) sessionFacts(a session.Account, r *session.Record) sessionFacts {
+	is := sessionFacts{ID: a.ID, Server: a.Server, Namespace: a.Namespace, Account: a.Label, Method: a.Method, Mount: a.Mount, Role: a.Role, Issuer: a.Issuer, Subject: a.Subject, Kept: a.Keychain}
+	if r == nil {
+		return is
+	}
+	is.Policies, is.Refused = r.Policies, r.Refused
+	is.Renews = r.Refused == "" && !r.RefreshToken.Empty()
+	if !r.Ends.IsZero() {
+		is.Ends = &r.Ends
+	}
+	return is
+}
+
+func (t *tool) printSession(is sessionFacts) {
+	row := func(what, text string) {
+		if text != "" {
+			t.Printf("%-9s %s\n", what, cli.Printable(text))
+		}
+	}
+	row("account", is.Account+" ("+is.ID[:min(8, len(is.ID))]+")")
+	row("server", strings.TrimSpace(is.Server+" "+is.Namespace))
+	row("role", is.Role)
+	row("policies", strings.Join(is.Policies, ", "))
+	switch {
+	case is.Problem != "":
+		row("session", "cannot be read: "+is.Problem)
+	case is.Refused != "":
+		row("session", "the issuer does not renew it any more ("+is.Refused+"): envrun login")
+	case is.Ends == nil:
+		row("session", "does not end by itself")
+	default:
+		text := "until " + is.Ends.Local().Format(time.DateTime)
+		if is.Ends.Before(t.now()) {
+			text = "the token ended at " + is.Ends.Local().Format(time.DateTime)
+		}
+		if is.Renews {
+			text += ", and is renewed by itself"
+		} else {
+			text += "; then sign in again"
+		}
+		row("session", text)
+	}
+	row("kept", is.Kept)
+	if is.Verified != nil {
+		row("verified", map[bool]string{true: "the server takes the token", false: "the server does not take the token: envrun login"}[*is.Verified])
+	}
+	var envs []string
+	for env := range is.Reach {
+		envs = append(envs, env)
+	}
+	slices.Sort(envs)
+	for _, env := range envs {
+		row("reach", env+": "+strings.Join(is.Reach[env], ", "))
+	}
+}
+
+func newWhoami(t *tool) *cobra.Command {
+	verify := false
+	cmd := &cobra.Command{
+		Use:   "whoami",
+		Short: "Say who you are signed in as, where and for how long",
+		Long: `Shows the sessions on this machine, from what is kept here: no server is asked.
+--verify asks each server whether it takes the token, and what that may do in the
+environments of the project.`,
+		Example: `  envrun whoami
+  envrun whoami --verify --json`,
+		Args: cobra.NoArgs,
+	}
+	cmd.Flags().BoolVar(&verify, "verify", false, "ask the server")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return runWhoami(cmd.Context(), t, verify) }
+	return cmd
+}
+
+func runWhoami(ctx context.Context, t *tool, verify bool) error {
+	store, err := t.sessions(false)
+	if err != nil {
+		return err
+	}
+	accounts, err := t.chosen(store)
+	if err != nil {
+		return err
+	}
+	p, _ := t.project() // outside of one there is nothing to reach
+	all := []sessionFacts{}
+	for _, a := range accounts {
+		_, r, err := store.Open(ctx, a.ID)
+		is := t.sessionFacts(a, &r)
+		if err != nil {
+			is = t.sessionFacts(a, nil)
+			is.Problem = err.Error()
+		} else if verify {
+			if err := t.verify(ctx, p, a, r, &is); err != nil {
+				return err
+			}
+		}
+		all = append(all, is)
+	}
+	for _, name := range []string{"ENVRUN_TOKEN", "VAULT_TOKEN"} {
+		if t.Getenv(name) != "" {
+			t.Notef("the token in %s goes before any session", name)
+		}
+	}
+	if t.flags.json {
+		if err := cli.WriteJSON(t.Out, all); err != nil {
+			return err
+		}
+	} else {
+		for i, is := range all {
+			if i > 0 {
+				t.Printf("\n")
+			}
+			t.printSession(is)
+		}
+	}
+	if len(all) == 0 {
+		return &cli.HintError{Err: errors.New("you are not signed in to any server on this machine"), Code: cli.CodeAuth, Hint: "envrun login"}
+	}
+	return nil
+}
+
+// chosen are the sessions that --account or ENVRUN_ACCOUNT names; all, if neither does.
+func (t *tool) chosen(store *session.Store) ([]session.Account, error) {
+	accounts, err := store.Accounts()
+	wanted := t.flags.account
+	if wanted == "" {
+		wanted = t.Getenv("ENVRUN_ACCOUNT")
+	}
+	if err != nil || wanted == "" {
+		return accounts, err
+	}
+	var some []session.Account
+	for _, a := range accounts {
+		if a.Label == wanted || a.Subject == wanted || len(wanted) >= 6 && strings.HasPrefix(a.ID, wanted) {
+			some = append(some, a)
+		}
+	}
+	if len(some) == 0 {
+		return nil, &session.UnknownError{Wanted: wanted, Others: accounts}
+	}
+	return some, nil
+}
+
+// serverOf is the environment by which the server of a session is reached: how it is
+// known is said by the project, if that has it.
+func (t *tool) serverOf(p *project.Project, a session.Account) project.Env {
+	if p != nil {
+		for _, env := range p.Envs {
+			if env.Remote() && serverName(env.Vault) == a.Server && (env.Server.Namespace == "" || env.Server.Namespace == a.Namespace) {
+				env.Server.Namespace = a.Namespace
+				return env
+			}
+		}
+	}
+	return project.Env{Vault: a.Server, Server: project.Server{Namespace: a.Namespace}}
+}
+
+// verify asks the server of a session about its token.
+func (t *tool) verify(ctx context.Context, p *project.Project, a session.Account, r session.Record, is *sessionFacts) error {
+	v, err := t.shownOnly(t.serverOf(p, a), r.Token)
+	if err != nil {
+		return err
+	}
+	defer v.Close()
+	_, err = v.Self(ctx)
+	good := err == nil || vault.KindOf(err) == vault.KindDenied
+	if e := (*remote.ServerError)(nil); err != nil && !good && !(errors.As(err, &e) && (e.Trouble == remote.BadToken || e.Trouble == remote.NoToken)) {
+		return err
+	}
+	is.Verified = &good
+	if !good || p == nil {
+		return nil
+	}
+	var envs, paths []string
+	for _, env := range p.Envs {
+		if env.Remote() && serverName(env.Vault) == a.Server {
+			path := strings.Trim(env.MountName(), "/") + "/data/" + string(p.Name)
+			envs, paths = append(envs, string(env.Name)), append(paths, path)
+		}
+	}
+	if len(paths) == 0 {
+		return nil
+	}
+	may, err := v.Reach(ctx, paths)
+	if vault.KindOf(err) == vault.KindDenied {
+		return nil
+	}
+	is.Reach = map[string][]string{}
+	for i, env := range envs {
+		is.Reach[env] = may[paths[i]]
+	}
+	return err
+}
+
+func newLogout(t *tool) *cobra.Command {
+	all := false
+	cmd := &cobra.Command{
+		Use:   "logout",
+		Short: "Sign out of a team server",
+		Long: `Revokes the session at the server and at the identity provider, and deletes it here.
+What could not be revoked is named, with how long it stays good; the session is gone
+from this machine all the same.`,
+		Example: `  envrun logout
+  envrun logout --account ann@example.com
+  envrun logout --all`,
+		Args: cobra.NoArgs,
+	}
+	cmd.Flags().BoolVar(&all, "all", false, "sign out of all servers, as all accounts")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return runLogout(cmd.Context(), t, all) }
+	return cmd
+}
+
+// signedOut is what logout --json prints of a session.
+type signedOut struct {
+	ID      string   `json:"id"`
+	Server  string   `json:"server"`
+	Account string   `json:"account"`
+	Steps   []ending `json:"steps"`
+}
+
+func runLogout(ctx context.Context, t *tool, all bool) error {
+	store, err := t.sessions(false)
+	if err != nil {
+		return err
+	}
+	accounts, err := t.chosen(store)
+	if err != nil {
+		return err
+	}
+	p, _ := t.project()
+	if len(accounts) > 1 && !all {
+		var here []session.Account
+		for _, a := range accounts {
+			if p != nil && slices.ContainsFunc(p.Envs, func(env project.Env) bool { return env.Remote() && serverName(env.Vault) == a.Server }) {
+				here = append(here, a)
+			}
+		}
+		if len(here) != 1 {
+			return &session.AmbiguousError{Wanted: t.flags.account, Accounts: accounts}
+		}
+		accounts = here
+	}
+	if len(accounts) == 0 {
+		t.Notef("you are not signed in to any server on this machine")
+	}
+	out := []signedOut{}
+	var errs []error
+	for _, a := range accounts {
+		env := t.serverOf(p, a)
+		var ca []byte
+		if env.SignIn.CA != "" {
+			if ca, err = readSmall(env.SignIn.CA); err != nil {
+				t.Notef("the certificates of the issuer, from %s: %v", env.SignIn.Pos, err)
+			}
+		}
+		steps, err := t.signOutOf(ctx, store, a, ca, env)
+		if err != nil {
+			errs = append(errs, err)
+		}
+		out = append(out, signedOut{a.ID, a.Server, a.Label, steps})
+	}
+	if t.flags.json {
+		return errors.Join(cli.Several(errs), cli.WriteJSON(t.Out, out))
+	}
+	for _, s := range out {
+		t.Printf("signed out of %s as %s\n", cli.Printable(s.Server), cli.Printable(s.Account))
+		for _, step := range s.Steps {
+			if step.Ended {
+				continue
+			}
+			until := "until it ends by itself"
+			if !step.Until.IsZero() {
+				until = "until " + step.Until.Local().Format(time.DateTime)
+			}
+			t.Notef("%s stays good %s: %s", step.What, until, step.Why)
+		}
+	}
+	return cli.Several(errs)
+}

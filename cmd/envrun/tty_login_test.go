@@ -1,0 +1,266 @@
+//go:build unix
+
+package main_test
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"envrun/auth/oidc/oidctest"
+)
+
+// An office is envrund, an identity provider that it takes people of, and somebody's
+// machine: what a new user meets.
+type office struct {
+	*person
+	t      *testing.T
+	issuer *oidctest.Provider
+	addr   string
+	root   string
+}
+
+func newOffice(t *testing.T, tokens map[string]any) *office {
+	t.Helper()
+	o := &office{person: newPerson(t), t: t, issuer: oidctest.NewProvider(t)}
+	server := filepath.Join(t.TempDir(), "envrund")
+	if out, err := exec.Command("go", "build", "-o", server, "../envrund").CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v: %s", err, out)
+	}
+	cmd := exec.Command(server, "dev", "--listen", "127.0.0.1:0", "--json")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(os.Interrupt)
+		_ = cmd.Wait()
+	})
+	line, err := bufio.NewReader(out).ReadBytes('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	var facts struct {
+		Address   string
+		RootToken string `json:"root_token"`
+	}
+	if err := json.Unmarshal(line, &facts); err != nil {
+		t.Fatal(err)
+	}
+	o.addr, o.root = facts.Address, facts.RootToken
+
+	o.ask(o.root, "POST", "sys/auth/human", map[string]any{"type": "jwt"})
+	o.ask(o.root, "POST", "auth/human/config", map[string]any{"oidc_discovery_url": o.issuer.URL, "allow_private_issuer": true, "oidc_client_id": oidctest.ClientID, "default_role": "dev"})
+	role := map[string]any{"role_type": "jwt", "bound_audiences": []string{oidctest.ClientID}, "user_claim": "sub", "token_policies": []string{"dev"}}
+	for name, value := range tokens {
+		role[name] = value
+	}
+	o.ask(o.root, "POST", "auth/human/role/dev", role)
+	o.ask(o.root, "PUT", "sys/policies/acl/dev", map[string]any{"policy": `path "dev/*" { capabilities = ["create", "read", "update", "list"] } path "sys/*" { capabilities = ["read"] }`})
+
+	o.write("envrun.toml", fmt.Sprintf("vault = %q\nproject = \"app\"\ndefault = \"dev\"\n[env.dev]\n[sign_in]\nmount = \"human\"\nrole = \"dev\"\nissuer = %q\nclient_id = %q\n", o.addr, o.issuer.URL, oidctest.ClientID))
+	o.write("words", "correct horse\n")
+	if err := os.Chmod(filepath.Join(o.dir, "words"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// A browser that does as it is told, and shows what it was given.
+	opener := filepath.Join(o.dir, "opener")
+	o.write("opener", "#!/bin/sh\ntr '\\0' '\\n' < /proc/$$/environ > "+o.dir+"/browser.env 2>/dev/null\ncurl -sSL -o "+o.dir+"/page \"$1\" > /dev/null 2>&1\n")
+	if err := os.Chmod(opener, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	o.person = o.as("BROWSER="+opener, "ENVRUN_STORE_PASSPHRASE_FILE="+filepath.Join(o.dir, "words"))
+	o.as("VAULT_TOKEN="+o.root, "VAULT_ADDR="+o.addr).must("", "env", "add", "dev")
+	o.as("VAULT_TOKEN="+o.root, "VAULT_ADDR="+o.addr).must("canary-value", "set", "A")
+	return o
+}
+
+// ask asks the server for something that has to work, and returns the status.
+func (o *office) ask(token, method, path string, body any) {
+	o.t.Helper()
+	if status, _ := o.answer(token, method, path, body); status >= 300 {
+		o.t.Fatalf("%s %s: status %d", method, path, status)
+	}
+}
+
+func (o *office) answer(token, method, path string, body any) (status int, data map[string]any) {
+	o.t.Helper()
+	text, err := json.Marshal(body)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	req, err := http.NewRequestWithContext(o.t.Context(), method, o.addr+"/v1/"+path, bytes.NewReader(text))
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	req.Header.Set("X-Vault-Token", token)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	var out struct{ Data map[string]any }
+	_ = json.NewDecoder(res.Body).Decode(&out) // some answers are empty
+	return res.StatusCode, out.Data
+}
+
+// endTokens ends the tokens of all who signed in; they stay signed in at the issuer.
+func (o *office) endTokens() {
+	o.t.Helper()
+	_, all := o.answer(o.root, "GET", "auth/token/accessors?list=true", nil)
+	ended := 0
+	for _, a := range all["keys"].([]any) {
+		_, is := o.answer(o.root, "POST", "auth/token/lookup-accessor", map[string]any{"accessor": a})
+		if is["path"] == "auth/human/login" {
+			o.ask(o.root, "POST", "auth/token/revoke-accessor", map[string]any{"accessor": a})
+			ended++
+		}
+	}
+	if ended == 0 {
+		o.t.Fatal("nobody was signed in")
+	}
+}
+
+// A new user signs in with a browser, runs a command, and signs out: no token is
+// anywhere but in the sealed session.
+func TestTerminalLogin(t *testing.T) {
+	o := newOffice(t, map[string]any{"token_ttl": "1h"})
+
+	// Nobody is signed in, and nobody is at a terminal: the command to run is named.
+	for _, args := range [][]string{{"get", "A"}, {"login"}, {"whoami"}} {
+		if _, errs, code := o.pipe("", args...); code != 1 || !strings.Contains(errs, "envrun login") {
+			t.Errorf("%q: status %d: %s", args, code, errs)
+		}
+	}
+
+	c := o.run("login", "--store", "passphrase")
+	c.expect("A browser was opened to sign in to " + o.addr)
+	c.wants(0, "until ")
+	if page, err := os.ReadFile(filepath.Join(o.dir, "page")); err != nil || !strings.Contains(string(page), o.addr) {
+		t.Errorf("the page: %v %s", err, page)
+	}
+	if got := o.must("", "get", "A"); got != "canary-value" {
+		t.Errorf("it is %q", got)
+	}
+	out := o.must("", "--", "sh", "-c", `echo "$A"; env`)
+	if !strings.Contains(out, "canary-value") || strings.Contains(out, "hvs.") || strings.Contains(out, "ENVRUN_STORE") {
+		t.Errorf("the command got %s", out)
+	}
+	var is []map[string]any
+	if err := json.Unmarshal([]byte(o.must("", "whoami", "--verify", "--json")), &is); err != nil || len(is) != 1 || is[0]["verified"] != true || is[0]["role"] != "dev" || is[0]["renews"] != true {
+		t.Errorf("%v %v", err, is)
+	}
+	// What was given out stays where it belongs.
+	for _, form := range o.issuer.Forms("/token") {
+		for _, name := range []string{"code", "code_verifier"} {
+			o.nowhere(form.Get(name))
+		}
+	}
+	o.nowhere("hvs.")
+
+	out = o.must("", "logout")
+	if !strings.Contains(out, "signed out of "+o.addr) {
+		t.Errorf("%s", out)
+	}
+	if n := o.issuer.Count("/revoke"); n != 1 {
+		t.Errorf("the issuer was told %d times", n)
+	}
+	if _, errs, code := o.pipe("", "get", "A"); code != 1 || !strings.Contains(errs, "envrun login") {
+		t.Errorf("status %d: %s", code, errs)
+	}
+}
+
+// nowhere looks for a secret in all that is on the machine.
+func (o *office) nowhere(secret string) {
+	o.t.Helper()
+	for _, top := range []string{o.home, o.dir, o.tmp} {
+		err := filepath.WalkDir(top, func(file string, d os.DirEntry, err error) error {
+			if err != nil || !d.Type().IsRegular() {
+				return err
+			}
+			text, err := os.ReadFile(file)
+			if secret != "" && bytes.Contains(text, []byte(secret)) {
+				o.t.Errorf("%.12s… is in %s", secret, file)
+			}
+			return err
+		})
+		if err != nil {
+			o.t.Fatal(err)
+		}
+	}
+}
+
+// Ten commands with a token that has ended ask the issuer once.
+func TestTerminalTenRefreshes(t *testing.T) {
+	o := newOffice(t, map[string]any{"token_ttl": "1h"})
+	c := o.run("login", "--store", "passphrase")
+	c.wants(0, "until ")
+	o.endTokens()
+	if out := o.must("", "whoami", "--verify"); !strings.Contains(out, "the server does not take the token") {
+		t.Errorf("%s", out)
+	}
+	before := o.issuer.Count("/token")
+	var wg sync.WaitGroup
+	for range 10 {
+		wg.Go(func() {
+			if out, errs, code := o.pipe("", "get", "A"); code != 0 || out != "canary-value" {
+				t.Errorf("status %d: %s", code, errs)
+			}
+		})
+	}
+	wg.Wait()
+	if n := o.issuer.Count("/token") - before; n != 1 {
+		t.Errorf("the issuer was asked %d times", n)
+	}
+	// One that the issuer has ended is over, and is said so.
+	o.endTokens()
+	// An issuer that is away is no reason to sign in again.
+	o.issuer.SetHook("/token", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
+	if _, errs, code := o.pipe("", "get", "A"); code != 1 || strings.Contains(errs, "envrun login") {
+		t.Errorf("status %d: %s", code, errs)
+	}
+	o.issuer.SetHook("/token", func(w http.ResponseWriter, _ *http.Request) {
+		oidctest.Refuse(w, http.StatusBadRequest, "invalid_grant")
+	})
+	if _, errs, code := o.pipe("", "get", "A"); code != 1 || !strings.Contains(errs, "sign in again: envrun login") {
+		t.Errorf("status %d: %s", code, errs)
+	}
+}
+
+// Ctrl-C while somebody is waited for leaves nothing, and the terminal as it was.
+func TestTerminalLoginInterrupted(t *testing.T) {
+	o := newOffice(t, nil)
+	for _, flow := range []string{"paste", "device"} {
+		c := o.run("login", "--store", "passphrase", "--flow", flow)
+		c.expect(map[string]string{"paste": "paste all of it here", "device": "Only approve if you just ran envrun on"}[flow])
+		c.typed("\x03")
+		c.wants(130)
+		if index, err := os.ReadFile(filepath.Join(o.home, ".local/state/envrun/sessions/accounts.json")); err == nil {
+			t.Errorf("%s: %s", flow, index)
+		}
+	}
+}
+
+// A token that somebody brings is checked, and kept sealed.
+func TestLoginWithToken(t *testing.T) {
+	o := newOffice(t, nil)
+	if _, errs, code := o.pipe("nonsense\n", "login", "--store", "passphrase", "--method", "token"); code != 1 || !strings.Contains(errs, "does not take the token") {
+		t.Errorf("status %d: %s", code, errs)
+	}
+	o.must(o.root+"\n", "login", "--store", "passphrase", "--method", "token")
+	if got := o.must("", "get", "A"); got != "canary-value" {
+		t.Errorf("it is %q", got)
+	}
+	o.nowhere(o.root)
+}
