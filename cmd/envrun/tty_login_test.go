@@ -238,6 +238,31 @@ func TestTerminalTenRefreshes(t *testing.T) {
 	}
 }
 
+// A server that says by itself how people sign in is enough; one that names another
+// issuer than at first is refused, until somebody says that it is right.
+func TestTerminalLoginDiscovered(t *testing.T) {
+	o := newOffice(t, nil)
+	o.write("envrun.toml", fmt.Sprintf("vault = %q\nproject = \"app\"\ndefault = \"dev\"\n[env.dev]\n", o.addr))
+	c := o.run("login", "--store", "passphrase")
+	c.wants(0, "until ")
+	if got := o.must("", "get", "A"); got != "canary-value" {
+		t.Errorf("it is %q", got)
+	}
+	o.must("", "logout")
+	other := oidctest.NewProvider(t)
+	o.ask(o.root, "POST", "auth/human/config", map[string]any{"oidc_discovery_url": other.URL, "allow_private_issuer": true, "oidc_client_id": oidctest.ClientID, "default_role": "dev"})
+	c = o.run("login", "--store", "passphrase")
+	c.expect("now sends people to the issuer " + other.URL)
+	c.wants(1, "it was "+o.issuer.URL, "--trust-issuer "+other.URL)
+	c = o.run("login", "--store", "passphrase", "--trust-issuer", other.URL)
+	c.wants(0, "until ")
+	o.must("", "logout")
+	// What the project file says is not for the server to change.
+	o.write("envrun.toml", fmt.Sprintf("vault = %q\nproject = \"app\"\ndefault = \"dev\"\n[env.dev]\n[sign_in]\nissuer = %q\n", o.addr, o.issuer.URL))
+	c = o.run("login", "--store", "passphrase")
+	c.wants(1, "nobody was sent anywhere")
+}
+
 // Ctrl-C while somebody is waited for leaves nothing, and the terminal as it was.
 func TestTerminalLoginInterrupted(t *testing.T) {
 	o := newOffice(t, nil)
