@@ -128,6 +128,9 @@ func (t *tool) token(ctx context.Context, env project.Env, v *remote.Vault) (str
 	} else if t.Getenv("ENVRUN_TOKEN") == "" && t.Getenv("VAULT_TOKEN") == "" {
 		token, err = t.sessionToken(ctx, env, "")
 		session = err == nil && token != ""
+		if err == nil && token == "" {
+			token, err = t.stepUp(ctx, env, v)
+		}
 	}
 	if token == "" && err == nil && !pipeline {
 		token, err = t.findToken(ctx, env)

@@ -662,6 +662,34 @@ func (p *terminal) done() {
 	<-p.ended
 }
 
+// stepUp signs somebody at a terminal in to a role that the project names and that
+// wants them to do so each time. The token is in memory alone. Empty: the role is
+// none of that kind, or nobody is there.
+func (t *tool) stepUp(ctx context.Context, env project.Env, v *remote.Vault) (string, error) {
+	if env.SignIn.Role == "" || v == nil || t.notice != nil || !t.Interactive() {
+		return "", nil
+	}
+	in, own, err := v.SignIns(ctx)
+	if err != nil || !own {
+		return "", err
+	}
+	wants := false
+	for _, m := range in.Methods {
+		for _, r := range m.Roles {
+			wants = wants || r.Name == env.SignIn.Role && (m.Mount == env.SignIn.Mount || env.SignIn.Mount == "") && (r.MaxAge > 0 || len(r.ACR) > 0)
+		}
+	}
+	if !wants {
+		return "", nil
+	}
+	t.Notef("the role %s of %s wants you to sign in for each use", env.SignIn.Role, env.Vault)
+	// Nothing is pasted: what the command is to read would be taken from it.
+	within, person := t.atTerminal(ctx, env.Vault, false)
+	defer person.done()
+	got, err := t.signIn(within, &project.Project{}, env, signInHow{hint: t.flags.account, memory: true}, person)
+	return got.record.Token.Reveal(), err
+}
+
 // explainSignIn is about signing people in at their issuer.
 func explainSignIn(err error, r *cli.Report) bool {
 	var clock *login.ClockError

@@ -263,6 +263,26 @@ func TestTerminalLoginDiscovered(t *testing.T) {
 	c.wants(1, "nobody was sent anywhere")
 }
 
+// A role that wants a fresh sign-in has the browser opened by the command that needs
+// it; nothing of that is kept, and nobody who is not at a terminal is asked.
+func TestTerminalStepUp(t *testing.T) {
+	o := newOffice(t, map[string]any{"max_age": "15m", "listed": true})
+	c := o.run("--", "sh", "-c", `echo "it is $A"`)
+	c.expect("wants you to sign in for each use")
+	c.wants(0, "it is canary-value")
+	if forms := o.issuer.Forms("/authorize"); len(forms) != 1 || forms[0].Get("max_age") != "900" {
+		t.Errorf("the issuer was asked %v", forms)
+	}
+	if _, err := os.Stat(filepath.Join(o.home, ".local/state/envrun/sessions")); err == nil {
+		t.Error("something of it is kept")
+	}
+	if _, errs, code := o.pipe("", "get", "A"); code != 1 || !strings.Contains(errs, "envrun login") {
+		t.Errorf("status %d: %s", code, errs)
+	}
+	c = o.run("login", "--store", "passphrase")
+	c.wants(0, "nothing was kept")
+}
+
 // Ctrl-C while somebody is waited for leaves nothing, and the terminal as it was.
 func TestTerminalLoginInterrupted(t *testing.T) {
 	o := newOffice(t, nil)
