@@ -249,7 +249,7 @@ func (i identities) dropEntity(c *call, e *identity.Entity, err error) (*answer,
 	if err := e.Remove(i.in(c.Tx()), groups, i.now()); err != nil {
 		return nil, err
 	}
-	return changedEntity(done(), e), i.changed(c.Tx())
+	return changedEntity(done(), e), i.changedGroups(c.Tx())
 }
 
 // listed answers a list by id, with what each is called.
@@ -602,7 +602,7 @@ func (i identities) keepGroup(c *call, in groupBody, warnings []string) (*answer
 		return nil, clash(err)
 	}
 	a := warn(answered(map[string]any{"id": g.ID, "name": g.Name}), warnings...)
-	return changedGroup(a, g), i.changed(c.Tx())
+	return changedGroup(a, g), i.changedGroups(c.Tx())
 }
 
 func (i identities) readGroup(c *call, at []string) (*answer, error) {
@@ -688,7 +688,7 @@ func (i identities) dropGroup(c *call, find func(*identity.Groups) *identity.Gro
 	if err := g.Remove(i.in(c.Tx()), groups, i.now()); err != nil {
 		return nil, err
 	}
-	return changedGroup(done(), g), i.changed(c.Tx())
+	return changedGroup(done(), g), i.changedGroups(c.Tx())
 }
 
 func (i identities) listGroups(c *call, _ []string) (*answer, error) {
@@ -829,7 +829,7 @@ func (i identities) keepGroupAlias(c *call, in groupAliasBody, warnings []string
 		return nil, clash(err)
 	}
 	a := warn(answered(map[string]any{"canonical_id": g.ID, "id": alias.ID}), warnings...)
-	return changedGroup(a, &g), i.changed(c.Tx())
+	return changedGroup(a, &g), i.changedGroups(c.Tx())
 }
 
 func (i identities) readGroupAlias(c *call, at []string) (*answer, error) {
@@ -864,7 +864,7 @@ func (i identities) removeGroupAlias(c *call, at []string) (*answer, error) {
 	if err := left.Keep(i.in(c.Tx()), groups, i.now()); err != nil {
 		return nil, err
 	}
-	return changedGroup(done(), g), i.changed(c.Tx())
+	return changedGroup(done(), g), i.changedGroups(c.Tx())
 }
 
 func (i identities) listGroupAliases(c *call, _ []string) (*answer, error) {

@@ -3,6 +3,7 @@ package server_test
 import (
 	"encoding/json"
 	"fmt"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -380,4 +381,59 @@ func TestOneEntity(t *testing.T) {
 	if len(seen) != 1 || seen[""] {
 		t.Errorf("%d entities", len(seen))
 	}
+}
+
+// What an entity costs: signing in again, and reading with its token, where there are
+// 1,000 groups, and in ten of them.
+func BenchmarkIdentity(b *testing.B) {
+	w := signIns(b, newWorld(b))
+	w.must(204, "root", "POST", "sys/mounts/prod", `{"type":"kv-v2"}`)
+	w.must(200, "root", "POST", "prod/data/x", `{"data":{"KEY":"value"}}`)
+	w.write("dev", `path "prod/data/*" { capabilities = ["read"] }`)
+	accessor := w.accessor("jwt")
+	for i := range 1000 {
+		name := fmt.Sprintf("group-%d", i)
+		id := w.must(200, "root", "POST", "identity/group", fmt.Sprintf(`{"name":%q,"type":"external","policies":"p%d"}`, name, i)).data()["id"].(string)
+		w.must(200, "root", "POST", "identity/group-alias", fmt.Sprintf(`{"name":%q,"mount_accessor":%q,"canonical_id":%q}`, name, accessor, id))
+	}
+	var in []string
+	for i := range 10 {
+		in = append(in, fmt.Sprintf("group-%d", i))
+	}
+	w.role("many", `,"single_use":false`)
+	jwt := w.issuer.Sign(w.good().With(oidctest.Claims{"groups": in}))
+	body, _ := json.Marshal(map[string]string{"role": "many", "jwt": jwt})
+	person := w.login("many", jwt).token()
+	nobody := w.must(200, "root", "POST", "auth/token/create-orphan", `{"policies":["dev"]}`).token()
+	ask := func(b *testing.B, method, path, token, body string) {
+		b.Helper()
+		req := httptest.NewRequest(method, "/v1/"+path, strings.NewReader(body))
+		req.Header.Set("X-Vault-Token", token)
+		rec := httptest.NewRecorder()
+		w.ServeHTTP(rec, req)
+		if rec.Code != 200 {
+			b.Fatal(rec.Code, rec.Body)
+		}
+	}
+	b.Run("sign-in", func(b *testing.B) {
+		for b.Loop() {
+			ask(b, "POST", "auth/jwt/login", "", string(body))
+		}
+	})
+	b.Run("read of an entity", func(b *testing.B) {
+		for b.Loop() {
+			ask(b, "GET", "prod/data/x", person, "")
+		}
+	})
+	b.Run("read of a token alone", func(b *testing.B) {
+		for b.Loop() {
+			ask(b, "GET", "prod/data/x", nobody, "")
+		}
+	})
+	b.Run("read after a change of a policy", func(b *testing.B) {
+		for b.Loop() {
+			w.must(204, "root", "PUT", "sys/policies/acl/other", `{"policy":"path \"a\" {}"}`)
+			ask(b, "GET", "prod/data/x", person, "")
+		}
+	})
 }

@@ -12,7 +12,7 @@ import (
 )
 
 // people are the entities and groups as requests need them: all groups are kept, of the
-// newest generation that was seen, and who asks is kept by the guard.
+// newest generation of theirs that was seen, and who asks is kept by the guard.
 type people struct {
 	store
 	mu         sync.Mutex
@@ -41,7 +41,7 @@ func (p *people) in(tx Tx) records { return records{p.store, tx} }
 
 // groups are all groups. A handler asks before it changes one.
 func (p *people) groups(tx Tx) (*identity.Groups, error) {
-	generation, err := p.Generation(tx)
+	generation, err := p.number(tx, recordGroups)
 	if err != nil {
 		return nil, err
 	}
@@ -61,6 +61,15 @@ func (p *people) groups(tx Tx) (*identity.Groups, error) {
 		p.last, p.generation = fresh, generation
 	}
 	return fresh, nil
+}
+
+// changedGroups is changed, of groups too: policies, mounts and who is in an external
+// group change without all groups being read again.
+func (p *people) changedGroups(tx Tx) error {
+	if err := p.count(tx, recordGroups); err != nil {
+		return err
+	}
+	return p.changed(tx)
 }
 
 // person is an entity with what it gets of its groups; nil if there is none.
@@ -142,5 +151,8 @@ func (p *people) forget(tx Tx, m *mount, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	return identity.Forget(p.in(tx), groups, m.Accessor, now)
+	if err := identity.Forget(p.in(tx), groups, m.Accessor, now); err != nil {
+		return err
+	}
+	return p.changedGroups(tx)
 }

@@ -64,6 +64,7 @@ const (
 	kindServer   = "server"   // the cluster's name, its keys
 	kindNumber   = "number"   // not sealed
 	recordNumber = "changes"  // of kindNumber: the generation
+	recordGroups = "groups"   // of kindNumber: that of groups alone
 	recordFacts  = "identity" // of kindServer
 	recordKeys   = "keys"     // of kindServer
 )
@@ -99,8 +100,10 @@ func (s store) put(tx keyring.Tx, kind, name string, v any) error {
 
 // Generation is a number that goes up whenever a policy or a mount changes. It is
 // not sealed: who turns it back makes a server forget what it kept compiled.
-func (s store) Generation(tx Tx) (uint64, error) {
-	raw, err := tx.Blob(kindNumber, recordNumber)
+func (s store) Generation(tx Tx) (uint64, error) { return s.number(tx, recordNumber) }
+
+func (store) number(tx Tx, name string) (uint64, error) {
+	raw, err := tx.Blob(kindNumber, name)
 	if vault.KindOf(err) == vault.KindNotFound {
 		return 0, nil
 	}
@@ -116,14 +119,18 @@ func (s store) Generation(tx Tx) (uint64, error) {
 // changed says that a policy or a mount did. The writer's transaction is the only
 // one that writes, so no two generations have one number.
 func (s store) changed(tx Tx) error {
-	n, err := s.Generation(tx)
-	if err != nil {
-		return err
-	}
 	if err := tx.Notify(`{"what":"` + wire.EventAgain + `"}`); err != nil { // who may see what is different
 		return err
 	}
-	return tx.PutBlob(kindNumber, recordNumber, binary.BigEndian.AppendUint64(nil, n+1))
+	return s.count(tx, recordNumber)
+}
+
+func (s store) count(tx Tx, name string) error {
+	n, err := s.number(tx, name)
+	if err != nil {
+		return err
+	}
+	return tx.PutBlob(kindNumber, name, binary.BigEndian.AppendUint64(nil, n+1))
 }
 
 // A policyRecord is a policy as it is kept.
