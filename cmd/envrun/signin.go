@@ -397,6 +397,19 @@ func (t *tool) sessionOf(store *session.Store, env project.Env) (session.Account
 	return a, err
 }
 
+// sessionHere is the session that is used for an environment, if one is.
+func (t *tool) sessionHere(env project.Env) (session.Account, bool) {
+	if t.Getenv("ENVRUN_TOKEN") != "" || t.Getenv("VAULT_TOKEN") != "" {
+		return session.Account{}, false
+	}
+	store, err := t.sessions(false)
+	if err != nil {
+		return session.Account{}, false
+	}
+	a, err := t.sessionOf(store, env)
+	return a, err == nil
+}
+
 // sessionToken is the token of the session for an environment, renewed if it is about
 // to end, or is the one that the server refused. Empty: there is no session. It is
 // sent to no server but the one that it was made with.

@@ -46,6 +46,10 @@ func (s *signer) Signed(ctx context.Context, name vault.Env, ask bool) (screen.S
 	if _, pipeline := s.t.platform(env); pipeline {
 		is.State, is.By, is.Role = screen.SignedIn, "with the identity of the platform, for this job", env.CI.Role
 		is.Fixed = "A job's identity is used as long as the job runs."
+	} else if a, ok := s.t.sessionHere(env); ok {
+		is.State, is.By, is.Kept = screen.SignedIn, "envrun login", a.Keychain
+		is.Label, is.Subject, is.Role = a.Label, a.Subject, a.Role
+		is.Fixed = "To sign out or in anew: envrun logout, envrun login."
 	} else if token, from, err := s.t.anyToken(); err != nil {
 		return is, err
 	} else if token != "" {
@@ -73,7 +77,9 @@ func (s *signer) Signed(ctx context.Context, name vault.Env, ask bool) (screen.S
 	case err != nil:
 		return is, err
 	default:
-		is.Label, is.Role, is.Policies = self.DisplayName, self.Role, append(self.Policies, self.IdentityPolicies...)
+		if is.Policies = append(self.Policies, self.IdentityPolicies...); is.Kept == "" {
+			is.Label, is.Role = self.DisplayName, self.Role
+		}
 		if self.ExpireTime != nil {
 			is.Ends = self.ExpireTime.Time
 		}
