@@ -513,18 +513,22 @@ func inside(name, of string, texts, role []string) error {
 	return nil
 }
 
-// secretMeta reads metadata: an object of texts, which most clients send as a text.
+// secretMeta reads metadata: an object of texts, which most clients send as a text,
+// or what is typed at the vault command: "host=h1,zone=a".
 func secretMeta(raw json.RawMessage) (map[string]string, error) {
 	var text string
 	if json.Unmarshal(raw, &text) == nil {
 		raw = json.RawMessage(text)
+		if text != "" && !strings.HasPrefix(strings.TrimSpace(text), "{") {
+			raw, _ = json.Marshal(strings.Split(text, ",")) // texts always are JSON
+		}
 	}
 	if len(raw) == 0 || string(raw) == "null" {
 		return nil, nil
 	}
-	var meta map[string]string
+	var meta wire.Pairs
 	if json.Unmarshal(raw, &meta) != nil {
-		return nil, bad("'metadata' is not a JSON object of texts")
+		return nil, bad("'metadata' is neither a JSON object of texts nor name=text")
 	}
 	if len(meta) > token.MaxMeta-1 {
 		return nil, bad("a secret id has at most %d entries of metadata", token.MaxMeta-1)

@@ -214,7 +214,7 @@ func TestAppRoleBodies(t *testing.T) {
 		`{"cidr_list":"0.0.0.0/0"}`:        "not within",
 		`{"token_bound_cidrs":"11.0.0.0"}`: "not within",
 		`{"metadata":"x"}`:                 "metadata",
-		`{"metadata":"{\"a\":1}"}`:         "metadata",
+		`{"metadata":"{\"a\":{}}"}`:        "metadata",
 	} {
 		if s := w.must(400, "root", "POST", "auth/approle/role/app/secret-id", body); !strings.Contains(s.raw, want) {
 			t.Errorf("%s: %s, want %q", body, s.raw, want)
