@@ -161,7 +161,7 @@ func TestKubernetesAway(t *testing.T) {
 		status int
 	}{
 		"error":             {says(500, `{"message":"`+reviewer+`"}`), 503},
-		"redirect":          {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL, 307) }, 503},
+		"redirect":          {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL, http.StatusTemporaryRedirect) }, 503},
 		"HTML":              {says(200, `<html>`), 503},
 		"another kind":      {says(200, `{"kind":"Status","status":{"authenticated":true,"audiences":["envrun"],`+user+`}}`), 503},
 		"twice":             {says(200, `{"kind":"TokenReview","status":{"authenticated":false},"status":{"authenticated":true,"audiences":["envrun"],`+user+`}}`), 503},
