@@ -160,8 +160,10 @@ func TestKubernetesAway(t *testing.T) {
 		h      http.HandlerFunc
 		status int
 	}{
-		"error":             {says(500, `{"message":"`+reviewer+`"}`), 503},
-		"redirect":          {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL, http.StatusTemporaryRedirect) }, 503},
+		"error": {says(500, `{"message":"`+reviewer+`"}`), 503},
+		"redirect": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, other.URL, http.StatusTemporaryRedirect)
+		}, 503},
 		"HTML":              {says(200, `<html>`), 503},
 		"another kind":      {says(200, `{"kind":"Status","status":{"authenticated":true,"audiences":["envrun"],`+user+`}}`), 503},
 		"twice":             {says(200, `{"kind":"TokenReview","status":{"authenticated":false},"status":{"authenticated":true,"audiences":["envrun"],`+user+`}}`), 503},
