@@ -27,10 +27,10 @@ func (t *tool) sessions(asking bool) (*session.Store, error) {
 		Dir: filepath.Join(state, "sessions"), Now: t.now, Getenv: t.Getenv,
 		Keychains: keychain.Options{
 			MayForget: true, Interactive: asking && t.Interactive(), Getenv: t.Getenv,
-			OnWait: func(name string) { t.Notef("waiting for the keychain %s", name) },
+			OnWait: func(name string) { t.warn("waiting for the keychain " + name) },
 		},
 		Passphrase: t.sessionPassphrase,
-		OnWait:     func(what string) { t.Notef("waiting: %s", what) },
+		OnWait:     func(what string) { t.warn("waiting: " + what) },
 	}, nil
 }
 
@@ -62,6 +62,9 @@ func (t *tool) passphraseFrom(ctx context.Context, variable, prompt string) ([]b
 			return nil, fmt.Errorf("%s: %w", variable, err)
 		}
 		return bytes.TrimRight(text, "\r\n"), nil
+	}
+	if t.hidden != nil {
+		return t.hidden(ctx, prompt)
 	}
 	return t.AskHidden(ctx, prompt, "export "+variable+"=FILE")
 }

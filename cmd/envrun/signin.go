@@ -441,7 +441,7 @@ func (t *tool) sessionToken(ctx context.Context, env project.Env, refused string
 		return t.renewSession(ctx, env, a, was, refused, save)
 	}, need)
 	if err != nil && !errors.Is(err, session.ErrRetired) && !r.Token.Empty() {
-		t.Notef("the session was renewed, and could not be kept: %v", err)
+		t.warn("the session was renewed, and could not be kept: " + err.Error())
 		err = nil
 	}
 	if err != nil && !errors.Is(err, session.ErrSignIn) && refused == "" {

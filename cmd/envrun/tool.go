@@ -40,6 +40,8 @@ type tool struct {
 	pipeline       pipeline     // what a CI platform's identity was used for
 	shown          tokens       // what servers were shown, or why nothing
 	notice         func(string) // where warnings go while the interface has the terminal; nil: stderr
+	hidden         asker        // asks for what is not shown while the interface has the terminal; nil: AskHidden
+	accounts       accounts     // that were chosen in the interface
 	writes         bool         // the command was begun to write something
 	cache          cacheFlags
 	stale          *cache.Facts // what was kept of a server and is used instead of it; nil: nothing

@@ -105,6 +105,13 @@ func runTUI(ctx context.Context, t *tool, o tuiOptions) error {
 	}
 	bell := tui.NewBell()
 	t.notice = bell.Say
+	t.hidden = func(ctx context.Context, prompt string) ([]byte, error) {
+		words, err := bell.Ask(ctx, tui.Question{From: "your sessions", Text: prompt, Hidden: true})
+		if errors.Is(err, tui.ErrLent) {
+			return t.AskHidden(ctx, prompt, "")
+		}
+		return words, err
+	}
 	open, who, err := t.openers(p, bell)
 	if err != nil {
 		return err

@@ -1,12 +1,18 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
+	"envrun/auth/browser"
+	"envrun/auth/oidc/login"
+	"envrun/auth/session"
 	"envrun/cmd/internal/cli"
 	"envrun/envrun/project"
 	"envrun/tui/screen"
@@ -14,7 +20,7 @@ import (
 	"envrun/vault/remote"
 )
 
-// signer is who is signed in to the servers of a project, for the interface.
+// signer is signing in to the servers of a project, for the interface.
 type signer struct {
 	t    *tool
 	open *openers
@@ -22,42 +28,79 @@ type signer struct {
 
 var _ screen.SignIns = (*signer)(nil)
 
-// Server implements screen.SignIns. A session is for a server and a namespace.
+// Server implements screen.SignIns. A session is for a server, a namespace and the
+// way that the environment is signed in to.
 func (s *signer) Server(name vault.Env) string {
-	env, ok := s.open.project.Env(name)
-	if !ok || !env.Remote() {
+	env, ok := s.env(name)
+	if !ok {
 		return ""
 	}
-	return strings.TrimRight(env.Vault, "/") + "\n" + env.Server.Namespace
+	return shownAt(env, false)
 }
 
-// Wants implements screen.SignIns. The tokens that there are come from outside of
-// envrun, and so does what is to be done about them.
-func (s *signer) Wants(error) (screen.Want, bool) { return screen.Want{}, false }
+func (s *signer) env(name vault.Env) (project.Env, bool) {
+	env, ok := s.open.project.Env(name)
+	return env, ok && env.Remote()
+}
+
+// outside is the variable whose token goes before any session, or "".
+func (t *tool) outside() string {
+	for _, name := range []string{"ENVRUN_TOKEN", "VAULT_TOKEN"} {
+		if t.Getenv(name) != "" {
+			return name
+		}
+	}
+	return ""
+}
+
+// Wants implements screen.SignIns. Where a token comes from outside of envrun,
+// signing in would change nothing.
+func (s *signer) Wants(err error) (screen.Want, bool) {
+	var w screen.Want
+	var e *remote.ServerError
+	var ended *session.EndedError
+	var fresh *remote.ChallengeError
+	switch {
+	case err == nil || s.t.outside() != "":
+		return w, false
+	case errors.As(err, &fresh):
+		w.State, w.Within = screen.NotFresh, fresh.MaxAge
+	case errors.As(err, &ended):
+		w.State = screen.Refused
+	case errors.Is(err, session.ErrSignIn), errors.Is(err, session.ErrNoAccount):
+		w.State = screen.SignedOut
+	case errors.As(err, &e) && e.Trouble == remote.NoToken:
+		w.State = screen.SignedOut
+	case errors.As(err, &e) && e.Trouble == remote.BadToken:
+		w.State = screen.Lapsed
+	default:
+		return w, false
+	}
+	if ve := (*vault.Error)(nil); errors.As(err, &ve) && ve.Env != "" {
+		w.Env = ve.Env
+	}
+	for _, env := range s.open.project.Envs {
+		if w.Env == "" && env.Remote() && (e == nil || sameServer(env.Vault, e.Address)) {
+			w.Env = env.Name
+		}
+	}
+	env, ok := s.env(w.Env)
+	if _, pipeline := s.t.platform(env); !ok || pipeline {
+		return w, false
+	}
+	w.Server, w.Address = s.Server(w.Env), env.Vault
+	return w, true
+}
 
 // Signed implements screen.Signing.
 func (s *signer) Signed(ctx context.Context, name vault.Env, ask bool) (screen.Signed, error) {
-	env, ok := s.open.project.Env(name)
-	if !ok || !env.Remote() {
+	env, ok := s.env(name)
+	if !ok {
 		return screen.Signed{}, &vault.Error{Kind: vault.KindNoEnv, Env: name}
 	}
 	is := screen.Signed{Address: env.Vault, Namespace: env.Server.Namespace, State: screen.SignedOut}
-	is.Fixed = "Get a token with: VAULT_ADDR=" + cli.Quote(env.Vault) + " vault login, or export VAULT_TOKEN, and begin again."
-	if _, pipeline := s.t.platform(env); pipeline {
-		is.State, is.By, is.Role = screen.SignedIn, "with the identity of the platform, for this job", env.CI.Role
-		is.Fixed = "A job's identity is used as long as the job runs."
-	} else if a, ok := s.t.sessionHere(env); ok {
-		is.State, is.By, is.Kept = screen.SignedIn, "envrun login", a.Keychain
-		is.Label, is.Subject, is.Role = a.Label, a.Subject, a.Role
-		is.Fixed = "To sign out or in anew: envrun logout, envrun login."
-	} else if token, from, err := s.t.anyToken(); err != nil {
+	if err := s.known(ctx, env, &is); err != nil || !ask || is.State != screen.SignedIn {
 		return is, err
-	} else if token != "" {
-		is.State, is.By = screen.SignedIn, "the token in "+from
-		is.Fixed = "The token in " + from + " comes from outside of envrun, and is used as long as it is there."
-	}
-	if !ask || is.State == screen.SignedOut {
-		return is, nil
 	}
 	v, err := s.open.remote(env)
 	if err != nil {
@@ -65,9 +108,10 @@ func (s *signer) Signed(ctx context.Context, name vault.Env, ask bool) (screen.S
 	}
 	self, err := v.Self(ctx)
 	var e *remote.ServerError
+	want, wants := s.Wants(err)
 	switch {
-	case errors.As(err, &e) && e.Trouble == remote.NoToken:
-		is.State = screen.SignedOut
+	case wants:
+		is.State, is.Why = want.State, err
 		return is, nil
 	case errors.As(err, &e) && e.Trouble == remote.BadToken:
 		is.State = screen.Lapsed
@@ -77,18 +121,90 @@ func (s *signer) Signed(ctx context.Context, name vault.Env, ask bool) (screen.S
 	case err != nil:
 		return is, err
 	default:
-		if is.Policies = append(self.Policies, self.IdentityPolicies...); is.Kept == "" {
-			is.Label, is.Role = self.DisplayName, self.Role
-		}
-		if self.ExpireTime != nil {
+		is.Label, is.Policies = cmp.Or(is.Label, self.DisplayName), append(self.Policies, self.IdentityPolicies...)
+		is.Role = cmp.Or(is.Role, self.Role)
+		if self.ExpireTime != nil && is.Kept == "" {
 			is.Ends = self.ExpireTime.Time
 		}
-		if self.ExplicitMaxTTL > 0 {
+		if self.ExplicitMaxTTL > 0 && !is.Renewed {
 			is.Limit = time.Unix(self.CreationTime+self.ExplicitMaxTTL, 0)
 		}
 	}
 	is.Envs, err = s.reached(ctx, name, v)
 	return is, err
+}
+
+// known says what this machine knows of who is signed in to the server of an
+// environment.
+func (s *signer) known(ctx context.Context, env project.Env, is *screen.Signed) error {
+	if _, pipeline := s.t.platform(env); pipeline {
+		is.State, is.By, is.Role = screen.SignedIn, "with the identity of the platform, for this job", env.CI.Role
+		is.Fixed = "A job's identity is used as long as the job runs."
+		return nil
+	}
+	if name := s.t.outside(); name != "" {
+		is.State, is.By = screen.SignedIn, "the token in "+name
+		is.Fixed = "The token in " + name + " comes from outside of envrun, and is used as long as it is there."
+		return nil
+	}
+	if err := s.session(ctx, env, is); err != nil || is.State != screen.SignedOut {
+		return err
+	}
+	token, from, err := s.t.anyToken()
+	if err == nil && token != "" {
+		is.State, is.By = screen.SignedIn, "the token in "+from+"; a session of envrun would go before it"
+	}
+	return err
+}
+
+// session says what is known of the session for an environment.
+func (s *signer) session(ctx context.Context, env project.Env, is *screen.Signed) error {
+	store, err := s.t.sessions(false)
+	if err != nil {
+		return err
+	}
+	used, err := s.t.sessionOf(store, env)
+	var several *session.AmbiguousError
+	switch {
+	case errors.As(err, &several):
+		is.Why = err
+	case errors.Is(err, session.ErrNoAccount):
+		return nil
+	case err != nil:
+		return err
+	}
+	all, err := store.Accounts()
+	if err != nil {
+		return err
+	}
+	for _, a := range all {
+		if a.Server == serverName(env.Vault) && (env.SignIn.Mount == "" || a.Mount == env.SignIn.Mount) && (env.SignIn.Role == "" || a.Role == env.SignIn.Role) {
+			is.Accounts = append(is.Accounts, screen.Account{ID: a.ID, Label: a.Label, Role: a.Role, Used: a.ID == used.ID})
+		}
+	}
+	if several != nil {
+		return nil
+	}
+	is.Label, is.Subject, is.Role, is.Kept = used.Label, used.Subject, used.Role, used.Keychain
+	is.By = "with a token that was kept"
+	if used.Issuer != "" {
+		is.By = "in a browser, at " + screen.Host(used.Issuer)
+	}
+	_, r, err := store.Open(ctx, used.ID)
+	switch {
+	case errors.Is(err, session.ErrSignIn):
+		is.State, is.Why = screen.Lapsed, err
+	case err != nil:
+		return err
+	case r.Refused != "":
+		is.State, is.Why = screen.Refused, &session.EndedError{Account: used, Why: r.Refused}
+	case r.RefreshToken.Empty() && !r.Ends.IsZero() && r.Ends.Before(s.t.now()):
+		is.State = screen.Lapsed
+	default:
+		is.State, is.Ends, is.Policies = screen.SignedIn, r.Ends, r.Policies
+		is.Renewed = !r.RefreshToken.Empty()
+	}
+	return nil
 }
 
 // reached is how far the token comes into each environment of a server.
@@ -166,18 +282,136 @@ func (s *signer) listed(ctx context.Context, env vault.Env, may bool) (screen.Re
 }
 
 // SignIn implements screen.SignIns.
-func (s *signer) SignIn(_ context.Context, env vault.Env, _ screen.How, _ screen.Person) (screen.Signed, error) {
-	return screen.Signed{}, s.outside(env)
+func (s *signer) SignIn(ctx context.Context, name vault.Env, how screen.How, p screen.Person) (screen.Signed, error) {
+	env, ok := s.env(name)
+	if !ok {
+		return screen.Signed{}, &vault.Error{Kind: vault.KindNoEnv, Env: name}
+	}
+	flow := map[screen.How]string{screen.ByBrowser: browser.FlowBrowser, screen.ByDevice: browser.FlowDevice, screen.ByPaste: browser.FlowPaste}[how]
+	in, err := s.t.signIn(ctx, s.open.project, env, signInHow{flow: flow}, talker{p})
+	if err != nil {
+		return screen.Signed{}, err
+	}
+	if in.kept {
+		s.t.use(env, in.account.ID)
+	} else {
+		s.t.show(env, in.record.Token.Reveal())
+	}
+	return s.Signed(ctx, name, true)
 }
 
 // SignOut implements screen.SignIns.
-func (s *signer) SignOut(_ context.Context, env vault.Env) ([]screen.Ending, error) {
-	return nil, s.outside(env)
+func (s *signer) SignOut(ctx context.Context, name vault.Env) ([]screen.Ending, error) {
+	env, ok := s.env(name)
+	if !ok {
+		return nil, &vault.Error{Kind: vault.KindNoEnv, Env: name}
+	}
+	store, err := s.t.sessions(false)
+	if err != nil {
+		return nil, err
+	}
+	a, err := s.t.sessionOf(store, env)
+	if err != nil {
+		return nil, err
+	}
+	var ca []byte
+	if env.SignIn.CA != "" {
+		if ca, err = readSmall(env.SignIn.CA); err != nil {
+			return nil, err
+		}
+	}
+	steps, err := s.t.signOutOf(ctx, store, a, ca, env)
+	s.t.use(env, "")
+	all := make([]screen.Ending, len(steps))
+	for i, step := range steps {
+		switch {
+		case step.Ended:
+			all[i].Text = step.What + " has ended"
+		case step.Until.IsZero():
+			all[i] = screen.Ending{Text: step.What + " is still good until it ends by itself: " + step.Why, Stays: true}
+		default:
+			all[i] = screen.Ending{Text: step.What + " is still good until " + step.Until.Local().Format(time.TimeOnly) + ": " + step.Why, Stays: true}
+		}
+	}
+	return all, err
 }
 
 // Use implements screen.SignIns.
-func (s *signer) Use(_ context.Context, env vault.Env, _ string) error { return s.outside(env) }
+func (s *signer) Use(_ context.Context, name vault.Env, account string) error {
+	env, ok := s.env(name)
+	if !ok {
+		return &vault.Error{Kind: vault.KindNoEnv, Env: name}
+	}
+	s.t.use(env, account)
+	return nil
+}
 
-func (s *signer) outside(env vault.Env) error {
-	return &vault.Error{Kind: vault.KindUnsupported, Env: env, Detail: "its token comes from outside of envrun"}
+// asker asks a person for something that is not shown as it is typed.
+type asker = func(ctx context.Context, prompt string) ([]byte, error)
+
+// warn says something beside what is printed, wherever there is a place for it.
+func (t *tool) warn(text string) {
+	if t.notice != nil {
+		t.notice(cli.Printable(text))
+		return
+	}
+	t.Notef("%s", text)
+}
+
+// accounts are those that somebody chose in the interface, by what tokens are shown
+// by. They end with it.
+type accounts struct {
+	mu sync.Mutex
+	by map[string]string
+}
+
+func (a *accounts) of(env project.Env) string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.by[shownAt(env, false)]
+}
+
+// use has an account used for an environment, and what was found before forgotten;
+// "" is none in particular.
+func (t *tool) use(env project.Env, account string) {
+	at := shownAt(env, false)
+	t.accounts.mu.Lock()
+	if t.accounts.by == nil {
+		t.accounts.by = map[string]string{}
+	}
+	t.accounts.by[at] = account
+	t.accounts.mu.Unlock()
+	t.shown.mu.Lock()
+	delete(t.shown.by, at)
+	t.shown.mu.Unlock()
+}
+
+// show has the server of an environment shown a token that is kept nowhere.
+func (t *tool) show(env project.Env, token string) {
+	t.shown.mu.Lock()
+	defer t.shown.mu.Unlock()
+	if t.shown.by == nil {
+		t.shown.by = map[string]shownToken{}
+	}
+	t.shown.by[shownAt(env, false)] = shownToken{token: token}
+}
+
+// talker is the interface's box for whoever signs in, as package login knows a person.
+type talker struct{ screen.Person }
+
+var _ login.Person = talker{}
+
+// Visit implements login.Person.
+func (p talker) Visit(v login.Visit) {
+	off := ""
+	if v.OpenErr != nil {
+		off = v.OpenErr.Error()
+	}
+	p.Person.Visit(screen.Visit{URL: v.URL, Until: v.Until, Opened: v.Opened, Off: off})
+}
+
+// Code implements login.Person.
+func (p talker) Code(c login.Code) {
+	host, _ := os.Hostname()
+	p.Person.Code(screen.Code{Code: c.UserCode, URL: c.URI, Host: host, Until: c.Until})
 }
