@@ -54,7 +54,7 @@ a hidden prompt, and never from the command line:
 	f.IntVar(&o.how.port, "callback-port", 0, "the port of this machine that the browser comes back to; 0 is any")
 	f.StringVar(&o.how.role, "role", "", "the role to sign in to")
 	f.StringVar(&o.how.mount, "mount", "", "the way to sign in, below auth/ of the server")
-	f.StringVar(&o.method, "method", methodOIDC, "oidc, token, jwt, kubernetes or approle")
+	f.StringVar(&o.method, "method", "", "oidc, vault-oidc, token, jwt, kubernetes or approle (default: oidc, or Vault's own where that is all there is)")
 	f.StringVar(&o.tokenFile, "token-file", "", "the file with the identity token of jwt or kubernetes")
 	f.StringVar(&o.roleID, "role-id", "", "the role id of approle")
 	f.StringVar(&o.how.store, "store", "", "where the key of sessions is kept: the name of a keychain, or passphrase")
@@ -73,8 +73,8 @@ func runLogin(ctx context.Context, t *tool, o loginOptions, args []string) error
 	switch {
 	case !slices.Contains([]string{"", "auto", "browser", "device", "paste"}, o.how.flow):
 		return cli.Usagef("envrun login", "--flow is auto, browser, device or paste, not %q", o.how.flow)
-	case !slices.Contains([]string{methodOIDC, "token", "jwt", "kubernetes", "approle"}, o.method):
-		return cli.Usagef("envrun login", "--method is oidc, token, jwt, kubernetes or approle, not %q", o.method)
+	case !slices.Contains([]string{"", methodOIDC, methodDriven, "token", "jwt", "kubernetes", "approle"}, o.method):
+		return cli.Usagef("envrun login", "--method is oidc, vault-oidc, token, jwt, kubernetes or approle, not %q", o.method)
 	case o.how.store == session.InMemory:
 		return cli.Usagef("envrun login", "--store memory would keep nothing of what you sign in for; give the token to each command instead: ENVRUN_TOKEN")
 	case o.how.port < 0 || o.how.port > 65535:
@@ -85,7 +85,7 @@ func runLogin(ctx context.Context, t *tool, o loginOptions, args []string) error
 		return err
 	}
 	var in signedIn
-	if o.method != methodOIDC {
+	if o.how.method = o.method; !slices.Contains([]string{"", methodOIDC, methodDriven}, o.method) {
 		in, err = t.signInWith(ctx, p, env, o)
 	} else {
 		if !t.Interactive() {

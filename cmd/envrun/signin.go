@@ -29,8 +29,13 @@ import (
 // methodOIDC is how people sign in: with an identity token that envrun gets for them.
 const methodOIDC = "oidc"
 
+// methodDriven is how people sign in where the server itself talks to the issuer:
+// Vault's own method.
+const methodDriven = "vault-oidc"
+
 // signInHow is what somebody says of one sign-in.
 type signInHow struct {
+	method      string // methodOIDC, methodDriven; empty: what the server has
 	flow        string
 	port        int // of the callback; 0: any
 	mount, role string
@@ -58,6 +63,7 @@ type way struct {
 	flow              string
 	ca                []byte
 	pinned            bool // issuer and client are of the project file
+	driven            bool // the server talks to the issuer
 	ask               login.Ask
 }
 
@@ -88,9 +94,18 @@ func (t *tool) wayTo(ctx context.Context, v *remote.Vault, env project.Env, how 
 			return nil, fmt.Errorf("the certificates of the issuer, from %s: %w", pins.Pos, err)
 		}
 	}
-	in, _, err := v.SignIns(ctx)
+	if how.method == methodDriven {
+		w.driven, w.mount = true, cmp.Or(w.mount, "oidc")
+		return w, nil
+	}
+	in, own, err := v.SignIns(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if !own && w.issuer == "" && how.method == "" {
+		// Vault and OpenBao have their own way, and where it is not there they say so.
+		w.driven, w.mount = true, cmp.Or(w.mount, "oidc")
+		return w, nil
 	}
 	var found *wire.SignInMethod
 	var mounts []string
@@ -264,16 +279,20 @@ func (t *tool) signIn(ctx context.Context, p *project.Project, env project.Env, 
 			person.Note(fmt.Sprintf("the clock of this machine and that of %s are %v apart", w.server, off.Abs()))
 		}
 	}
+	if w.driven {
+		err = t.drive(ctx, v, w, env, how, store, person, &in)
+		return in, err
+	}
 	lp, err := w.provider(ctx, t.now)
 	if err != nil {
 		return in, err
 	}
 	w.ask.Hint = how.hint
-	err = t.visit(ctx, v, lp, w, how, store, person, &in)
+	err = t.visit(ctx, v, env, lp, w, how, store, person, &in)
 	if want := (*remote.ChallengeError)(nil); errors.As(err, &want) && !w.stepUp() {
 		person.Note("the role wants you to sign in anew for it")
 		w.ask.MaxAge, w.ask.HasMaxAge, w.ask.ACR = want.MaxAge, want.HasAge, want.ACR
-		err = t.visit(ctx, v, lp, w, how, store, person, &in)
+		err = t.visit(ctx, v, env, lp, w, how, store, person, &in)
 	}
 	if err == nil {
 		err = t.believe(ctx, w)
@@ -296,7 +315,7 @@ func (t *tool) onlyOne(ctx context.Context, store *session.Store, person login.P
 }
 
 // visit is one way through the issuer and to the server.
-func (t *tool) visit(ctx context.Context, v *remote.Vault, lp *login.Provider, w *way, how signInHow, store *session.Store, person login.Person, in *signedIn) error {
+func (t *tool) visit(ctx context.Context, v *remote.Vault, env project.Env, lp *login.Provider, w *way, how signInHow, store *session.Store, person login.Person, in *signedIn) error {
 	s := browser.Look(t.Getenv)
 	s.Terminal, s.Device = true, lp.Devices() // the caller has looked
 	choice, err := browser.Choose(cmp.Or(w.flow, browser.FlowAuto), s)
@@ -320,10 +339,9 @@ func (t *tool) visit(ctx context.Context, v *remote.Vault, lp *login.Provider, w
 		}
 		if err == nil && !how.memory && !w.stepUp() {
 			in.kept = true
-			in.account, err = t.keep(ctx, store, lp, in.account, r)
+			in.account, err = t.keep(ctx, store, env, in.account, r)
 		}
-		if err != nil { // what was given and is not kept is revoked
-			t.revoke(ctx, lp, tokens.Refresh)
+		if err != nil {
 			return login.Welcome{}, err
 		}
 		return login.Welcome{Server: w.server, Account: in.account.Label}, nil
@@ -334,9 +352,12 @@ func (t *tool) visit(ctx context.Context, v *remote.Vault, lp *login.Provider, w
 	return lp.Browser(ctx, w.ask, login.BrowserOptions{Port: how.port, Open: choice.Flow == browser.FlowBrowser}, person, accept)
 }
 
-// keep keeps a session, and then revokes what it takes the place of.
-func (t *tool) keep(ctx context.Context, store *session.Store, lp *login.Provider, a session.Account, r session.Record) (session.Account, error) {
-	before, _ := store.Accounts() // for what is to be revoked: Put says what is wrong
+// keep keeps a session, and then ends the server's token of the one that it takes the
+// place of. What that had of the issuer is overwritten and nobody has it any more; it
+// is not revoked, since for some issuers it is of one grant with the new one, which
+// would end as well.
+func (t *tool) keep(ctx context.Context, store *session.Store, env project.Env, a session.Account, r session.Record) (session.Account, error) {
+	before, _ := store.Accounts() // for what is to be ended: Put says what is wrong
 	var old session.Record
 	for _, b := range before {
 		if b.Server == a.Server && b.Namespace == a.Namespace && b.Mount == a.Mount && b.Role == a.Role && b.Issuer == a.Issuer && b.ClientID == a.ClientID && b.Subject == a.Subject {
@@ -344,21 +365,13 @@ func (t *tool) keep(ctx context.Context, store *session.Store, lp *login.Provide
 		}
 	}
 	a, err := store.Put(ctx, a, r)
-	if err == nil && old.RefreshToken.Reveal() != r.RefreshToken.Reveal() {
-		t.revoke(ctx, lp, old.RefreshToken)
+	if err != nil {
+		old = r // nobody will use it
+	}
+	if !old.Token.Empty() && (err != nil || old.Token.Reveal() != r.Token.Reveal()) {
+		t.endToken(context.WithoutCancel(ctx), env, old)
 	}
 	return a, err
-}
-
-// revoke ends a session at the issuer that nobody uses any more; where that does not
-// work it ends by itself.
-func (t *tool) revoke(ctx context.Context, lp *login.Provider, refresh auth.Secret) {
-	if refresh.Empty() || lp == nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeTime)
-	defer cancel()
-	_ = lp.Revoke(ctx, refresh)
 }
 
 const revokeTime = 5 * time.Second
@@ -711,8 +724,17 @@ func explainSignIn(err error, r *cli.Report) bool {
 	var host *login.HostError
 	var mismatch *login.MismatchError
 	var port *browser.PortError
+	var redirect *login.RedirectError
+	var address *login.AddressError
 	r.Code = cli.CodeAuth
 	switch {
+	case errors.As(err, &redirect):
+		r.Code = cli.CodeConfig
+		r.AddHint("whoever looks after the server allows one, in allowed_redirect_uris of the role: http://localhost:%d/oidc/callback", login.VaultPort)
+		r.AddHint("or that role is none for people: envrun login --role ROLE --mount MOUNT")
+	case errors.As(err, &address):
+		r.Code = cli.CodeTampered
+		r.AddHint("nobody was sent there; ask who looks after the server")
 	case errors.As(err, &clock):
 		r.AddHint("one of the two clocks is wrong; look at this machine's: date")
 	case errors.As(err, &away):

@@ -58,7 +58,7 @@ path "staging/metadata/*" { capabilities = ["list"] }`})
 			time.Sleep(time.Second) // the box is deaf to who was typing
 			a.keys("Y")
 		}
-		return strings.Contains(shown, "Sent: app is version")
+		return strings.Contains(shown, "Sent: app is version 3") || strings.Contains(shown, "based on version 3")
 	})
 	if got := o.must("", "get", "HOOK_SECRET"); got != edited {
 		t.Errorf("it is %q, want what was typed", got)
