@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 
 	"envrun/auth"
 	"envrun/auth/browser"
@@ -21,7 +20,7 @@ func (t *tool) drive(ctx context.Context, v *remote.Vault, w *way, env project.E
 	if err != nil {
 		return err
 	}
-	d := &driver{t: t, v: v, w: w, env: env, how: how, store: store, in: in, nonce: rand.Text()}
+	d := &driver{t: t, v: v, w: w, env: env, how: how, store: store, in: in, nonce: login.ClientNonce()}
 	err = login.Driven(ctx, login.BrowserOptions{Port: how.port, Open: choice.Flow == browser.FlowBrowser}, person, d)
 	if err == nil {
 		err = t.believe(ctx, w)
@@ -38,14 +37,14 @@ type driver struct {
 	how   signInHow
 	store *session.Store
 	in    *signedIn
-	nonce string
+	nonce auth.Secret
 }
 
 var _ login.Driver = (*driver)(nil)
 
 // Start implements login.Driver.
 func (d *driver) Start(ctx context.Context, redirect string) (string, error) {
-	return d.v.StartOIDC(ctx, d.w.mount, d.w.role, redirect, d.nonce)
+	return d.v.StartOIDC(ctx, d.w.mount, d.w.role, redirect, d.nonce.Reveal())
 }
 
 // Trust implements login.Driver. The endpoint takes the place of the issuer, which
@@ -57,7 +56,7 @@ func (d *driver) Trust(endpoint, clientID string) error {
 
 // Finish implements login.Driver.
 func (d *driver) Finish(ctx context.Context, state, code auth.Secret) (login.Welcome, error) {
-	a, err := d.v.FinishOIDC(ctx, d.w.mount, state.Reveal(), code.Reveal(), d.nonce)
+	a, err := d.v.FinishOIDC(ctx, d.w.mount, state.Reveal(), code.Reveal(), d.nonce.Reveal())
 	if err != nil {
 		return login.Welcome{}, err
 	}

@@ -149,3 +149,7 @@ func readDriven(address, redirect string) (endpoint, client string, state auth.S
 	u.RawQuery = ""
 	return u.String(), client, state, nil
 }
+
+// ClientNonce is a new text for a server that drives: who knows it finishes what it
+// was started with.
+func ClientNonce() auth.Secret { return auth.NewSecret(random()) }
