@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -239,7 +240,7 @@ func TestTerminalTenRefreshes(t *testing.T) {
 }
 
 // A server that says by itself how people sign in is enough; one that names another
-// issuer than at first is refused, until somebody says that it is right.
+// issuer than at first is refused, until somebody says that it is right (A47).
 func TestTerminalLoginDiscovered(t *testing.T) {
 	o := newOffice(t, nil)
 	o.write("envrun.toml", fmt.Sprintf("vault = %q\nproject = \"app\"\ndefault = \"dev\"\n[env.dev]\n", o.addr))
@@ -308,4 +309,27 @@ func TestLoginWithToken(t *testing.T) {
 		t.Errorf("it is %q", got)
 	}
 	o.nowhere(o.root)
+}
+
+// A47: what a server says of a token cannot steer the terminal.
+func TestLoginHostileServer(t *testing.T) {
+	const odd = "root\x1b[2J\x1b]0;title\a\u202e\nserver https://good.test"
+	hostile := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_ = json.NewEncoder(w).Encode(map[string]any{"request_id": odd, "data": map[string]any{
+			"display_name": odd, "entity_id": odd, "policies": []string{odd}, "identity_policies": []string{odd}, "ttl": 60, "path": odd, "meta": map[string]string{odd: odd},
+		}})
+	}))
+	defer hostile.Close()
+	p := newPerson(t)
+	p.write("words", "correct horse\n")
+	if err := os.Chmod(filepath.Join(p.dir, "words"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p = p.as("ENVRUN_STORE_PASSPHRASE_FILE=" + filepath.Join(p.dir, "words"))
+	for _, args := range [][]string{{"login", "--store", "passphrase", "--method", "token", hostile.URL}, {"whoami"}, {"whoami", "--verify"}, {"doctor"}, {"logout"}} {
+		out, errs, _ := p.pipe("a-token\n", args...)
+		if text := out + errs; strings.ContainsAny(text, "\x1b\a\u202e") || strings.Contains(text, "\nserver https://good.test") {
+			t.Errorf("%q prints %q", args, text)
+		}
+	}
 }
