@@ -392,7 +392,7 @@ func (t *tool) sessionOf(store *session.Store, env project.Env) (session.Account
 	if addr := t.Getenv("VAULT_ADDR"); namespace == "" && (addr == "" || sameServer(addr, env.Vault)) {
 		namespace = t.Getenv("VAULT_NAMESPACE")
 	}
-	wanted := cmp.Or(t.flags.account, t.Getenv("ENVRUN_ACCOUNT"))
+	wanted := cmp.Or(t.accounts.of(env), t.flags.account, t.Getenv("ENVRUN_ACCOUNT"))
 	a, err := session.Pick(accounts, serverName(env.Vault), namespace, env.SignIn.Mount, env.SignIn.Role, wanted)
 	if !errors.Is(err, session.ErrNoAccount) {
 		return a, err
@@ -408,19 +408,6 @@ func (t *tool) sessionOf(store *session.Store, env project.Env) (session.Account
 		return other, e
 	}
 	return a, err
-}
-
-// sessionHere is the session that is used for an environment, if one is.
-func (t *tool) sessionHere(env project.Env) (session.Account, bool) {
-	if t.Getenv("ENVRUN_TOKEN") != "" || t.Getenv("VAULT_TOKEN") != "" {
-		return session.Account{}, false
-	}
-	store, err := t.sessions(false)
-	if err != nil {
-		return session.Account{}, false
-	}
-	a, err := t.sessionOf(store, env)
-	return a, err == nil
 }
 
 // sessionToken is the token of the session for an environment, renewed if it is about

@@ -31,6 +31,12 @@ type load struct {
 	conns int
 	// next appends one whole request to buf; it is called by one goroutine for each connection.
 	next func(r *rand.Rand, buf []byte) []byte
+	// from is the address of this machine that is asked from; "" is any.
+	from string
+	// refused says that an error is an answer too.
+	refused bool
+	// pause is waited for after each answer.
+	pause time.Duration
 	// each, if not nil, is given the body of an answer, to be used before it returns.
 	each func(body []byte) error
 }
@@ -73,7 +79,11 @@ func (l load) during(d time.Duration, total int) (tookAll, error) {
 
 // one is what a connection does.
 func (l load) one(until time.Time, most int, counts bool) (took tookAll, err error) {
-	c, err := net.Dial("tcp", l.addr)
+	var dial net.Dialer
+	if l.from != "" {
+		dial.LocalAddr = &net.TCPAddr{IP: net.ParseIP(l.from)}
+	}
+	c, err := dial.Dial("tcp", l.addr)
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +105,8 @@ func (l load) one(until time.Time, most int, counts bool) (took tookAll, err err
 			return nil, err
 		}
 		took = append(took, time.Since(began))
-		if status != 200 && status != 204 {
+		time.Sleep(l.pause)
+		if status != 200 && status != 204 && !l.refused {
 			line, _, _ := bytes.Cut(request, []byte("\r\n"))
 			return nil, fmt.Errorf("%s: %d %.200s", line, status, body)
 		}

@@ -96,6 +96,7 @@ var rows = []row{
 	{"server", (*bench).serving},
 	{"server-run", (*bench).onServer},
 	{"server-bundle", (*bench).bundle},
+	{"server-login", (*bench).logins},
 	{"server-many", (*bench).holding},
 }
 

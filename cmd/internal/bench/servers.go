@@ -148,8 +148,9 @@ func (s *server) ready() error {
 	return err
 }
 
-// envrund starts ours, on SQLite or on a PostgreSQL of its own.
-func (b *bench) startEnvrund(name string, postgres bool) (_ *server, err error) {
+// startEnvrund starts ours, on SQLite or on a PostgreSQL of its own; more is what its
+// configuration says besides, in whole tables.
+func (b *bench) startEnvrund(name string, postgres bool, more ...string) (_ *server, err error) {
 	dir := filepath.Join(b.dir, name)
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, err
@@ -191,7 +192,7 @@ func (b *bench) startEnvrund(name string, postgres bool) (_ *server, err error) 
 		return nil, err
 	}
 	s.root = made.Root
-	config += fmt.Sprintf("[seal]\nidentity = %q\n", identity)
+	config += fmt.Sprintf("[seal]\nidentity = %q\n", identity) + strings.Join(more, "")
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		return nil, err
 	}
