@@ -550,13 +550,7 @@ func runLogout(ctx context.Context, t *tool, all bool) error {
 	var errs []error
 	for _, a := range accounts {
 		env := t.serverOf(p, a)
-		var ca []byte
-		if env.SignIn.CA != "" {
-			if ca, err = readSmall(env.SignIn.CA); err != nil {
-				t.Notef("the certificates of the issuer, from %s: %v", env.SignIn.Pos, err)
-			}
-		}
-		steps, err := t.signOutOf(ctx, store, a, ca, env)
+		steps, err := t.signOutOf(ctx, store, a, env)
 		if err != nil {
 			errs = append(errs, err)
 		}

@@ -62,6 +62,7 @@ type way struct {
 	scopes            []string
 	flow              string
 	ca                []byte
+	hosts             []string
 	pinned            bool // issuer and client are of the project file
 	driven            bool // the server talks to the issuer
 	ask               login.Ask
@@ -88,11 +89,9 @@ func (t *tool) wayTo(ctx context.Context, v *remote.Vault, env project.Env, how 
 		mount: cmp.Or(how.mount, pins.Mount), role: cmp.Or(how.role, pins.Role), scopes: pins.Scopes,
 		issuer: pins.Issuer, clientID: pins.ClientID, pinned: pins.Issuer != "" && pins.ClientID != "",
 	}
-	if pins.CA != "" {
-		var err error
-		if w.ca, err = readSmall(pins.CA); err != nil {
-			return nil, fmt.Errorf("the certificates of the issuer, from %s: %w", pins.Pos, err)
-		}
+	var err error
+	if w.hosts, w.ca, err = issuerIs(pins); err != nil {
+		return nil, err
 	}
 	if how.method == methodDriven {
 		w.driven, w.mount = true, cmp.Or(w.mount, "oidc")
@@ -218,9 +217,19 @@ func (t *tool) believe(ctx context.Context, w *way) error {
 	return private.Write(file, append(text, '\n'), true)
 }
 
+// issuerIs is how the project says that the issuer is known.
+func issuerIs(s project.SignIn) (hosts []string, ca []byte, err error) {
+	if s.CA != "" {
+		if ca, err = readSmall(s.CA); err != nil {
+			err = fmt.Errorf("the certificates of the issuer, from %s: %w", s.Pos, err)
+		}
+	}
+	return s.Hosts, ca, err
+}
+
 // provider asks the issuer of a way where its endpoints are.
 func (w *way) provider(ctx context.Context, now func() time.Time) (*login.Provider, error) {
-	return login.Discover(ctx, login.Options{Issuer: w.issuer, ClientID: w.clientID, Scopes: w.scopes, CA: w.ca, Proxy: http.ProxyFromEnvironment, Now: now})
+	return login.Discover(ctx, login.Options{Issuer: w.issuer, ClientID: w.clientID, Scopes: w.scopes, CA: w.ca, Hosts: w.hosts, Proxy: http.ProxyFromEnvironment, Now: now})
 }
 
 // bring takes what a way to sign in asks for to the server, and adds what the server
@@ -481,11 +490,9 @@ func (t *tool) renewSession(ctx context.Context, env project.Env, a session.Acco
 		return r, &session.EndedError{Account: a, Why: "the token has ended, and there is nothing to renew it with"}
 	}
 	w := &way{issuer: a.Issuer, clientID: a.ClientID, scopes: r.Scopes}
-	if env.SignIn.CA != "" {
-		var err error
-		if w.ca, err = readSmall(env.SignIn.CA); err != nil {
-			return r, err
-		}
+	var err error
+	if w.hosts, w.ca, err = issuerIs(env.SignIn); err != nil {
+		return r, err
 	}
 	lp, err := w.provider(ctx, t.now)
 	if err != nil {
@@ -531,13 +538,13 @@ type ending struct {
 
 // signOutOf ends a session: at the server, at the issuer, and here. The error says
 // that it is still here; the others are in the endings.
-func (t *tool) signOutOf(ctx context.Context, store *session.Store, a session.Account, ca []byte, env project.Env) ([]ending, error) {
+func (t *tool) signOutOf(ctx context.Context, store *session.Store, a session.Account, env project.Env) ([]ending, error) {
 	var all []ending
 	_, r, err := store.Open(ctx, a.ID)
 	if err != nil {
 		all = append(all, ending{What: "the session at the server and the issuer", Why: "it cannot be read: " + err.Error()})
 	} else {
-		all = append(all, t.endToken(ctx, env, r), t.endRefresh(ctx, a, r, ca))
+		all = append(all, t.endToken(ctx, env, r), t.endRefresh(ctx, a, r, env))
 	}
 	err = store.Delete(ctx, a.ID)
 	if err == nil || errors.Is(err, session.ErrNoAccount) {
@@ -564,16 +571,20 @@ func (t *tool) endToken(ctx context.Context, env project.Env, r session.Record) 
 	return ending{What: e.What, Why: err.Error(), Until: r.Ends}
 }
 
-func (t *tool) endRefresh(ctx context.Context, a session.Account, r session.Record, ca []byte) ending {
+func (t *tool) endRefresh(ctx context.Context, a session.Account, r session.Record, env project.Env) ending {
 	e := ending{What: "the session at the issuer", Ended: true}
 	if r.RefreshToken.Empty() || r.Refused != "" {
 		return e
 	}
 	ctx, cancel := context.WithTimeout(ctx, revokeTime)
 	defer cancel()
-	lp, err := (&way{issuer: a.Issuer, clientID: a.ClientID, ca: ca}).provider(ctx, t.now)
-	if err == nil {
-		err = lp.Revoke(ctx, r.RefreshToken)
+	w := &way{issuer: a.Issuer, clientID: a.ClientID}
+	var err error
+	if w.hosts, w.ca, err = issuerIs(env.SignIn); err == nil {
+		var lp *login.Provider
+		if lp, err = w.provider(ctx, t.now); err == nil {
+			err = lp.Revoke(ctx, r.RefreshToken)
+		}
 	}
 	if err == nil {
 		return e

@@ -314,13 +314,7 @@ func (s *signer) SignOut(ctx context.Context, name vault.Env) ([]screen.Ending, 
 	if err != nil {
 		return nil, err
 	}
-	var ca []byte
-	if env.SignIn.CA != "" {
-		if ca, err = readSmall(env.SignIn.CA); err != nil {
-			return nil, err
-		}
-	}
-	steps, err := s.t.signOutOf(ctx, store, a, ca, env)
+	steps, err := s.t.signOutOf(ctx, store, a, env)
 	s.t.use(env, "")
 	all := make([]screen.Ending, len(steps))
 	for i, step := range steps {

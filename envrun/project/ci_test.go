@@ -40,19 +40,19 @@ client_id = "envrun"
 scopes = ["profile", "groups"]
 [env.dev]
 [env.prod]
-sign_in = { mount = "human-prod", role = "prod", flow = "device" }
+sign_in = { mount = "human-prod", role = "prod", flow = "device", hosts = ["id.example.net:8443"] }
 `))
 	if err != nil {
 		t.Fatal(err)
 	}
 	prod, _ := p.Env("prod")
-	if s := prod.SignIn; s.Mount != "human-prod" || s.Role != "prod" || s.Issuer != "https://id.example.test/" || s.ClientID != "envrun" || len(s.Scopes) != 2 || s.Flow != "device" {
+	if s := prod.SignIn; s.Mount != "human-prod" || s.Role != "prod" || s.Issuer != "https://id.example.test/" || s.ClientID != "envrun" || len(s.Scopes) != 2 || len(s.Hosts) != 1 || s.Flow != "device" {
 		t.Errorf("%+v", s)
 	}
 	if dev, _ := p.Env("dev"); dev.SignIn.Mount != "human" || dev.SignIn.Role != "" || dev.SignIn.Flow != "" {
 		t.Errorf("%+v", dev.SignIn)
 	}
-	for _, bad := range []string{`issuer = "http://id.example.test"`, `issuer = "id.example.test"`, `scopes = ["a b"]`, `flow = "none"`, `role = "a/b"`, `mount = "../x"`, `secret = "x"`, `ca = "https://x"`} {
+	for _, bad := range []string{`issuer = "http://id.example.test"`, `issuer = "id.example.test"`, `scopes = ["a b"]`, `hosts = ["https://x"]`, `hosts = ["x/y"]`, `hosts = ["u@x"]`, `flow = "none"`, `role = "a/b"`, `mount = "../x"`, `secret = "x"`, `ca = "https://x"`} {
 		if _, err := project.Parse("envrun.toml", []byte("vault = \"https://v.example.test\"\n[env.dev]\n[sign_in]\n"+bad+"\n")); err == nil {
 			t.Errorf("%s is taken", bad)
 		}

@@ -2,6 +2,7 @@ package project
 
 import (
 	"encoding/base64"
+	"net/url"
 	"path"
 	"path/filepath"
 	"strconv"
@@ -60,7 +61,7 @@ var (
 	injectKeys = []string{"path", "only", "except", "rename", "prefix", "transform", "optional", "env", "mask"}
 	fileKeys   = []string{"path", "field", "var", "optional", "env", "mask"}
 	ciKeys     = []string{"role", "mount", "audience"}
-	signInKeys = []string{"mount", "role", "issuer", "client_id", "scopes", "flow", "ca"}
+	signInKeys = []string{"mount", "role", "issuer", "client_id", "scopes", "hosts", "flow", "ca"}
 )
 
 // decoder reads one layer from its tree. The first thing wrong is kept in err,
@@ -342,6 +343,10 @@ func (d *decoder) signIn(n *node, key string) SignIn {
 			for _, scope := range d.list(k, where, checkScope) {
 				s.Scopes = append(s.Scopes, scope.Name)
 			}
+		case "hosts":
+			for _, host := range d.list(k, where, checkHost) {
+				s.Hosts = append(s.Hosts, host.Name)
+			}
 		case "flow":
 			if s.Flow = d.text(k, where); s.Flow != "browser" && s.Flow != "device" && s.Flow != "paste" {
 				d.fail(k, where, where+` must be "browser", "device" or "paste"`)
@@ -364,6 +369,14 @@ func checkScope(s string) string {
 	}
 	if s == "" {
 		return "holds an empty scope"
+	}
+	return ""
+}
+
+// checkHost says what is wrong with a host, which may have a port.
+func checkHost(s string) string {
+	if u, err := url.Parse("https://" + s); err != nil || u.Host != s || u.Hostname() == "" {
+		return quote(s) + " is no host"
 	}
 	return ""
 }

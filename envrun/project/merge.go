@@ -116,6 +116,9 @@ func signInOver(s, by SignIn) SignIn {
 			*f.to = f.from
 		}
 	}
+	if len(by.Hosts) > 0 {
+		s.Hosts = by.Hosts
+	}
 	if len(by.Scopes) > 0 {
 		s.Scopes = by.Scopes
 	}

@@ -103,9 +103,10 @@ type SignIn struct {
 	Issuer   string // where people have their account, byte for byte; empty: what the server says
 	ClientID string // of envrun there
 	Scopes   []string
-	Flow     string // "browser", "device" or "paste"; empty: what suits the session
-	CA       string // absolute path of certificates in PEM that the issuer's leads to; empty: the system's
-	Pos      Pos    // of the first of these keys; the zero Pos if none is written
+	Hosts    []string // that the issuer has endpoints on beside its own
+	Flow     string   // "browser", "device" or "paste"; empty: what suits the session
+	CA       string   // absolute path of certificates in PEM that the issuer's leads to; empty: the system's
+	Pos      Pos      // of the first of these keys; the zero Pos if none is written
 }
 
 // Cache is what a project says of keeping what was read from a server.
