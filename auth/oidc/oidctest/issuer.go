@@ -91,8 +91,10 @@ func New(t testing.TB) *Issuer {
 		i.Others.Add(1)
 		http.NotFound(w, r)
 	})
-	i.Server = httptest.NewServer(mux)
-	i.URL = i.Server.URL
+	// The address is set before the first request: another process may send it.
+	i.Server = httptest.NewUnstartedServer(mux)
+	i.URL = "http://" + i.Server.Listener.Addr().String()
+	i.Server.Start()
 	t.Cleanup(i.Server.Close)
 	return i
 }
