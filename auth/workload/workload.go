@@ -183,22 +183,51 @@ func (p Platform) Token(ctx context.Context, e Env, audience string) (auth.Secre
 	return auth.NewSecret(text), nil
 }
 
-// audiences reads for whom a token is, without checking anything: the server does.
-func audiences(text string) ([]string, error) {
-	bad := errors.New("what it gave is no identity token")
+// errNoToken is what a platform gave in the place of a token.
+var errNoToken = errors.New("what it gave is no identity token")
+
+// peek reads claims of a token without checking anything: the server does.
+func peek(text string, claims any) error {
 	parts := strings.Split(text, ".")
 	if len(parts) != 3 || len(text) > maxToken {
-		return nil, bad
+		return errNoToken
 	}
 	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
-	if err != nil {
-		return nil, bad
+	if err != nil || json.Unmarshal(payload, claims) != nil {
+		return errNoToken
 	}
+	return nil
+}
+
+// Times are those between which an identity token is good, as it says itself; zero
+// where it does not. Nothing of it was checked: they are for the words about a token
+// that a server has refused.
+func Times(text string) (from, until time.Time) {
+	var claims struct {
+		Issued    float64 `json:"iat"`
+		NotBefore float64 `json:"nbf"`
+		Expires   float64 `json:"exp"`
+	}
+	const most = 1 << 40 // seconds, which is no time that anybody lives in
+	if peek(text, &claims) != nil || max(claims.Issued, claims.NotBefore, claims.Expires) > most || min(claims.Issued, claims.NotBefore, claims.Expires) < 0 {
+		return from, until
+	}
+	if at := max(claims.Issued, claims.NotBefore); at > 0 {
+		from = time.Unix(int64(at), 0)
+	}
+	if claims.Expires > 0 {
+		until = time.Unix(int64(claims.Expires), 0)
+	}
+	return from, until
+}
+
+// audiences reads for whom a token is.
+func audiences(text string) ([]string, error) {
 	var claims struct {
 		Audience json.RawMessage `json:"aud"`
 	}
-	if err := json.Unmarshal(payload, &claims); err != nil {
-		return nil, bad
+	if err := peek(text, &claims); err != nil {
+		return nil, err
 	}
 	var one string
 	if json.Unmarshal(claims.Audience, &one) == nil {
@@ -206,7 +235,7 @@ func audiences(text string) ([]string, error) {
 	}
 	var many []string
 	if json.Unmarshal(claims.Audience, &many) != nil {
-		return nil, bad
+		return nil, errNoToken
 	}
 	return many, nil
 }

@@ -2,6 +2,7 @@ package workload_test
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -280,5 +281,32 @@ func TestCredentials(t *testing.T) {
 	}
 	if !slices.IsSorted(got) {
 		t.Error("not sorted")
+	}
+}
+
+// What is said of a token's times is never more than it says itself.
+func TestTimes(t *testing.T) {
+	for payload, want := range map[string][2]int64{
+		`{"iat":100,"nbf":90,"exp":400}`:  {100, 400},
+		`{"iat":100,"nbf":160,"exp":400}`: {160, 400},
+		`{"exp":400.9}`:                   {0, 400},
+		`{"iat":100}`:                     {100, 0},
+		`{}`:                              {},
+		`{"iat":-1,"exp":400}`:            {},
+		`{"iat":1,"exp":1e300}`:           {},
+		`{"iat":"100","exp":400}`:         {},
+		`[]`:                              {},
+	} {
+		from, until := workload.Times("x." + base64.RawURLEncoding.EncodeToString([]byte(payload)) + ".x")
+		for i, at := range []time.Time{from, until} {
+			if is := at.IsZero(); is != (want[i] == 0) || !is && at.Unix() != want[i] {
+				t.Errorf("%s: %v, %v", payload, from, until)
+			}
+		}
+	}
+	for _, text := range []string{"", "hvs.abc", "a.b", "a.%.c", "a.b.c.d"} {
+		if from, until := workload.Times(text); !from.IsZero() || !until.IsZero() {
+			t.Errorf("%q: %v, %v", text, from, until)
+		}
 	}
 }

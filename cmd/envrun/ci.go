@@ -48,7 +48,7 @@ func (t *tool) signInAs(ctx context.Context, p workload.Platform, env project.En
 	}
 	auth, err := v.SignIn(ctx, mount, map[string]string{"role": env.CI.Role, "jwt": jwt.Reveal()})
 	if err != nil {
-		return "", fmt.Errorf("signing in with the identity that %s gives, as the role %s: %w", p.Title, env.CI.Role, err)
+		return "", fmt.Errorf("signing in with the identity that %s gives, as the role %s: %w", p.Title, env.CI.Role, t.notTaken(err, v, "", jwt.Reveal()))
 	}
 	t.pipeline.signedIn = append(t.pipeline.signedIn, v)
 	if t.flags.verbose {

@@ -168,6 +168,10 @@ func (t *tool) serverToSignIn(args []string) (*project.Project, project.Env, err
 // signInWith signs in with what a program has, or with a token that there is.
 func (t *tool) signInWith(ctx context.Context, p *project.Project, env project.Env, o loginOptions) (signedIn, error) {
 	var in signedIn
+	if job := t.CI(); job != "" && o.method == "jwt" {
+		return in, &cli.HintError{Err: fmt.Errorf("this is a job of CI (%s is set): its identity is used as it is, and no session is made of it", job), Code: cli.CodePolicy,
+			Hint: "say which role it is for, in [ci] of envrun.toml; then: envrun -- COMMAND"}
+	}
 	store, err := t.sessions(true)
 	if err != nil {
 		return in, err
@@ -202,7 +206,7 @@ func (t *tool) signInWith(ctx context.Context, p *project.Project, env project.E
 		in.account.Role = o.roleID
 	}
 	if o.method != "token" {
-		if in.record, err = t.bring(ctx, v, in.account.Mount, in.record, fields); err != nil {
+		if in.record, err = t.bring(ctx, v, o.method, in.account.Mount, in.record, fields); err != nil {
 			return in, err
 		}
 		brought = in.record.Token.Reveal()
@@ -257,6 +261,9 @@ func (t *tool) brought(ctx context.Context, o loginOptions) (string, error) {
 		text, err := readSmall(file)
 		if err == nil && len(strings.TrimSpace(string(text))) == 0 {
 			err = fmt.Errorf("%s is empty", file)
+		}
+		if err != nil {
+			err = &cli.HintError{Err: err, Code: cli.CodeIO, Hint: "the file with the identity token: envrun login --method " + o.method + " --token-file FILE"}
 		}
 		return strings.TrimSpace(string(text)), err
 	}

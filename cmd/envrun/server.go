@@ -363,7 +363,7 @@ func explainServer(err error, r *cli.Report) bool {
 	case remote.NotSignedIn:
 		r.Code = cli.CodeAuth
 		r.AddHint("why is in the server's audit log, for who looks after it: envrun audit --path %s/login", cli.Quote(e.Mount))
-		r.AddHint("the role and the audience are those of [ci] in envrun.toml")
+		explainNotTaken(err, r)
 	case remote.NotFresh:
 		r.Code = cli.CodeAuth
 		r.AddHint("sign in anew, on a terminal: envrun login %s", at)

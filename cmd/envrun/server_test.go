@@ -130,6 +130,7 @@ func serverScripts(t *testing.T, s *hashivault.Server, own bool) {
 			"requests": requests,
 			"asked":    asked,
 			"idtoken":  ci.idtoken,
+			"cluster":  clusterOf(t),
 		},
 	})
 }

@@ -234,10 +234,10 @@ func (w *way) provider(ctx context.Context, now func() time.Time) (*login.Provid
 
 // bring takes what a way to sign in asks for to the server, and adds what the server
 // gives for it to a record.
-func (t *tool) bring(ctx context.Context, v *remote.Vault, mount string, r session.Record, fields map[string]string) (session.Record, error) {
+func (t *tool) bring(ctx context.Context, v *remote.Vault, method, mount string, r session.Record, fields map[string]string) (session.Record, error) {
 	a, err := v.SignIn(ctx, mount, fields)
 	if err != nil {
-		return r, err
+		return r, t.notTaken(err, v, method, fields["jwt"])
 	}
 	return t.given(r, a), nil
 }
@@ -337,7 +337,7 @@ func (t *tool) visit(ctx context.Context, v *remote.Vault, env project.Env, lp *
 		if w.role != "" {
 			fields["role"] = w.role
 		}
-		r, err := t.bring(ctx, v, w.mount, session.Record{
+		r, err := t.bring(ctx, v, methodOIDC, w.mount, session.Record{
 			RefreshToken: tokens.Refresh, RefreshObtained: t.now(), AuthTime: tokens.AuthTime,
 			ACR: tokens.ACR, AMR: tokens.AMR, Scopes: tokens.Scopes, Skew: tokens.Skew,
 		}, fields)
@@ -521,7 +521,7 @@ func (t *tool) renewSession(ctx context.Context, env project.Env, a session.Acco
 	if a.Role != "" {
 		fields["role"] = a.Role
 	}
-	if r, err = t.bring(ctx, v, a.Mount, r, fields); err != nil {
+	if r, err = t.bring(ctx, v, methodOIDC, a.Mount, r, fields); err != nil {
 		return r, err
 	}
 	r.AuthTime, r.Skew, r.Refused = tokens.AuthTime, tokens.Skew, ""

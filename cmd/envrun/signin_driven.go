@@ -44,7 +44,8 @@ var _ login.Driver = (*driver)(nil)
 
 // Start implements login.Driver.
 func (d *driver) Start(ctx context.Context, redirect string) (string, error) {
-	return d.v.StartOIDC(ctx, d.w.mount, d.w.role, redirect, d.nonce.Reveal())
+	address, err := d.v.StartOIDC(ctx, d.w.mount, d.w.role, redirect, d.nonce.Reveal())
+	return address, d.t.notTaken(err, d.v, methodDriven, "")
 }
 
 // Trust implements login.Driver. The endpoint takes the place of the issuer, which
@@ -58,7 +59,7 @@ func (d *driver) Trust(endpoint, clientID string) error {
 func (d *driver) Finish(ctx context.Context, state, code auth.Secret) (login.Welcome, error) {
 	a, err := d.v.FinishOIDC(ctx, d.w.mount, state.Reveal(), code.Reveal(), d.nonce.Reveal())
 	if err != nil {
-		return login.Welcome{}, err
+		return login.Welcome{}, d.t.notTaken(err, d.v, methodDriven, "")
 	}
 	in := d.in
 	in.record = d.t.given(session.Record{}, a)
