@@ -383,13 +383,15 @@ func (db *DB) commit(c *conn, first *write) *conn {
 				}
 				savepoint = true
 			}
-			tx := &Tx{db: db, c: c, ctx: ctx, writes: true}
+			tx := &Tx{db: db, c: c, ctx: ctx, writes: true, before: &touched}
+			if db.rows != nil {
+				tx.state = db.rows.state.Load()
+			}
 			w.turn <- tx
 			switch err := <-w.ran; {
 			case err == nil:
 				kept = append(kept, w)
-				touched.all = touched.all || tx.touched.all
-				touched.keys = append(touched.keys, tx.touched.keys...)
+				touched.join(&tx.touched)
 				savepoint = false
 			case len(kept) > 0:
 				// Some errors, a full disk, make SQLite undo the whole transaction:

@@ -19,6 +19,9 @@ import (
 // only if no commit has begun since the read did. Where that does not hold, or the
 // read asks for anything but such rows, it is done anew in a transaction. So it never
 // sees two states, and what was committed before it began it sees.
+//
+// A transaction that writes finds there what neither it nor those that are committed
+// with it have changed: nobody else can, so that is as the last commit left it.
 
 // rowsSize is how much is kept, in bytes.
 const rowsSize = 16 << 20
@@ -66,13 +69,30 @@ func (r *rows) put(state uint64, key rowKey, row any, size int) {
 	}
 }
 
-// A touch is what a transaction changes of what may be kept.
+// A touch is what transactions change of what may be kept.
 type touch struct {
-	keys []rowKey
-	all  bool // it cannot say which
+	keys map[rowKey]bool
+	all  bool // they cannot say which
 }
 
 func (t *touch) none() bool { return !t.all && len(t.keys) == 0 }
+
+func (t *touch) has(key rowKey) bool { return t.all || t.keys[key] }
+
+func (t *touch) add(key rowKey) {
+	if t.keys == nil {
+		t.keys = map[rowKey]bool{}
+	}
+	t.keys[key] = true
+}
+
+// join adds what another one changes.
+func (t *touch) join(more *touch) {
+	t.all = t.all || more.all
+	for key := range more.keys {
+		t.add(key)
+	}
+}
 
 // begin says that a commit is under way, from before the database may show what it does.
 func (r *rows) begin() {
@@ -88,7 +108,7 @@ func (r *rows) end(t *touch) {
 	if t.all {
 		r.kept.Clear()
 	}
-	for _, key := range t.keys {
+	for key := range t.keys {
 		r.kept.Delete(key)
 	}
 	r.state.Add(1)
@@ -124,14 +144,11 @@ func (db *DB) quick(ctx context.Context, f func(*Tx) error) (done bool, err erro
 // rows are not kept, or not in this transaction, it only reads. What it returns is the
 // caller's; of copies, the first is kept.
 func kept[R any](t *Tx, key rowKey, load func() (R, bool, error), clone func(R) (R, int)) (row R, found bool, err error) {
-	if !t.quick {
-		return load()
-	}
 	if k, ok := memory[R](t, key); ok {
 		row, _ = clone(k)
 		return row, true, nil
 	}
-	if row, found, err = single(t, load); err != nil || !found {
+	if row, found, err = single(t, load); err != nil || !found || !t.keeps(key) {
 		return row, found, err
 	}
 	keep, size := clone(row)
@@ -139,9 +156,17 @@ func kept[R any](t *Tx, key rowKey, load func() (R, bool, error), clone func(R) 
 	return row, true, nil
 }
 
+// keeps says that memory may have a row as the transaction sees it.
+func (t *Tx) keeps(key rowKey) bool {
+	if t.writes {
+		return t.db.rows != nil && !t.before.has(key) && !t.touched.has(key)
+	}
+	return t.quick
+}
+
 // memory is a row that is kept. It belongs to everybody.
 func memory[R any](t *Tx, key rowKey) (row R, ok bool) {
-	if !t.quick || t.done || t.err != nil {
+	if t.done || t.err != nil || !t.keeps(key) {
 		return row, false
 	}
 	k, ok := t.db.rows.get(t.state, key)

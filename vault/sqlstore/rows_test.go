@@ -3,6 +3,7 @@ package sqlstore_test
 import (
 	"bytes"
 	"database/sql"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
@@ -34,12 +35,14 @@ func set(tx *sqlstore.Tx, name string, n int) error {
 }
 
 // What was acknowledged before a read began it sees, and what it sees is of one
-// moment, however many write at the same time.
+// moment, however many write at the same time. Who writes sees what those before it
+// did, also where all are committed together.
 func TestReadKept(t *testing.T) {
 	both(t, func(t *testing.T, open func() *sqlstore.DB) {
 		db := open()
 		const pairs = 4
 		var acked [pairs]atomic.Int64
+		var counted atomic.Int64 // how often all were counted together
 		var stop atomic.Bool
 		var writers, readers sync.WaitGroup
 		for p := range pairs {
@@ -47,7 +50,14 @@ func TestReadKept(t *testing.T) {
 			writers.Go(func() {
 				for n := 1; n <= 150; n++ {
 					err := db.Write(ctx, func(tx *sqlstore.Tx) error {
-						if err := set(tx, a, n); err != nil {
+						all, err := number(tx, "all")
+						if err == nil {
+							err = set(tx, "all", all+1)
+						}
+						if err == nil {
+							err = set(tx, a, n)
+						}
+						if err != nil {
 							return err
 						}
 						if n%7 == 0 { // what was undone nobody has seen
@@ -63,6 +73,7 @@ func TestReadKept(t *testing.T) {
 						return
 					}
 					acked[p].Store(int64(n))
+					counted.Add(1)
 				}
 			})
 			for range 2 {
@@ -92,6 +103,15 @@ func TestReadKept(t *testing.T) {
 		writers.Wait()
 		stop.Store(true)
 		readers.Wait()
+		if err := db.Write(ctx, func(tx *sqlstore.Tx) error {
+			all, err := number(tx, "all")
+			if int64(all) != counted.Load() {
+				t.Errorf("counted to %d in %d writes", all, counted.Load())
+			}
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
 	})
 }
 
@@ -100,54 +120,54 @@ func TestReadKeptForgets(t *testing.T) {
 	both(t, func(t *testing.T, open func() *sqlstore.DB) {
 		db := open()
 		id := token.ID{1, 2, 3}
-		state := func() (s string) {
-			err := db.ReadKept(ctx, func(tx *sqlstore.Tx) error {
-				tok, _, err := tx.TokenRow(id)
-				if err != nil {
-					return err
+		look := func(tx *sqlstore.Tx) (s string, err error) {
+			tok, _, err := tx.TokenRow(id)
+			if err != nil {
+				return "", err
+			}
+			key, v, found, err := tx.KVVersion("m", "p", 0)
+			if err != nil {
+				return "", err
+			}
+			many := 0
+			err = tx.KVCurrent("m", []string{"nothing", "p"}, func(k kv.KeyRow, same kv.VersionRow) error {
+				many++
+				if k.Path != "p" || !bytes.Equal(k.Sealed, key.Sealed) || !bytes.Equal(same.Data, v.Data) || same.Version != v.Version {
+					t.Errorf("a path by itself and among many differ: %v %v, %v %v", key, v, k, same)
 				}
-				key, v, found, err := tx.KVVersion("m", "p", 0)
-				if err != nil {
-					return err
-				}
-				many := 0
-				err = tx.KVCurrent("m", []string{"nothing", "p"}, func(k kv.KeyRow, same kv.VersionRow) error {
-					many++
-					if k.Path != "p" || !bytes.Equal(k.Sealed, key.Sealed) || !bytes.Equal(same.Data, v.Data) || same.Version != v.Version {
-						t.Errorf("a path by itself and among many differ: %v %v, %v %v", key, v, k, same)
-					}
-					clear(k.Sealed)
-					return nil
-				})
-				if err != nil {
-					return err
-				}
-				if found != (many == 1) {
-					t.Errorf("%d among many, by itself %v", many, found)
-				}
-				alone, there, err := tx.KVKey("m", "p")
-				if err != nil {
-					return err
-				}
-				if there != found || !bytes.Equal(alone.Sealed, key.Sealed) || alone.Current != key.Current {
-					t.Errorf("a path and the same with its version differ: %v, %v", alone, key)
-				}
-				_, first, _, err := tx.KVVersion("m", "p", 1)
-				if err != nil {
-					return err
-				}
-				blob, err := tx.Blob("test", "x")
-				if vault.KindOf(err) == vault.KindNotFound {
-					err = nil
-				}
-				s = fmt.Sprintf("token %s, path %s, current %d %s %s, first %s, blob %s", tok.Body, key.Sealed, v.Version, v.Key, v.Data, first.Data, blob)
-				// What a reader does to what it was given nobody else sees.
-				for _, b := range [][]byte{tok.Body, key.Sealed, v.Key, v.Data, blob} {
-					clear(b)
-				}
-				return err
+				clear(k.Sealed)
+				return nil
 			})
 			if err != nil {
+				return "", err
+			}
+			if found != (many == 1) {
+				t.Errorf("%d among many, by itself %v", many, found)
+			}
+			alone, there, err := tx.KVKey("m", "p")
+			if err != nil {
+				return "", err
+			}
+			if there != found || !bytes.Equal(alone.Sealed, key.Sealed) || alone.Current != key.Current {
+				t.Errorf("a path and the same with its version differ: %v, %v", alone, key)
+			}
+			_, first, _, err := tx.KVVersion("m", "p", 1)
+			if err != nil {
+				return "", err
+			}
+			blob, err := tx.Blob("test", "x")
+			if vault.KindOf(err) == vault.KindNotFound {
+				err = nil
+			}
+			s = fmt.Sprintf("token %s, path %s, current %d %s %s, first %s, blob %s", tok.Body, key.Sealed, v.Version, v.Key, v.Data, first.Data, blob)
+			// What a reader does to what it was given nobody else sees.
+			for _, b := range [][]byte{tok.Body, key.Sealed, v.Key, v.Data, blob} {
+				clear(b)
+			}
+			return s, err
+		}
+		state := func() (s string) {
+			if err := db.ReadKept(ctx, func(tx *sqlstore.Tx) (err error) { s, err = look(tx); return err }); err != nil {
 				t.Fatal(err)
 			}
 			return s
@@ -189,8 +209,30 @@ func TestReadKeptForgets(t *testing.T) {
 			if again := state(); again != last {
 				t.Errorf("before change %d, unchanged: %s, and then %s", i, last, again)
 			}
-			if err := db.Write(ctx, change); err != nil {
+			var before, after string
+			write := func(end error) error {
+				return db.Write(ctx, func(tx *sqlstore.Tx) (err error) {
+					if before, err = look(tx); err != nil {
+						return err
+					}
+					if err = change(tx); err != nil {
+						return err
+					}
+					after, err = look(tx)
+					return errors.Join(err, end)
+				})
+			}
+			if err := write(errOurs); !errors.Is(err, errOurs) {
 				t.Fatal(err)
+			}
+			if again := state(); again != last || before != last || after == last {
+				t.Errorf("change %d, undone: %s, %s, and then %s", i, before, after, again)
+			}
+			if err := write(nil); err != nil {
+				t.Fatal(err)
+			}
+			if before != last || after != state() {
+				t.Errorf("change %d: %s before it and %s after it, within its transaction; then %s", i, before, after, state())
 			}
 			now := state()
 			if now == last {
@@ -231,7 +273,12 @@ func TestReadKeptForeign(t *testing.T) {
 		if _, err := other.Exec("UPDATE blobs SET raw = ? WHERE kind = 'test' AND name = 'x'", []byte(strconv.Itoa(10*n+1))); err != nil {
 			t.Fatal(err)
 		}
-		if err := db.Write(ctx, func(tx *sqlstore.Tx) error { return set(tx, "other", n) }); err != nil {
+		if err := db.Write(ctx, func(tx *sqlstore.Tx) error {
+			if have, err := number(tx, "x"); have != 10*n+1 {
+				t.Errorf("%d in a write, want %d: %v", have, 10*n+1, err)
+			}
+			return set(tx, "other", n)
+		}); err != nil {
 			t.Fatal(err)
 		}
 		if have := read(); have != 10*n+1 {

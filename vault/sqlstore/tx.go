@@ -27,12 +27,15 @@ type Tx struct {
 	err    error
 	after  []func()
 
-	touched touch // of a transaction that writes
+	// Of a transaction that writes.
+	touched touch
+	before  *touch // by those that are committed with it, and ran before it
 
 	// A read without a transaction, of rows that are kept: see rows.go.
 	quick bool
-	state uint64          // of the tables; all that it sees is of this one
 	wait  context.Context // for a connection
+
+	state uint64 // of the tables: rows that are kept are of this one
 }
 
 // AfterCommit runs f when the transaction is durable, before Write returns, and
@@ -86,7 +89,7 @@ func (t *Tx) exec(query string, args ...any) (int64, error) {
 
 // execOn is exec that of the rows which may be kept changes those of a key alone.
 func (t *Tx) execOn(key rowKey, query string, args ...any) (int64, error) {
-	t.touched.keys = append(t.touched.keys, key)
+	t.touched.add(key)
 	return t.change(query, args)
 }
 
