@@ -118,7 +118,8 @@ func (f *fetcher) get(ctx context.Context, what, address string) ([]byte, time.D
 	if err != nil {
 		return nil, 0, errors.New("an address of the issuer is not of its form")
 	}
-	req.Header.Set("Accept", "application/json")
+	// Kubernetes has its keys as a key set (RFC 7517 §8.5) and as nothing else.
+	req.Header.Set("Accept", "application/json, application/jwk-set+json")
 	resp, err := f.client.Do(req)
 	if err != nil {
 		if uerr := (*url.Error)(nil); errors.As(err, &uerr) {

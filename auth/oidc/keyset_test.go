@@ -365,6 +365,23 @@ func TestRoots(t *testing.T) {
 	}
 }
 
+// An issuer that has keys as a key set, and not as plain JSON, is asked for one.
+func TestAccept(t *testing.T) {
+	i := oidctest.New(t)
+	i.SetJWKS(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.Contains(r.Header.Get("Accept"), "application/jwk-set+json") {
+			w.WriteHeader(http.StatusNotAcceptable)
+			return
+		}
+		w.Header().Set("Content-Type", "application/jwk-set+json")
+		_ = json.NewEncoder(w).Encode(oidctest.KeySet(oidctest.P256))
+	})
+	from := oidc.Source{Issuer: i.URL, AllowPrivate: true, Now: time.Now}
+	if err := find(t, oidc.NewKeySet(from, nil), oidctest.P256); err != nil {
+		t.Error(err)
+	}
+}
+
 // Many who sign in while the first fetch is under way wait for that one.
 func TestColdStart(t *testing.T) {
 	i, c := oidctest.New(t), newClock()
