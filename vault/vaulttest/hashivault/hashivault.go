@@ -13,13 +13,13 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
+
+	"envrun/vault/vaulttest/child"
 )
 
 // Variable names the program in the environment of the tests. .ci/test sets it.
@@ -54,43 +54,14 @@ func Start(t testing.TB) *Server {
 	return nil
 }
 
-// guard runs a program that ends with the test, also when that panics or is
-// killed: then the pipe which is the shell's input ends.
-const guard = `exec 3<&0; "$@" 3<&- & vault=$!; { read -r _ <&3; kill "$vault"; } >/dev/null 2>&1 & wait "$vault"`
-
 func start(t testing.TB, program string) *Server {
-	port, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := port.Addr().String()
-	port.Close()
+	addr := child.Address(t)
 	s := &Server{Addr: "http://" + addr, Token: rand.Text()}
-	cmd := exec.Command("sh", "-c", guard, "sh", program, "server", "-dev", "-dev-no-store-token", "-dev-root-token-id="+s.Token, "-dev-listen-address="+addr, "-log-level=error")
-	cmd.Dir = t.TempDir()
-	cmd.Env = []string{"HOME=" + cmd.Dir, "PATH=" + os.Getenv("PATH")}
-	var said bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &said, &said
-	life, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatalf("starting vault: %v", err)
-	}
-	ended := make(chan struct{})
-	go func() { cmd.Wait(); close(ended) }()
-	t.Cleanup(func() {
-		life.Close()
-		<-ended
-		if t.Failed() {
-			t.Logf("vault said:\n%s", said.String())
-		}
-	})
+	vault := child.Start(t, t.TempDir(), program, "server", "-dev", "-dev-no-store-token", "-dev-root-token-id="+s.Token, "-dev-listen-address="+addr, "-log-level=error")
 	deadline := time.Now().Add(time.Minute)
 	for time.Now().Before(deadline) {
 		select {
-		case <-ended:
+		case <-vault.Ended:
 			return nil
 		case <-time.After(50 * time.Millisecond):
 		}
