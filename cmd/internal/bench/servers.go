@@ -143,7 +143,7 @@ func (s *server) ready() error {
 			Token string `json:"client_token"`
 		} `json:"auth"`
 	}
-	err := s.call("POST", "auth/token/create", s.root, map[string]any{"policies": []string{"bench"}, "no_default_policy": true, "ttl": "24h"}, &made)
+	err := s.call("POST", "auth/token/create", s.root, map[string]any{"policies": []string{"bench"}, "ttl": "24h"}, &made)
 	s.token = made.Auth.Token
 	return err
 }
