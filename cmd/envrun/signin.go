@@ -724,6 +724,10 @@ func explainSignIn(err error, r *cli.Report) bool {
 	var port *browser.PortError
 	var redirect *login.RedirectError
 	var address *login.AddressError
+	var answer *login.ProviderError
+	var token *login.TokenError
+	var other *login.AccountError
+	var stale *login.FreshError
 	r.Code = cli.CodeAuth
 	switch {
 	case errors.As(err, &redirect):
@@ -750,6 +754,14 @@ func explainSignIn(err error, r *cli.Report) bool {
 		r.AddHint("leave out --callback-port, or name another")
 	case errors.Is(err, login.ErrLate):
 		r.AddHint("try again: envrun login")
+	case errors.As(err, &answer):
+		r.AddHint("nobody was signed in; try from another network, and ask who looks after the issuer if it says the same there")
+	case errors.As(err, &token):
+		r.AddHint("nobody was signed in; ask who looks after the issuer how the client envrun is set up there")
+	case errors.As(err, &other):
+		r.AddHint("what is kept of the session is as it was; to have another one: envrun login")
+	case errors.As(err, &stale):
+		r.AddHint("sign out of the issuer in the browser, and sign in again: envrun login")
 	case errors.Is(err, browser.ErrNoDevice):
 		r.Code = cli.CodeConfig
 		r.AddHint("paste the address instead: envrun login --flow paste")
