@@ -25,21 +25,26 @@ import (
 	"golang.org/x/term"
 )
 
-// program is envrun as it is built for users. It lies in the folder that the
-// test harness puts its commands into, which goes when the tests end.
-var program = sync.OnceValues(func() (string, error) {
+// program is envrun as it is built for users, and daemon envrund. They lie in the
+// folder that the test harness puts its commands into, which goes when the tests end.
+var (
+	program = sync.OnceValues(func() (string, error) { return build("envrun", ".") })
+	daemon  = sync.OnceValues(func() (string, error) { return build("envrund", "../envrund") })
+)
+
+func build(name, dir string) (string, error) {
 	harness, err := exec.LookPath("envrun")
 	if err != nil {
 		return "", err
 	}
-	file := filepath.Join(filepath.Dir(filepath.Dir(harness)), "built", "envrun")
-	out, err := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", file, ".").CombinedOutput()
+	file := filepath.Join(filepath.Dir(filepath.Dir(harness)), "built", name)
+	out, err := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", file, dir).CombinedOutput()
 	if err != nil {
 		return "", errors.New("go build: " + string(out))
 	}
 	// Whoever a test runs it as must get at it.
 	return file, os.Chmod(filepath.Dir(filepath.Dir(harness)), 0o755)
-})
+}
 
 // A person has a home, a project and a temporary folder of their own, and
 // nothing of the machine's: no keychain, no CI, no agent.

@@ -32,9 +32,9 @@ type office struct {
 func newOffice(t *testing.T, tokens map[string]any) *office {
 	t.Helper()
 	o := &office{person: newPerson(t), t: t, issuer: oidctest.NewProvider(t)}
-	server := filepath.Join(t.TempDir(), "envrund")
-	if out, err := exec.Command("go", "build", "-o", server, "../envrund").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v: %s", err, out)
+	server, err := daemon()
+	if err != nil {
+		t.Fatal(err)
 	}
 	cmd := exec.Command(server, "dev", "--listen", "127.0.0.1:0", "--json")
 	out, err := cmd.StdoutPipe()
@@ -241,7 +241,7 @@ func TestTerminalTenRefreshes(t *testing.T) {
 
 // A server that says by itself how people sign in is enough; one that names another
 // issuer than at first is refused, until somebody says that it is right (A47).
-func TestTerminalLoginDiscovered(t *testing.T) {
+func anotherIssuer(t *testing.T) {
 	o := newOffice(t, nil)
 	o.write("envrun.toml", fmt.Sprintf("vault = %q\nproject = \"app\"\ndefault = \"dev\"\n[env.dev]\n", o.addr))
 	c := o.run("login", "--store", "passphrase")
@@ -312,7 +312,7 @@ func TestLoginWithToken(t *testing.T) {
 }
 
 // A47: what a server says of a token cannot steer the terminal.
-func TestLoginHostileServer(t *testing.T) {
+func hostileServer(t *testing.T) {
 	const odd = "root\x1b[2J\x1b]0;title\a\u202e\nserver https://good.test"
 	hostile := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_ = json.NewEncoder(w).Encode(map[string]any{"request_id": odd, "data": map[string]any{

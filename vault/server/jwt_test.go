@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"envrun/auth/oidc/oidctest"
+	"envrun/vault/sqlite"
 	"envrun/vault/wire"
 )
 
@@ -167,17 +168,23 @@ func TestDisable(t *testing.T) {
 	w.must(404, "root", "LIST", "auth/jwt/role", "")
 }
 
-// Of many who bring the same token one is let in.
+// Of many who bring the same token, to two servers of one database, one is let in.
 func replayed(t *testing.T) {
-	w := newSignInWorld(t)
+	db, err := sqlite.OpenMemory(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b := opened(t, worldOn(t, db), worldOn(t, db))
+	w := signIns(t, a)
+	at := []*signInWorld{w, {b, w.issuer}}
 	w.role("once", `,"single_use":true`)
 	for _, change := range []oidctest.Claims{nil, {"jti": nil}} {
 		jwt := w.issuer.Sign(w.good().With(change))
 		var in atomic.Int64
 		var wg sync.WaitGroup
-		for range 50 {
+		for n := range 50 {
 			wg.Go(func() {
-				switch s := w.login("once", jwt); {
+				switch s := at[n%2].login("once", jwt); {
 				case s.status == 200:
 					in.Add(1)
 				case s.status != 400 || !strings.Contains(s.raw, "used before"):
@@ -223,6 +230,11 @@ func anotherMount(t *testing.T) {
 	w.must(400, "", "POST", "auth/jwt/login", string(body))
 	w.must(400, "", "POST", "auth/jwt/../other/login", string(body))
 	w.must(403, "", "POST", "auth/nothing/login", string(body))
+	for _, path := range []string{"auth/jwt/%2e%2e/other/login", "auth/jwt%2f..%2fother/login", "auth/jwt/..%2fother/login", "auth//other/login", "auth/OTHER/login", "auth/other%00/login"} {
+		if s := w.send("", "POST", path, "", string(body)); s.status < 300 || s.token() != "" {
+			t.Errorf("%s: %d %s", path, s.status, s.raw)
+		}
+	}
 }
 
 // Configurations and roles that are refused, and what is read back of good ones.

@@ -44,7 +44,12 @@ func TestRecordingsPostgres(t *testing.T) {
 func pair(t *testing.T) (a, b *world) {
 	t.Helper()
 	address := pgtest.Database(t)
-	a, b = onPostgres(t, address), onPostgres(t, address)
+	return opened(t, onPostgres(t, address), onPostgres(t, address))
+}
+
+// opened opens two servers on one new database.
+func opened(t *testing.T, a, b *world) (*world, *world) {
+	t.Helper()
 	id, err := age.GenerateX25519Identity()
 	if err != nil {
 		t.Fatal(err)

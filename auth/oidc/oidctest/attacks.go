@@ -30,6 +30,14 @@ func Role() *oidc.Role {
 // Bound are the claims that Role asks for.
 func Bound() Claims { return Claims{"project_id": 74, "ref_protected": "true"} }
 
+// LastAttack is the number of the last attack, A48.
+const LastAttack = 48
+
+// OnClient are the attacks, or the parts of them, that are made on whoever signs in and
+// not on a server: each has its line in the tests of the program that signs in, as all
+// others have theirs in those of the server.
+var OnClient = []string{"A41", "A45", "A46", "A47"}
+
 // An Attack is a token that somebody might try, of study auth §4.7, and what has
 // to become of it.
 type Attack struct {
