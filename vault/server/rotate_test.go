@@ -150,7 +150,7 @@ func replica() error {
 	if err != nil {
 		return err
 	}
-	s := server.New(server.Config{DB: database{db}, Version: "1.18.0", StorageType: "test"})
+	s := server.New(server.Config{DB: database{DB: db}, Version: "1.18.0", StorageType: "test"})
 	if _, err := s.Unseal(ctx, []age.Identity{id}); err != nil {
 		return err
 	}
@@ -390,7 +390,7 @@ func seedRotation(t *testing.T, driver, address string, id *age.X25519Identity, 
 		t.Fatal(err)
 	}
 	defer db.Close()
-	s := server.New(server.Config{DB: database{db}, Version: "1.18.0", StorageType: "test"})
+	s := server.New(server.Config{DB: database{DB: db}, Version: "1.18.0", StorageType: "test"})
 	set := server.Setup{Sealers: append(sealers(t), keyring.AgeSealer{Name: "ops", Recipient: id.Recipient().String()}), Token: "root", Open: true, Environments: []string{"prod"}}
 	if _, _, err := s.Init(t.Context(), set); err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,8 +24,12 @@ import (
 	"filippo.io/age"
 )
 
-// database is a real one, in memory.
-type database struct{ *sqlstore.DB }
+// database is a real one, in memory. lose says of writes that they are lost; nil: none
+// ever is.
+type database struct {
+	*sqlstore.DB
+	lose *atomic.Pointer[lostWrites]
+}
 
 func (d database) Read(ctx context.Context, f func(server.Tx) error) error {
 	return d.DB.Read(ctx, func(tx *sqlstore.Tx) error { return f(tx) })
@@ -35,6 +40,15 @@ func (d database) ReadKept(ctx context.Context, f func(server.Tx) error) error {
 }
 
 func (d database) Write(ctx context.Context, f func(server.Tx) error) error {
+	if d.lose != nil {
+		if l := d.lose.Load(); l != nil {
+			return l.write(ctx, d, f)
+		}
+	}
+	return d.write(ctx, f)
+}
+
+func (d database) write(ctx context.Context, f func(server.Tx) error) error {
 	return d.DB.Write(ctx, func(tx *sqlstore.Tx) error { return f(tx) })
 }
 
@@ -123,7 +137,7 @@ func sealedWorld(t testing.TB) *world {
 func worldOn(t testing.TB, db *sqlstore.DB) *world {
 	t.Helper()
 	t.Cleanup(func() { db.Close() })
-	w := &world{TB: t, db: database{db}, log: &record{}, now: time.Date(2026, 11, 23, 12, 0, 0, 123456789, time.UTC)}
+	w := &world{TB: t, db: database{db, new(atomic.Pointer[lostWrites])}, log: &record{}, now: time.Date(2026, 11, 23, 12, 0, 0, 123456789, time.UTC)}
 	w.Server = server.New(server.Config{
 		DB: w.db, Devices: w.log, AuditProblems: w.log.problems, Version: "1.18.0", StorageType: "inmem", Sealers: sealers(t)[:1],
 		Now: func() time.Time { return w.now },

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"crypto/rand"
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
@@ -98,7 +99,8 @@ func (s store) put(tx keyring.Tx, kind, name string, v any) error {
 	return s.ring.PutSealed(tx, kind, name, plain)
 }
 
-// Generation is a number that goes up whenever a policy or a mount changes. It is
+// Generation is a number that goes up whenever a policy or a mount changes, and is
+// never that of two states: what a server keeps under it is of that state alone. It is
 // not sealed: who turns it back makes a server forget what it kept compiled.
 func (s store) Generation(tx Tx) (uint64, error) { return s.number(tx, recordNumber) }
 
@@ -116,8 +118,7 @@ func (store) number(tx Tx, name string) (uint64, error) {
 	return binary.BigEndian.Uint64(raw), nil
 }
 
-// changed says that a policy or a mount did. The writer's transaction is the only
-// one that writes, so no two generations have one number.
+// changed says that a policy or a mount did.
 func (s store) changed(tx Tx) error {
 	if err := tx.Notify(`{"what":"` + wire.EventAgain + `"}`); err != nil { // who may see what is different
 		return err
@@ -125,12 +126,21 @@ func (s store) changed(tx Tx) error {
 	return s.count(tx, recordNumber)
 }
 
+// drawn are the lower bits of a number, which are drawn anew each time. Counting alone
+// is not enough: transactions of other requests see a change before it is durable, and
+// if that fails, the next change would have the number of the one that never was.
+const drawn = 24
+
+// count lets a number go up. One of a server that only counted is in the lower bits.
 func (s store) count(tx Tx, name string) error {
 	n, err := s.number(tx, name)
 	if err != nil {
 		return err
 	}
-	return tx.PutBlob(kindNumber, name, binary.BigEndian.AppendUint64(nil, n+1))
+	var r [4]byte
+	_, _ = rand.Read(r[:]) // never fails
+	next := (n>>drawn+1)<<drawn | uint64(binary.BigEndian.Uint32(r[:])>>(32-drawn))
+	return tx.PutBlob(kindNumber, name, binary.BigEndian.AppendUint64(nil, next))
 }
 
 // A policyRecord is a policy as it is kept.
