@@ -88,9 +88,11 @@ func runLogin(ctx context.Context, t *tool, o loginOptions, args []string) error
 	if o.how.method = o.method; !slices.Contains([]string{"", methodOIDC, methodDriven}, o.method) {
 		in, err = t.signInWith(ctx, p, env, o)
 	} else {
-		if !t.Interactive() {
+		// A code asks nothing of whoever reads it here, and needs no terminal.
+		read := o.how.flow == "device" && !t.NoInput && t.CI() == "" && t.Agent() == ""
+		if !t.Interactive() && !read {
 			return &cli.HintError{Err: fmt.Errorf("signing in to %s takes somebody at a terminal, and there is nobody", env.Vault), Code: cli.CodeAuth,
-				Hint: "on a terminal: envrun login " + cli.Quote(env.Vault) + "; for programs: [ci] in envrun.toml, or envrun login --method"}
+				Hint: "on a terminal: envrun login " + cli.Quote(env.Vault) + "; with a browser elsewhere: envrun login --device; for programs: [ci] in envrun.toml, or envrun login --method"}
 		}
 		o.how.hint = t.flags.account
 		within, person := t.atTerminal(ctx, env.Vault, o.how.flow != "device")

@@ -592,25 +592,32 @@ func (t *tool) endRefresh(ctx context.Context, a session.Account, r session.Reco
 	return ending{What: e.What, Why: err.Error()}
 }
 
-// terminal is a person at a terminal.
+// terminal is a person who reads what is written to them, and may paste something.
 type terminal struct {
 	t      *tool
 	server string
-	paste  bool
-	lines  chan string
+	paste  bool // what they type may be read
+	ctx    context.Context
 	close  context.CancelFunc
-	ended  chan struct{}
+	lines  chan string
+	ended  chan struct{} // of reading; nil: nothing is read
 }
 
 var _ login.Person = (*terminal)(nil)
 
 func (p *terminal) say(format string, args ...any) {
-	// The terminal may be raw, while something can be pasted.
-	fmt.Fprint(p.t.Err, "\r"+cli.Printable(fmt.Sprintf(format, args...))+"\r\n")
+	text := cli.Printable(fmt.Sprintf(format, args...))
+	if p.ended != nil { // the terminal is raw
+		text = "\r" + text + "\r"
+	}
+	fmt.Fprintln(p.t.Err, text)
 }
 
 // Visit implements login.Person.
 func (p *terminal) Visit(v login.Visit) {
+	if p.paste && p.ended == nil {
+		p.read()
+	}
 	switch {
 	case v.Opened:
 		p.say("A browser was opened to sign in to %s. If none came, open this yourself:", p.server)
@@ -649,41 +656,45 @@ func (p *terminal) Pasted() <-chan string {
 }
 
 // atTerminal is the person at the terminal, and what ends what they are asked. A
-// Ctrl-C among what they type ends ctx.
+// Ctrl-C among what they paste ends ctx.
 func (t *tool) atTerminal(ctx context.Context, server string, paste bool) (context.Context, *terminal) {
 	ctx, stop := context.WithCancel(ctx)
-	p := &terminal{t: t, server: server, paste: paste, lines: make(chan string), close: stop, ended: make(chan struct{})}
-	if !paste {
-		close(p.ended)
-		return ctx, p
-	}
+	return ctx, &terminal{t: t, server: server, paste: paste, ctx: ctx, close: stop, lines: make(chan string)}
+}
+
+// read begins to read what is pasted. Not before there is something to paste: until
+// then others may ask for a passphrase there.
+func (p *terminal) read() {
+	ready := make(chan struct{})
+	p.ended = make(chan struct{})
 	go func() {
 		defer close(p.ended)
-		for {
-			// Not shown: a code is in it, and a terminal that edits lines would cut it off.
-			line, err := t.AskHidden(ctx, "", "")
+		defer p.close()
+		// Not shown: a code is in it.
+		_ = p.t.Pasted(p.ctx, func() { close(ready) }, func(line []byte, err error) {
+			text := string(line)
 			if errors.Is(err, cli.ErrLines) {
 				p.Note("several lines came at once: paste the address alone")
-				continue
-			}
-			if err != nil {
-				stop()
 				return
 			}
 			select {
-			case p.lines <- string(line):
-			case <-ctx.Done():
-				return
+			case p.lines <- text:
+			case <-p.ctx.Done():
 			}
-		}
+		})
 	}()
-	return ctx, p
+	select {
+	case <-ready:
+	case <-p.ended:
+	}
 }
 
 // done puts the terminal back.
 func (p *terminal) done() {
 	p.close()
-	<-p.ended
+	if p.ended != nil {
+		<-p.ended
+	}
 }
 
 // stepUp signs somebody at a terminal in to a role that the project names and that

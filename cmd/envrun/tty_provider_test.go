@@ -54,21 +54,26 @@ func visits(t *testing.T, p *person, who *idp.Person) *person {
 	return p.as("BROWSER=" + filepath.Join(p.dir, "opener"))
 }
 
+// takes has the server take people of a provider, whose group developers may read.
+func (o *office) takes(p *idp.Provider) {
+	o.t.Helper()
+	algorithm := map[string]string{"zitadel": "ES256", "oidc-provider": "RS256"}[p.Name]
+	o.ask(o.root, "POST", "sys/auth/people", map[string]any{"type": "jwt"})
+	o.ask(o.root, "POST", "auth/people/config", map[string]any{"oidc_discovery_url": p.Issuer, "allow_private_issuer": true, "oidc_client_id": idp.ClientID,
+		"oidc_scopes": idp.Scopes, "jwt_supported_algs": []string{algorithm}, "default_role": "all"})
+	o.ask(o.root, "POST", "auth/people/role/all", map[string]any{"role_type": "jwt", "bound_audiences": []string{idp.ClientID}, "user_claim": "sub", "groups_claim": "groups", "listed": true})
+	_, mounts := o.answer(o.root, "GET", "sys/auth", nil)
+	accessor := mounts["people/"].(map[string]any)["accessor"]
+	_, group := o.answer(o.root, "POST", "identity/group", map[string]any{"name": "developers", "type": "external", "policies": []string{"dev"}})
+	o.ask(o.root, "POST", "identity/group-alias", map[string]any{"name": "developers", "mount_accessor": accessor, "canonical_id": group["id"]})
+	o.write("envrun.toml", fmt.Sprintf("vault = %q\nproject = \"app\"\ndefault = \"dev\"\n[env.dev]\n[sign_in]\nmount = \"people\"\n", o.addr))
+}
+
 // The same as TestTerminalLogin at real providers, whose groups give the policies.
 func TestTerminalProviders(t *testing.T) {
 	idp.Each(t, func(t *testing.T, p *idp.Provider) {
 		o := newOffice(t, nil)
-		algorithm := map[string]string{"zitadel": "ES256", "oidc-provider": "RS256"}[p.Name]
-		o.ask(o.root, "POST", "sys/auth/people", map[string]any{"type": "jwt"})
-		o.ask(o.root, "POST", "auth/people/config", map[string]any{"oidc_discovery_url": p.Issuer, "allow_private_issuer": true, "oidc_client_id": idp.ClientID,
-			"oidc_scopes": idp.Scopes, "jwt_supported_algs": []string{algorithm}, "default_role": "all"})
-		o.ask(o.root, "POST", "auth/people/role/all", map[string]any{"role_type": "jwt", "bound_audiences": []string{idp.ClientID}, "user_claim": "sub", "groups_claim": "groups", "listed": true})
-		_, mounts := o.answer(o.root, "GET", "sys/auth", nil)
-		accessor := mounts["people/"].(map[string]any)["accessor"]
-		_, group := o.answer(o.root, "POST", "identity/group", map[string]any{"name": "developers", "type": "external", "policies": []string{"dev"}})
-		o.ask(o.root, "POST", "identity/group-alias", map[string]any{"name": "developers", "mount_accessor": accessor, "canonical_id": group["id"]})
-		o.write("envrun.toml", fmt.Sprintf("vault = %q\nproject = \"app\"\ndefault = \"dev\"\n[env.dev]\n[sign_in]\nmount = \"people\"\n", o.addr))
-
+		o.takes(p)
 		o.person = visits(t, o.person, p.Person("bob"))
 		c := o.run("login", "--store", "passphrase")
 		c.wants(0, "is renewed by itself")

@@ -125,21 +125,52 @@ func (s Streams) askHidden(ctx context.Context, question, need string, read func
 	if !s.Interactive() {
 		return nil, &NeedsAnswer{Question: question, Need: need}
 	}
+	var line []byte
+	err := s.raw(func(signals <-chan os.Signal) (err error) {
+		defer fmt.Fprintln(s.Err)
+		fmt.Fprint(s.Err, Printable(question))
+		line, err = s.answer(ctx, signals, read)
+		return err
+	})
+	return line, err
+}
+
+// Pasted reads line after line, as AskHidden does each, until ctx is done or somebody
+// presses Ctrl-C. It asks nothing: the caller says at ready what may be pasted. take
+// is given each line, or ErrLines in the place of several that came at once.
+func (s Streams) Pasted(ctx context.Context, ready func(), take func(line []byte, err error)) error {
+	if !s.Interactive() {
+		return &NeedsAnswer{}
+	}
+	return s.raw(func(signals <-chan os.Signal) error {
+		ready()
+		for {
+			line, err := s.answer(ctx, signals, readHidden)
+			if err != nil && !errors.Is(err, ErrLines) {
+				return err
+			}
+			take(line, err)
+		}
+	})
+}
+
+// raw calls f with a terminal that neither shows what is typed nor edits lines, which
+// one that does cuts off at 4,096 bytes without a word (auth F12). It is so before
+// anything is asked, since a quick hand answers while the terminal still echoes.
+func (s Streams) raw(f func(signals <-chan os.Signal) error) error {
 	signals, stop := interrupts()
 	defer stop()
 	fd := int(s.In.Fd())
-	// Raw, since a terminal that edits lines cuts them off at 4,096 bytes
-	// without a word (auth F12), and before the question, since a quick hand
-	// answers while the terminal still echoes.
 	before, err := term.MakeRaw(fd)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer func() {
-		_ = term.Restore(fd, before)
-		fmt.Fprintln(s.Err)
-	}()
-	fmt.Fprint(s.Err, Printable(question))
+	defer func() { _ = term.Restore(fd, before) }()
+	return f(signals)
+}
+
+// answer waits for what read reads.
+func (s Streams) answer(ctx context.Context, signals <-chan os.Signal, read func(*os.File) ([]byte, error)) ([]byte, error) {
 	type answer struct {
 		line []byte
 		err  error
