@@ -29,6 +29,9 @@ const (
 	ReasonGroups    Reason = "groups"           // not a list of names, or left out for its length
 	ReasonReplay    Reason = "replay"           // it was used before, where one use is all there is
 	ReasonIssuerOut Reason = "keys unavailable" // the issuer's keys cannot be had: try again
+
+	// The cluster whose token it is cannot be asked of it: try again.
+	ReasonClusterOut Reason = "cluster unavailable"
 )
 
 // A Refusal is a token that was refused.
@@ -60,6 +63,8 @@ func (r *Refusal) Public() string {
 	switch {
 	case r.Reason == ReasonIssuerOut:
 		return "the keys of the issuer cannot be had now; try again"
+	case r.Reason == ReasonClusterOut:
+		return "the cluster cannot be asked of the token now; try again"
 	case r.Entitled:
 		return "permission denied: " + r.Detail
 	}
@@ -67,10 +72,10 @@ func (r *Refusal) Public() string {
 }
 
 // Retryable says whether the same token may be good in a moment: the issuer's keys
-// could not be had.
+// could not be had, or the cluster not be asked.
 func Retryable(err error) bool {
 	r := (*Refusal)(nil)
-	return errors.As(err, &r) && r.Reason == ReasonIssuerOut
+	return errors.As(err, &r) && (r.Reason == ReasonIssuerOut || r.Reason == ReasonClusterOut)
 }
 
 func refuse(reason Reason, detail string) error { return &Refusal{Reason: reason, Detail: detail} }

@@ -153,6 +153,7 @@ func TestPublic(t *testing.T) {
 		{&oidc.Refusal{Reason: oidc.ReasonRole, Detail: "x"}, "permission denied"},
 		{&oidc.Refusal{Reason: oidc.ReasonFresh, Entitled: true, Detail: "sign in again"}, "permission denied: sign in again"},
 		{&oidc.Refusal{Reason: oidc.ReasonIssuerOut, Detail: "x"}, "the keys of the issuer cannot be had now; try again"},
+		{&oidc.Refusal{Reason: oidc.ReasonClusterOut, Detail: "x"}, "the cluster cannot be asked of the token now; try again"},
 	} {
 		if got := test.err.Public(); got != test.want {
 			t.Errorf("%+v: %q", test.err, got)

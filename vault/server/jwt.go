@@ -680,7 +680,7 @@ func signInRefused(err error) (status int, text string, ok bool) {
 		return 0, "", false
 	}
 	switch {
-	case r.Reason == oidc.ReasonIssuerOut:
+	case oidc.Retryable(err):
 		return http.StatusServiceUnavailable, r.Public(), true
 	case r.Entitled && r.Reason == oidc.ReasonFresh:
 		return http.StatusUnauthorized, r.Public(), true

@@ -160,7 +160,7 @@ func notCompact(c rune) bool {
 func (k kubeMount) ask(ctx context.Context, jwt, audience string, v *reviewed) error {
 	out := func(why string) error {
 		k.logger.Warn("a cluster could not be asked of a token", "mount", k.m.Path, "why", why)
-		return &oidc.Refusal{Reason: oidc.ReasonIssuerOut, Detail: why}
+		return &oidc.Refusal{Reason: oidc.ReasonClusterOut, Detail: why}
 	}
 	client, err := k.m.Kube.client()
 	if err != nil {

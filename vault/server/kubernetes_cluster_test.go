@@ -109,7 +109,7 @@ func TestRealCluster(t *testing.T) {
 	away := func(name, reason string) {
 		t.Helper()
 		s := w.kubeLogin("api", whole)
-		if s.status != 503 || s.token() != "" {
+		if s.status != 503 || s.token() != "" || !strings.Contains(s.raw, "the cluster cannot be asked of the token now; try again") {
 			t.Errorf("%s: %d %s", name, s.status, s.raw)
 		}
 		all := w.log.all()
