@@ -102,7 +102,7 @@ func Platforms() []Platform {
 				if e.get("KUBERNETES_SERVICE_HOST") == "" {
 					return false
 				}
-				_, err := os.Stat(tokenFile(e))
+				_, err := os.Stat(e.TokenFile())
 				return err == nil
 			}, token: kubernetes,
 		},
@@ -362,21 +362,19 @@ func azure(ctx context.Context, e Env, _ string) (string, error) {
 	return out.OIDCToken, err
 }
 
-// DefaultTokenFile is where a pod's token is, unless ENVRUN_KUBERNETES_TOKEN_FILE
-// says otherwise: a projected one with the server's audience. The token for the API
-// of the cluster is not sent to anybody else.
-const DefaultTokenFile = "/var/run/secrets/envrun/token"
-
-func tokenFile(e Env) string {
+// TokenFile is where a pod's token is, unless ENVRUN_KUBERNETES_TOKEN_FILE says
+// otherwise: a projected one with the server's audience. The token for the API of the
+// cluster is not sent to anybody else.
+func (e Env) TokenFile() string {
 	if file := e.get("ENVRUN_KUBERNETES_TOKEN_FILE"); file != "" {
 		return file
 	}
-	return DefaultTokenFile
+	return "/var/run/secrets/envrun/token"
 }
 
 // https://kubernetes.io/docs/tasks/configure-pod-container/configure-service-account
 func kubernetes(_ context.Context, e Env, audience string) (string, error) {
-	text, err := readToken(tokenFile(e))
+	text, err := readToken(e.TokenFile())
 	if err != nil {
 		return "", &MissingError{err.Error(), fmt.Sprintf(`mount one:
   volumes:

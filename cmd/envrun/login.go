@@ -11,6 +11,7 @@ import (
 
 	"envrun/auth"
 	"envrun/auth/session"
+	"envrun/auth/workload"
 	"envrun/cmd/internal/cli"
 	"envrun/envrun/project"
 	"envrun/vault"
@@ -239,9 +240,6 @@ func (t *tool) signInWith(ctx context.Context, p *project.Project, env project.E
 	return in, err
 }
 
-// podToken is where a pod has the identity token of its service account.
-const podToken = "/var/run/secrets/envrun/token"
-
 // brought is what a way to sign in takes from whoever signs in. It is never on a
 // command line.
 func (t *tool) brought(ctx context.Context, o loginOptions) (string, error) {
@@ -249,7 +247,7 @@ func (t *tool) brought(ctx context.Context, o loginOptions) (string, error) {
 	switch o.method {
 	case "kubernetes":
 		if file == "" {
-			file = podToken
+			file = workload.Env{Getenv: t.Getenv}.TokenFile()
 		}
 	case "approle":
 		if o.roleID == "" {
