@@ -509,19 +509,7 @@ func names(tree []string) (all []string) {
 // with a word and a hint.
 func TestReadOnlyProject(t *testing.T) {
 	p := newPerson(t)
-	if os.Getuid() == 0 {
-		p.uid = 65534
-		for dir := p.home; ; dir = filepath.Dir(dir) { // temporary folders are closed to others
-			if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil || filepath.Dir(filepath.Dir(dir)) == filepath.Clean(os.TempDir()) {
-				break
-			}
-		}
-		for _, dir := range []string{p.home, p.dir, p.tmp} {
-			if err := os.Chown(dir, p.uid, p.uid); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
+	p.nobody()
 	p.setup("dev,qa")
 	p.must("value", "set", "KEY")
 	chmod := func(files, dirs fs.FileMode) {

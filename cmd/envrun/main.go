@@ -44,7 +44,9 @@ func runMain(args []string, now func() time.Time) int {
 		releaseSignals: func() {},
 	}
 	ctx := context.Background()
-	if commandOf(args) != "run" {
+	runs := commandOf(args) == "run"
+	run.Guard(runs)
+	if !runs {
 		var stop context.CancelCauseFunc
 		ctx, stop = context.WithCancelCause(ctx)
 		defer stop(nil)

@@ -97,6 +97,31 @@ func (p *person) as(vars ...string) *person {
 	return &q
 }
 
+// nobody makes root, who may read and write everything, somebody who may not.
+func (p *person) nobody() {
+	p.t.Helper()
+	if os.Getuid() != 0 {
+		return
+	}
+	p.uid = 65534
+	for dir := p.home; ; dir = filepath.Dir(dir) { // temporary folders are closed to others
+		if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil || filepath.Dir(filepath.Dir(dir)) == filepath.Clean(os.TempDir()) {
+			break
+		}
+	}
+	for _, top := range []string{p.home, p.dir, p.tmp} {
+		err := filepath.WalkDir(top, func(file string, _ fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			return os.Lchown(file, p.uid, p.uid)
+		})
+		if err != nil {
+			p.t.Fatal(err)
+		}
+	}
+}
+
 // in is the same person in another test.
 func (p *person) in(t *testing.T) *person {
 	q := *p
