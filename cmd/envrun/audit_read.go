@@ -521,7 +521,7 @@ func explainAuditLog(err error, r *cli.Report) bool {
 	case errors.As(err, &s) && s.Trouble == remote.Forbidden:
 		r.Code = cli.CodeAuth
 		r.AddHint(`the policy it takes: path "sys/audit-log/*" { capabilities = ["read"] }`)
-		r.AddHint("which policies the token has: VAULT_ADDR=%s vault token lookup", cli.Quote(s.Address))
+		r.AddHint("who you are there, and what you may reach: envrun whoami --verify")
 	case kind == vault.KindTampered || kind == vault.KindMalformed && s == nil:
 		r.Code = cli.CodeTampered
 		for _, hint := range suspicions(e.env) {

@@ -280,8 +280,24 @@ func (d *doctor) server(ctx context.Context, p *project.Project, env project.Env
 		d.say("bad", what, "is in envrun.toml and not on "+env.Vault+", or not for your token", "envrun env add "+string(env.Name))
 		return
 	}
-	_, from, _ := d.anyToken()
-	d.count(ctx, v, env, " on "+env.Vault+", with the token in "+from)
+	d.count(ctx, v, env, " on "+env.Vault+", "+d.tool.showing(env))
+}
+
+// showing says what an environment's server is shown, as tool.token looks for it.
+func (t *tool) showing(env project.Env) string {
+	if _, job := t.platform(env); job {
+		return "with the identity token of the job"
+	}
+	_, from, _ := t.anyToken()
+	if from == "ENVRUN_TOKEN" || from == "VAULT_TOKEN" {
+		return "with the token in " + from
+	}
+	if store, err := t.sessions(false); err == nil {
+		if a, err := t.sessionOf(store, env); err == nil {
+			return "as " + cli.Printable(a.Label)
+		}
+	}
+	return "with the token in " + from
 }
 
 // plainFiles looks for .env files with values in the project's own folder.

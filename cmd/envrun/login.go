@@ -230,7 +230,7 @@ func (t *tool) signInWith(ctx context.Context, p *project.Project, env project.E
 	}
 	if o.method == "token" {
 		in.record.Token, in.record.Accessor, in.record.Renewable = auth.NewSecret(brought), self.Accessor, self.Renewable
-		in.record.Policies = append(append([]string(nil), self.Policies...), self.IdentityPolicies...)
+		in.record.Policies = self.Held()
 		if self.ExpireTime != nil {
 			in.record.Ends, in.record.TTL = self.ExpireTime.Time, time.Duration(self.CreationTTL)*time.Second
 		}
@@ -288,7 +288,7 @@ func (t *tool) brought(ctx context.Context, o loginOptions) (string, error) {
 
 // sessionFacts is a session for people and programs. It holds no secret.
 type sessionFacts struct {
-	ID        string     `json:"id"`
+	ID        string     `json:"id,omitempty"` // "" for a token that no session of ours has
 	Server    string     `json:"server"`
 	Namespace string     `json:"namespace,omitempty"`
 	Account   string     `json:"account"`
@@ -328,7 +328,12 @@ func (t *tool) printSession(is sessionFacts) {
 			t.Printf("%-9s %s\n", what, cli.Printable(text))
 		}
 	}
-	row("account", is.Account+" ("+is.ID[:min(8, len(is.ID))]+")")
+	if is.ID == "" {
+		row("token", "in "+is.Kept)
+		row("account", is.Account)
+	} else {
+		row("account", is.Account+" ("+is.ID[:min(8, len(is.ID))]+")")
+	}
 	row("server", strings.TrimSpace(is.Server+" "+is.Namespace))
 	row("role", is.Role)
 	row("policies", strings.Join(is.Policies, ", "))
@@ -337,6 +342,9 @@ func (t *tool) printSession(is sessionFacts) {
 		row("session", "cannot be read: "+is.Problem)
 	case is.Refused != "":
 		row("session", "the issuer does not renew it any more ("+is.Refused+"): envrun login")
+	case is.ID == "" && is.Ends == nil:
+	case is.ID == "":
+		row("ends", is.Ends.Local().Format(time.DateTime))
 	case is.Ends == nil:
 		row("session", "does not end by itself")
 	default:
@@ -351,7 +359,9 @@ func (t *tool) printSession(is sessionFacts) {
 		}
 		row("session", text)
 	}
-	row("kept", is.Kept)
+	if is.ID != "" {
+		row("kept", is.Kept)
+	}
 	if is.Verified != nil {
 		row("verified", map[bool]string{true: "the server takes the token", false: "the server does not take the token: envrun login"}[*is.Verified])
 	}
@@ -361,7 +371,11 @@ func (t *tool) printSession(is sessionFacts) {
 	}
 	slices.Sort(envs)
 	for _, env := range envs {
-		row("reach", env+": "+strings.Join(is.Reach[env], ", "))
+		may := strings.Join(is.Reach[env], ", ")
+		if may == "deny" {
+			may = "nothing"
+		}
+		row("reach", env+": "+may)
 	}
 }
 
@@ -370,8 +384,9 @@ func newWhoami(t *tool) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "whoami",
 		Short: "Say who you are signed in as, where and for how long",
-		Long: `Shows the sessions on this machine, from what is kept here: no server is asked.
---verify asks each server whether it takes the token, and what that may do in the
+		Long: `Shows the sessions on this machine, and a token in ENVRUN_TOKEN, VAULT_TOKEN or
+~/.vault-token, from what is kept here: no server is asked. --verify asks each server
+whether it takes the token, which policies it has, and what it may do in the
 environments of the project.`,
 		Example: `  envrun whoami
   envrun whoami --verify --json`,
@@ -400,16 +415,23 @@ func runWhoami(ctx context.Context, t *tool, verify bool) error {
 			is = t.sessionFacts(a, nil)
 			is.Problem = err.Error()
 		} else if verify {
-			if err := t.verify(ctx, p, a, r, &is); err != nil {
+			if err := t.verify(ctx, p, t.serverOf(p, a), r.Token, &is); err != nil {
 				return err
 			}
 		}
 		all = append(all, is)
 	}
-	for _, name := range []string{"ENVRUN_TOKEN", "VAULT_TOKEN"} {
-		if t.Getenv(name) != "" {
-			t.Notef("the token in %s goes before any session", name)
+	is, err := t.bareToken(ctx, p, verify)
+	switch {
+	case err != nil:
+		return err
+	case is != nil && strings.HasPrefix(is.Kept, "~"):
+		all = append(all, *is)
+	case is != nil:
+		if len(all) > 0 {
+			t.Notef("the token in %s goes before any session", is.Kept)
 		}
+		all = append([]sessionFacts{*is}, all...)
 	}
 	if t.flags.json {
 		if err := cli.WriteJSON(t.Out, all); err != nil {
@@ -465,25 +487,70 @@ func (t *tool) serverOf(p *project.Project, a session.Account) project.Env {
 	return project.Env{Vault: a.Server, Server: project.Server{Namespace: a.Namespace}}
 }
 
-// verify asks the server of a session about its token.
-func (t *tool) verify(ctx context.Context, p *project.Project, a session.Account, r session.Record, is *sessionFacts) error {
-	v, err := t.shownOnly(t.serverOf(p, a), r.Token)
+// bareToken is a token that somebody put here without envrun login; nil if there is
+// none. Where nothing says which server it is for, none is named.
+func (t *tool) bareToken(ctx context.Context, p *project.Project, verify bool) (*sessionFacts, error) {
+	token, from, err := t.anyToken()
+	if err != nil || token == "" {
+		return nil, err
+	}
+	is := &sessionFacts{Method: "token", Kept: from}
+	env, known := t.serverMeant(p)
+	if !known {
+		return is, nil
+	}
+	is.Server, is.Namespace = serverName(env.Vault), env.Server.Namespace
+	if !verify {
+		return is, nil
+	}
+	if token, err = t.findToken(ctx, env); err != nil {
+		return nil, err
+	}
+	return is, t.verify(ctx, p, env, auth.NewSecret(token), is)
+}
+
+// serverMeant is the server that commands here would ask.
+func (t *tool) serverMeant(p *project.Project) (env project.Env, known bool) {
+	if p != nil {
+		if env, err := p.Select(t.flags.env, t.Getenv("ENVRUN_ENV")); err == nil && env.Remote() {
+			return env, true
+		}
+	}
+	u, err := remote.ParseAddress(t.Getenv("VAULT_ADDR"))
+	if err != nil {
+		return project.Env{}, false
+	}
+	return project.Env{Vault: u.String(), Server: project.Server{Namespace: t.Getenv("VAULT_NAMESPACE")}}, true
+}
+
+// verify asks a server about a token.
+func (t *tool) verify(ctx context.Context, p *project.Project, at project.Env, token auth.Secret, is *sessionFacts) error {
+	v, err := t.shownOnly(at, token)
 	if err != nil {
 		return err
 	}
 	defer v.Close()
-	_, err = v.Self(ctx)
+	self, err := v.Self(ctx)
 	good := err == nil || vault.KindOf(err) == vault.KindDenied
 	if e := (*remote.ServerError)(nil); err != nil && !good && !(errors.As(err, &e) && (e.Trouble == remote.BadToken || e.Trouble == remote.NoToken)) {
 		return err
 	}
 	is.Verified = &good
+	if err == nil {
+		is.Policies = self.Held()
+		if is.ID == "" {
+			is.Account = self.DisplayName
+			if self.ExpireTime != nil {
+				is.Ends = &self.ExpireTime.Time
+			}
+		}
+	}
 	if !good || p == nil {
 		return nil
 	}
 	var envs, paths []string
 	for _, env := range p.Envs {
-		if env.Remote() && serverName(env.Vault) == a.Server {
+		if env.Remote() && serverName(env.Vault) == is.Server {
 			path := strings.Trim(env.MountName(), "/") + "/data/" + string(p.Name)
 			envs, paths = append(envs, string(env.Name)), append(paths, path)
 		}

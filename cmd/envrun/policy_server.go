@@ -525,7 +525,7 @@ func explainPolicyServer(err error, r *cli.Report) bool {
 			name = "NAME"
 		}
 		r.AddHint(`what it takes: path "sys/policies/acl/%s" { capabilities = [%q] }`, name, e.Op)
-		r.AddHint("which policies the token has: vault token lookup")
+		r.AddHint("who you are there, and what you may reach: envrun whoami --verify")
 	case vault.KindInvalid:
 		r.Code = cli.CodeConfig
 		r.AddHint("envrun policy check")

@@ -369,7 +369,7 @@ func explainServer(err error, r *cli.Report) bool {
 		r.AddHint("sign in anew, on a terminal: envrun login %s", at)
 	case remote.Forbidden:
 		r.Code = cli.CodeAuth
-		r.AddHint("which policies the token has: VAULT_ADDR=%s vault token lookup", at)
+		r.AddHint("who you are there, and what you may reach: envrun whoami --verify")
 		if e.Mount != "" {
 			r.AddHint("what reading takes: read on %[1]s/data/*, list on %[1]s/metadata/*; writing also create and update on both", e.Mount)
 		}

@@ -249,7 +249,7 @@ func (t *tool) given(r session.Record, a wire.Auth) session.Record {
 	if r.TTL > 0 {
 		r.Ends = t.now().Add(r.TTL)
 	}
-	r.Policies = append(append([]string(nil), a.Policies...), a.IdentityPolicies...)
+	r.Policies = a.Held()
 	return r
 }
 

@@ -121,7 +121,7 @@ func (s *signer) Signed(ctx context.Context, name vault.Env, ask bool) (screen.S
 	case err != nil:
 		return is, err
 	default:
-		is.Label, is.Policies = cmp.Or(is.Label, self.DisplayName), append(self.Policies, self.IdentityPolicies...)
+		is.Label, is.Policies = cmp.Or(is.Label, self.DisplayName), self.Held()
 		is.Role = cmp.Or(is.Role, self.Role)
 		if self.ExpireTime != nil && is.Kept == "" {
 			is.Ends = self.ExpireTime.Time

@@ -261,7 +261,7 @@ func (v *Vault) HeldPolicies(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, v.place(err, "", "")
 	}
-	return append(info.Policies, info.IdentityPolicies...), nil
+	return info.Held(), nil
 }
 
 // maxRoles is how many token roles RolesOf looks at.

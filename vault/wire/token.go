@@ -1,5 +1,10 @@
 package wire
 
+import (
+	"slices"
+	"sort"
+)
+
 // TokenInfo is what looking a token up answers.
 type TokenInfo struct {
 	Accessor         string            `json:"accessor"`
@@ -26,6 +31,19 @@ type TokenInfo struct {
 	LastRenewal      *Time             `json:"last_renewal,omitempty"`
 	LastRenewalTime  int64             `json:"last_renewal_time,omitempty"` // Unix seconds
 	NamespacePath    string            `json:"namespace_path,omitempty"`
+}
+
+// Held are the names of all policies that the token has, its own and those of its
+// entity, sorted, each once.
+func (t *TokenInfo) Held() []string { return union(t.Policies, t.IdentityPolicies) }
+
+// Held is that of TokenInfo.
+func (a *Auth) Held() []string { return union(a.Policies, a.IdentityPolicies) }
+
+func union(a, b []string) []string {
+	all := append(append([]string(nil), a...), b...)
+	sort.Strings(all)
+	return slices.Compact(all)
 }
 
 // TokenCreate is the body that makes a token.

@@ -176,7 +176,7 @@ func (p *Provider) poll(ctx context.Context, d device, verifier string, person P
 		away := (*UnavailableError)(nil)
 		switch {
 		case errors.As(err, &away):
-			if lost++; lost == 1 {
+			if lost++; lost == 2 { // one that is lost is nothing to tell
 				person.Note("the issuer does not answer, trying again")
 			}
 			continue
