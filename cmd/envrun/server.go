@@ -362,8 +362,7 @@ func explainServer(err error, r *cli.Report) bool {
 		r.AddHint("looked for in this order: ENVRUN_TOKEN, VAULT_TOKEN, the session of envrun login, ~/.vault-token")
 	case remote.NotSignedIn:
 		r.Code = cli.CodeAuth
-		r.AddHint("why is in the server's audit log, for who looks after it: envrun audit --path %s/login", cli.Quote(e.Mount))
-		explainNotTaken(err, r)
+		explainNotTaken(err, e.Mount, r)
 	case remote.NotFresh:
 		r.Code = cli.CodeAuth
 		r.AddHint("sign in anew, on a terminal: envrun login %s", at)

@@ -285,7 +285,7 @@ func (t *tool) signIn(ctx context.Context, p *project.Project, env project.Env, 
 	}
 	if told := v.Told("").Date; !told.IsZero() {
 		if off := t.now().Sub(told).Round(time.Minute); off.Abs() > 5*time.Minute {
-			person.Note(fmt.Sprintf("the clock of this machine and that of %s are %v apart", w.server, off.Abs()))
+			person.Note(fmt.Sprintf("the clock of this machine is %s that of %s", apart(off), w.server))
 		}
 	}
 	if w.driven {
@@ -767,6 +767,8 @@ func explainSignIn(err error, r *cli.Report) bool {
 		r.AddHint("try again: envrun login")
 	case errors.As(err, &answer):
 		r.AddHint("nobody was signed in; try from another network, and ask who looks after the issuer if it says the same there")
+	case errors.As(err, &token) && token.OfTime():
+		r.AddHint("nobody was signed in; look at the clock of this machine: date; if it is right, the issuer's is not")
 	case errors.As(err, &token):
 		r.AddHint("nobody was signed in; ask who looks after the issuer how the client envrun is set up there")
 	case errors.As(err, &other):

@@ -69,18 +69,20 @@ func apart(off time.Duration) string {
 }
 
 // explainNotTaken says what to look at after a sign-in that the server refused.
-func explainNotTaken(err error, r *cli.Report) {
+func explainNotTaken(err error, mount string, r *cli.Report) {
 	e := new(refusedSignIn)
 	errors.As(err, &e)
 	if e.clock != "" {
 		r.AddHint("%s", e.clock)
 	}
-	switch e.method {
-	case "":
+	r.AddHint("why is in the server's audit log, for who looks after it: envrun audit --path %s/login", cli.Quote(mount))
+	switch {
+	case e.clock != "":
+	case e.method == "":
 		r.AddHint("the role and the audience are those of [ci] in envrun.toml")
-	case "approle":
+	case e.method == "approle":
 		r.AddHint("is the secret id still good, and is it of this role id? who looks after the server gives out new ones")
-	case "jwt", "kubernetes":
+	case e.method == "jwt" || e.method == "kubernetes":
 		r.AddHint("is the token for this server, and the role for whom it names? --role, --mount, and the audience that the token was asked for with")
 	default:
 		r.AddHint("the role may be for others than you: envrun login --role ROLE, or role in [sign_in] of envrun.toml")

@@ -16,6 +16,7 @@ import (
 
 	"envrun/auth"
 	"envrun/auth/browser"
+	"envrun/auth/oidc"
 )
 
 // The steps at which an issuer can fail, for the words of errors.
@@ -121,6 +122,13 @@ type TokenError struct {
 
 func (e *TokenError) Error() string {
 	return fmt.Sprintf("the ID token of the issuer %s is not taken: %s", e.Issuer, e.Why)
+}
+
+// OfTime says whether the token is not of this time, as this machine has it. Where the
+// clocks of the issuer and of this machine do not agree it is a ClockError instead.
+func (e *TokenError) OfTime() bool {
+	claim, _, _ := strings.Cut(e.Why, ":")
+	return claim == string(oidc.ReasonTime) || claim == "iat" || claim == "auth_time"
 }
 
 // A ClockError is an ID token that is not of this time, where the clocks of the issuer
