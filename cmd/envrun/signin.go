@@ -750,6 +750,10 @@ func explainSignIn(err error, r *cli.Report) bool {
 		r.AddHint("nobody was sent there; ask who looks after the server")
 	case errors.As(err, &clock):
 		r.AddHint("one of the two clocks is wrong; look at this machine's: date")
+	case errors.As(err, &away) && away.TLS:
+		r.Code = cli.CodeTampered
+		r.AddHint("nothing was sent there, and nothing of a session was lost; ask who looks after the issuer")
+		r.AddHint(`if its certificate is its own: ca = "FILE" in [sign_in] of envrun.toml`)
 	case errors.As(err, &away):
 		r.Code = cli.CodeOffline
 		r.AddHint("nothing of the session was lost: try again in a moment")

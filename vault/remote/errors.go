@@ -200,7 +200,6 @@ func (v *Vault) unanswered(ctx context.Context, err error) error {
 		bad     x509.CertificateInvalidError
 		pin     *pinError
 		record  tls.RecordHeaderError
-		alert   tls.AlertError
 		gate    *gatewayError
 		op      *net.OpError
 		dns     *net.DNSError
@@ -214,8 +213,8 @@ func (v *Vault) unanswered(ctx context.Context, err error) error {
 		e.Trouble, e.Err = Untrusted, err
 	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
 		e.Trouble, e.Text = NotVault, "it does not speak TLS"
-	case errors.As(err, &alert):
-		e.Text = alert.Error()
+	case tooOld(err):
+		e.Text = "it speaks no TLS 1.2 or later"
 	case errors.As(err, &gate):
 		e.Status, e.Text, e.away = gate.status, "the proxy says so", isGateway(gate.status)
 	case errors.Is(err, context.DeadlineExceeded):
@@ -232,6 +231,16 @@ func (v *Vault) unanswered(ctx context.Context, err error) error {
 		}
 	}
 	return e
+}
+
+// tooOld reports whether the other side speaks no TLS that we do: it says so by an
+// alert (RFC 8446 §6.2), for which crypto/tls has a name in QUIC alone, or it chooses
+// an older version all the same.
+func tooOld(err error) bool {
+	const protocolVersion tls.AlertError = 70
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "remote error" && op.Err.Error() == protocolVersion.Error() ||
+		strings.Contains(err.Error(), "selected unsupported protocol version")
 }
 
 // wasCut reports whether the other side hung up without a word, as what stands

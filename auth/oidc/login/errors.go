@@ -44,6 +44,7 @@ type UnavailableError struct {
 	Step   string
 	Status int   // 0: it did not answer
 	Err    error // why it did not, without anything of an answer; nil with a status
+	TLS    bool  // its certificate or its TLS is what is wrong: another try does not help
 }
 
 func (e *UnavailableError) Error() string {
@@ -180,7 +181,8 @@ func (p *Provider) trouble(ctx context.Context, step string, err error) error {
 	case errors.As(err, &bad):
 		return &ProviderError{Issuer: p.o.Issuer, Step: step, Why: bad.why}
 	case errors.As(err, &inUrl):
-		return &UnavailableError{Issuer: p.o.Issuer, Step: step, Err: lost(inUrl)}
+		why, inTLS := lost(inUrl)
+		return &UnavailableError{Issuer: p.o.Issuer, Step: step, Err: why, TLS: inTLS}
 	}
 	return &ProviderError{Issuer: p.o.Issuer, Step: step, Why: "its answer is not of its form"}
 }
@@ -205,35 +207,47 @@ func word(code string) string {
 	return code
 }
 
-// lost says why there was no answer, in words of the system alone.
-func lost(err *url.Error) error {
+// A proxyError is a proxy that makes no connection to the issuer.
+type proxyError struct{ status int }
+
+func (e *proxyError) Error() string { return fmt.Sprintf("the proxy answers %d", e.status) }
+
+// lost says why there was no answer, in words of the system alone, and whether TLS is
+// what is wrong.
+func lost(err *url.Error) (why error, inTLS bool) {
 	var (
-		dns  *net.DNSError
-		op   *net.OpError
-		cert *tls.CertificateVerificationError
-		name x509.HostnameError
-		who  x509.UnknownAuthorityError
-		when x509.CertificateInvalidError
+		dns   *net.DNSError
+		op    *net.OpError
+		cert  *tls.CertificateVerificationError
+		name  x509.HostnameError
+		who   x509.UnknownAuthorityError
+		when  x509.CertificateInvalidError
+		plain tls.RecordHeaderError
+		proxy *proxyError
 	)
 	switch {
 	case err.Timeout():
-		return errors.New("it does not answer in time")
+		return errors.New("it does not answer in time"), false
+	case errors.As(err, &proxy):
+		return proxy, false
 	case errors.As(err, &dns):
-		return errors.New("its name is not known: " + short(dns.Name))
+		return errors.New("its name is not known: " + short(dns.Name)), false
 	case errors.As(err, &name):
-		return errors.New("its certificate is for another name")
+		return errors.New("its certificate is for another name"), true
 	case errors.As(err, &who):
-		return errors.New("its certificate is signed by nobody known here")
+		return errors.New("its certificate is signed by nobody known here"), true
 	case errors.As(err, &when) && when.Reason == x509.Expired:
-		return errors.New("its certificate is not of this time, as this machine has it")
+		return errors.New("its certificate is not of this time, as this machine has it"), true
 	case errors.As(err, &cert):
-		return errors.New("its certificate is not good")
+		return errors.New("its certificate is not good"), true
+	case errors.As(err, &plain), errors.Is(err, http.ErrSchemeMismatch):
+		return errors.New("it does not speak TLS"), true
+	case errors.As(err, &op) && op.Op == "remote error", strings.Contains(err.Error(), "selected unsupported protocol version"):
+		return errors.New("it ends the TLS handshake: is it TLS 1.2 or later that it speaks?"), true
 	case errors.As(err, &op) && (op.Op == "dial" || op.Op == "proxyconnect"):
-		return errors.New("there is no connection to it")
-	case errors.As(err, &op) && op.Op == "remote error":
-		return errors.New("it ends the TLS handshake: is it TLS 1.2 or later that it speaks?")
+		return errors.New("there is no connection to it"), false
 	}
-	return errors.New("the connection broke")
+	return errors.New("the connection broke"), false
 }
 
 // short makes a text of others fit for an error.

@@ -179,6 +179,12 @@ func (p *Provider) connect(own *url.URL) error {
 	p.base = &http.Transport{
 		Proxy: proxy, TLSClientConfig: settings, TLSHandshakeTimeout: limit, ResponseHeaderTimeout: limit,
 		MaxResponseHeaderBytes: 64 << 10, MaxIdleConns: 4, IdleConnTimeout: 5 * time.Second,
+		OnProxyConnectResponse: func(_ context.Context, _ *url.URL, _ *http.Request, res *http.Response) error {
+			if res.StatusCode == http.StatusOK {
+				return nil
+			}
+			return &proxyError{res.StatusCode}
+		},
 	}
 	for _, c := range []struct {
 		to   **http.Client
