@@ -4,7 +4,8 @@
 // As with tokens, the server keeps a keyed hash of a secret id, under which its
 // record lies, and the record is under a message authentication code: who holds a
 // copy of the database learns no secret id, and who can change it cannot make one, or
-// give one more uses. The hash covers the role: one role's secret id is nobody else's.
+// give one more than it had. A row that was put back as it had been is not noticed. The
+// hash covers the role: one role's secret id is nobody else's.
 //
 // It refuses to know roles but by an id, HTTP, and the text of a secret id after it
 // was made. Store is the caller's transaction: what counts down, counts in the one in

@@ -68,6 +68,17 @@ func TestAppRole(t *testing.T) {
 	if r := w.must(200, "root", "GET", "auth/approle/role/app", "").data(); fmt.Sprintf("%v %v %v", r["secret_id_num_uses"], r["token_ttl"], r["token_policies"]) != "3 600 [dev]" {
 		t.Errorf("%v", r)
 	}
+	// A list says which there are, and nothing by which one signs in; nor does a look.
+	_, second := w.secretID("app", "")
+	list := w.must(200, "root", "LIST", "auth/approle/role/app/secret-id", "")
+	if keys := fmt.Sprint(list.data()["keys"]); keys != fmt.Sprint([]string{min(accessor, second), max(accessor, second)}) || len(list.data()) != 1 {
+		t.Errorf("the list is %s", list.raw)
+	}
+	look := w.must(200, "root", "POST", "auth/approle/role/app/secret-id/lookup", fmt.Sprintf(`{"secret_id":%q}`, secret))
+	if strings.Contains(list.raw+look.raw, secret) || w.appLogin(id, accessor).status != 400 || w.appLogin(accessor, secret).status != 400 {
+		t.Error("an accessor is as good as a secret id")
+	}
+	w.must(204, "root", "DELETE", "auth/approle/role/app/secret-id-accessor/destroy?secret_id_accessor="+second, "")
 	// One is left, by any name of it.
 	by := fmt.Sprintf(`{"secret_id_accessor":%q}`, accessor)
 	if d := w.must(200, "root", "POST", "auth/approle/role/app/secret-id-accessor/lookup", by).data(); fmt.Sprint(d["secret_id_num_uses"]) != "1" {
@@ -228,31 +239,33 @@ func TestAppRoleBodies(t *testing.T) {
 	w.must(404, "root", "POST", "auth/approle/role/app/secret-id-accessor/destroy", `{"secret_id_accessor":"nope"}`)
 }
 
-// Of fifty who bring a secret id that is good for ten, ten are let in: on one server,
-// and on two of one database.
+// Of fifty who bring a secret id that is good for ten, ten are let in, and of those who
+// bring one for a single use one: on one server, and on two of one database.
 func TestAppRoleUses(t *testing.T) {
 	race := func(t *testing.T, servers ...*world) {
 		w := servers[0]
 		w.must(204, "root", "POST", "sys/auth/approle", `{"type":"approle"}`)
 		id := w.appRole("app", `{"secret_id_ttl":"10m","secret_id_num_uses":10}`)
-		secret, _ := w.secretID("app", "")
-		var in atomic.Int64
-		var wg sync.WaitGroup
-		for i := range 50 {
-			wg.Go(func() {
-				switch s := servers[i%len(servers)].appLogin(id, secret); {
-				case s.status == 200:
-					in.Add(1)
-				case s.status != 400:
-					t.Errorf("%d %s", s.status, s.raw)
-				}
-			})
+		for _, uses := range []int64{10, 1} {
+			secret, _ := w.secretID("app", fmt.Sprintf(`{"num_uses":%d}`, uses))
+			var in atomic.Int64
+			var wg sync.WaitGroup
+			for i := range 50 {
+				wg.Go(func() {
+					switch s := servers[i%len(servers)].appLogin(id, secret); {
+					case s.status == 200:
+						in.Add(1)
+					case s.status != 400:
+						t.Errorf("%d %s", s.status, s.raw)
+					}
+				})
+			}
+			wg.Wait()
+			if in.Load() != uses {
+				t.Errorf("good for %d: %d were let in", uses, in.Load())
+			}
+			w.must(404, "root", "LIST", "auth/approle/role/app/secret-id", "")
 		}
-		wg.Wait()
-		if in.Load() != 10 {
-			t.Errorf("%d were let in", in.Load())
-		}
-		w.must(404, "root", "LIST", "auth/approle/role/app/secret-id", "")
 	}
 	t.Run("one", func(t *testing.T) { race(t, newWorld(t)) })
 	t.Run("two", func(t *testing.T) {

@@ -27,7 +27,7 @@ type account struct {
 
 const reviewer = "rrrr.eviewer.secret"
 
-func newCluster(t *testing.T) *cluster {
+func newCluster(t testing.TB) *cluster {
 	c := &cluster{accounts: map[string]account{}}
 	c.Server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c.asked.Add(1)
@@ -65,11 +65,18 @@ func (c *cluster) ca() string {
 }
 
 func newKube(t *testing.T) (*world, *cluster) {
-	w, c := newWorld(t), newCluster(t)
+	w := newWorld(t)
+	return w, w.addKube()
+}
+
+// addKube adds the method, with a cluster and a role.
+func (w *world) addKube() *cluster {
+	w.Helper()
+	c := newCluster(w.TB)
 	w.must(204, "root", "POST", "sys/auth/kubernetes", `{"type":"kubernetes"}`)
 	w.kubeConfig(204, c.URL, c.ca(), reviewer)
 	w.must(204, "root", "POST", "auth/kubernetes/role/api", `{"bound_service_account_names":"api","bound_service_account_namespaces":["payments"],"audience":"envrun","token_policies":"dev","token_ttl":"20m"}`)
-	return w, c
+	return c
 }
 
 func (w *world) kubeConfig(status int, host, ca, reviewer string) said {

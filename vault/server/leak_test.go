@@ -22,6 +22,7 @@ func (w *world) asking() []server.Endpoint {
 	w.must(204, "root", "POST", "sys/mounts/prod", `{"type":"kv-v2"}`)
 	w.must(204, "root", "POST", "sys/mounts/old", `{"type":"kv","options":{"version":"1"}}`)
 	w.must(204, "root", "POST", "sys/auth/approle", `{"type":"approle"}`)
+	w.addKube()
 	all := slices.DeleteFunc(w.Endpoints(), func(e server.Endpoint) bool {
 		return e.Path == "sys/seal" || e.Path == "auth/token/revoke-self" || strings.HasPrefix(e.Path, "sys/events")
 	})
@@ -30,17 +31,24 @@ func (w *world) asking() []server.Endpoint {
 		"prod/metadata/x": {policy.OpRead, policy.OpUpdate, policy.OpPatch, policy.OpDelete, policy.OpList},
 		"prod/delete/x":   {policy.OpUpdate}, "prod/undelete/x": {policy.OpUpdate}, "prod/destroy/x": {policy.OpUpdate},
 		"prod/subkeys/x": {policy.OpRead}, "prod/config": {policy.OpRead, policy.OpUpdate},
-		"old/x":                                         {policy.OpRead, policy.OpUpdate, policy.OpDelete, policy.OpList},
-		"cubbyhole/x":                                   {policy.OpRead, policy.OpUpdate, policy.OpDelete, policy.OpList},
-		"auth/approle/login":                            {policy.OpUpdate},
-		"auth/approle/role/x":                           {policy.OpRead, policy.OpUpdate, policy.OpDelete},
-		"auth/approle/role/x/role-id":                   {policy.OpRead, policy.OpUpdate},
-		"auth/approle/role/x/secret-id":                 {policy.OpUpdate, policy.OpList},
-		"auth/approle/role/x/custom-secret-id":          {policy.OpUpdate},
-		"auth/approle/role/x/secret-id/lookup":          {policy.OpUpdate},
-		"auth/approle/role/x/secret-id/destroy":         {policy.OpUpdate},
-		"auth/approle/role/x/secret-id-accessor/lookup": {policy.OpUpdate},
-		"nowhere/x":                                     {policy.OpRead, policy.OpUpdate, policy.OpPatch},
+		"old/x":                                          {policy.OpRead, policy.OpUpdate, policy.OpDelete, policy.OpList},
+		"cubbyhole/x":                                    {policy.OpRead, policy.OpUpdate, policy.OpDelete, policy.OpList},
+		"auth/approle/login":                             {policy.OpUpdate},
+		"auth/approle/role/":                             {policy.OpList},
+		"auth/approle/role/x":                            {policy.OpRead, policy.OpUpdate, policy.OpDelete},
+		"auth/approle/role/x/role-id":                    {policy.OpRead, policy.OpUpdate},
+		"auth/approle/role/x/secret-id":                  {policy.OpUpdate, policy.OpList},
+		"auth/approle/role/x/custom-secret-id":           {policy.OpUpdate},
+		"auth/approle/role/x/secret-id/lookup":           {policy.OpUpdate},
+		"auth/approle/role/x/secret-id/destroy":          {policy.OpUpdate, policy.OpDelete},
+		"auth/approle/role/x/secret-id-accessor/lookup":  {policy.OpUpdate},
+		"auth/approle/role/x/secret-id-accessor/destroy": {policy.OpUpdate, policy.OpDelete},
+		"auth/approle/tidy/secret-id":                    {policy.OpUpdate},
+		"auth/kubernetes/login":                          {policy.OpUpdate},
+		"auth/kubernetes/config":                         {policy.OpRead, policy.OpUpdate},
+		"auth/kubernetes/role/":                          {policy.OpList},
+		"auth/kubernetes/role/x":                         {policy.OpRead, policy.OpUpdate, policy.OpDelete},
+		"nowhere/x":                                      {policy.OpRead, policy.OpUpdate, policy.OpPatch},
 	} {
 		for _, op := range ops {
 			all = append(all, server.Endpoint{Path: path, Pattern: path, Op: op, Open: strings.HasSuffix(path, "/login")})
@@ -59,7 +67,7 @@ const mergePatch = "Content-Type: application/merge-patch+json"
 
 // secretNames are the names under which a value must never be seen again: those of
 // values, tokens and keys, and one that no endpoint knows.
-var secretNames = []string{"data", "token", "key", "input", "options", "custom_metadata", "meta", "increment", "ttl", "period", "cas", "bytes", "unheard_of"}
+var secretNames = []string{"data", "token", "key", "input", "options", "custom_metadata", "meta", "increment", "ttl", "period", "cas", "bytes", "jwt", "role_id", "secret_id", "secret_id_accessor", "metadata", "token_reviewer_jwt", "kubernetes_ca_cert", "unheard_of"}
 
 // No error repeats a value of the request, and the audit log holds none, of whatever
 // kind it is and wherever it is sent. Each request is in the log twice.

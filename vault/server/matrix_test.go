@@ -66,6 +66,7 @@ func TestMatrix(t *testing.T) {
 		{"auth/kubernetes/config", []policy.Op{policy.OpRead, policy.OpUpdate}},
 		{"auth/kubernetes/role/", []policy.Op{policy.OpList}},
 		{"auth/kubernetes/role/x", []policy.Op{policy.OpRead, policy.OpCreate, policy.OpDelete}},
+		{"auth/kubernetes/elsewhere", []policy.Op{policy.OpRead, policy.OpUpdate}},
 		{"auth/nowhere/login", []policy.Op{policy.OpUpdate}},
 		{"sys/nowhere", []policy.Op{policy.OpRead, policy.OpUpdate}},
 		{"auth/token/nowhere", []policy.Op{policy.OpRead, policy.OpUpdate}},

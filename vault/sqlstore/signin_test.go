@@ -1,12 +1,17 @@
 package sqlstore_test
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"envrun/auth/approle"
 	"envrun/auth/token"
 	"envrun/vault/sqlstore"
 )
@@ -88,4 +93,125 @@ func TestTokensOfMount(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// Of many who bring a secret id that is good for one use, one is let in, also where
+// two servers have one database.
+func TestLastUse(t *testing.T) {
+	secrets, err := approle.New(bytes.Repeat([]byte{7}, 32), time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	both(t, func(t *testing.T, open func() *sqlstore.DB) {
+		dbs := []*sqlstore.DB{open()}
+		if strings.HasSuffix(t.Name(), "postgres") {
+			dbs = append(dbs, open())
+		}
+		for _, uses := range []int{1, 7} {
+			sec := approle.Secret{Accessor: fmt.Sprint(uses), Role: "r", Uses: uses, TTL: time.Hour}
+			text := approle.Text()
+			if err := dbs[0].Write(ctx, func(tx *sqlstore.Tx) error {
+				_, err := secrets.Add(tx, text, &sec)
+				return err
+			}); err != nil {
+				t.Fatal(err)
+			}
+			var in, out atomic.Int64
+			var wg sync.WaitGroup
+			for i := range 40 {
+				wg.Go(func() {
+					err := dbs[i%len(dbs)].Write(ctx, func(tx *sqlstore.Tx) error {
+						sec, err := secrets.Find(tx, "r", text)
+						if err != nil {
+							return err
+						}
+						return secrets.Use(tx, sec)
+					})
+					switch refused := (*approle.Refusal)(nil); {
+					case err == nil:
+						in.Add(1)
+					case errors.As(err, &refused) && refused.Reason == approle.ReasonUnknown:
+						out.Add(1)
+					default:
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+			if in.Load() != int64(uses) || in.Load()+out.Load() != 40 {
+				t.Errorf("good for %d: %d were let in, %d were not", uses, in.Load(), out.Load())
+			}
+		}
+	})
+}
+
+// Secret ids come back as they were kept, are listed by their role and no other's, and
+// go with it or when they have expired.
+func TestSecretIDs(t *testing.T) {
+	both(t, func(t *testing.T, open func() *sqlstore.DB) {
+		now := time.Date(2026, 11, 23, 12, 0, 0, 123456789, time.UTC)
+		rows := []approle.Row{
+			{ID: approle.ID{1}, Role: "r", Accessor: "c", Body: []byte{0, 1}},
+			{ID: approle.ID{2}, Role: "r", Accessor: "a", Expires: now, Body: []byte{2}},
+			{ID: approle.ID{3}, Role: "r", Accessor: "b", Expires: now.Add(1), Body: []byte{3}},
+			{ID: approle.ID{4}, Role: "other", Accessor: "d", Expires: now.Add(-time.Hour), Body: []byte{4}},
+		}
+		err := open().Write(ctx, func(tx *sqlstore.Tx) error {
+			for _, r := range rows {
+				if err := tx.PutSecretIDRow(r); err != nil {
+					return err
+				}
+			}
+			for _, r := range rows {
+				byID, there, err := tx.SecretIDRow(r.ID)
+				if err != nil || !there || !same(byID, r) {
+					t.Errorf("%+v: %+v %t %v", r, byID, there, err)
+				}
+				byAccessor, there, err := tx.SecretIDRowByAccessor(r.Role, r.Accessor)
+				if err != nil || !there || !same(byAccessor, r) {
+					t.Errorf("%+v: %+v %t %v", r, byAccessor, there, err)
+				}
+				if _, there, err := tx.SecretIDRowByAccessor("nobody", r.Accessor); err != nil || there {
+					t.Errorf("another role has the accessor %s: %v", r.Accessor, err)
+				}
+			}
+			list := func(role string, want ...string) {
+				t.Helper()
+				if all, err := tx.SecretIDAccessors(role); err != nil || !slices.Equal(all, want) {
+					t.Errorf("%s has %q, %v", role, all, err)
+				}
+			}
+			list("r", "a", "b", "c")
+			list("other", "d")
+			list("nobody")
+			if some, err := tx.SecretIDsExpired(now.Add(-2 * time.Hour)); err != nil || some {
+				t.Errorf("some have expired: %v", err)
+			}
+			for _, want := range []int{1, 1, 0} { // those that expired at now, one at a time
+				if n, err := tx.ForgetSecretIDs(now, 1); err != nil || n != want {
+					t.Errorf("%d were forgotten, want %d (%v)", n, want, err)
+				}
+			}
+			list("r", "b", "c")
+			list("other")
+			if some, err := tx.SecretIDsExpired(now); err != nil || some {
+				t.Errorf("some are left that have expired: %v", err)
+			}
+			if err := tx.DeleteSecretIDRow(approle.ID{9}); err != nil {
+				t.Errorf("one that is not there: %v", err)
+			}
+			if err := tx.DeleteSecretIDsOf("r"); err != nil {
+				t.Error(err)
+			}
+			list("r")
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func same(a, b approle.Row) bool {
+	return a.ID == b.ID && a.Role == b.Role && a.Accessor == b.Accessor && a.Expires.Equal(b.Expires) && bytes.Equal(a.Body, b.Body)
 }
