@@ -100,9 +100,10 @@ func readSmall(file string) ([]byte, error) {
 // question is asked once: it may be put to a person, and the interface has no
 // place for that.
 type tokens struct {
-	mu   sync.Mutex
-	by   map[string]shownToken
-	said []string // what was suspected of a server
+	mu    sync.Mutex
+	by    map[string]shownToken
+	given map[string]string // by serverName: those that the command line is given, before all others
+	said  []string          // what was suspected of a server
 }
 
 type shownToken struct {
@@ -115,6 +116,9 @@ type shownToken struct {
 func (t *tool) token(ctx context.Context, env project.Env, v *remote.Vault) (string, error) {
 	t.shown.mu.Lock()
 	defer t.shown.mu.Unlock()
+	if token, ok := t.shown.given[serverName(env.Vault)]; ok {
+		return token, nil
+	}
 	platform, pipeline := t.platform(env)
 	at := shownAt(env, pipeline)
 	if s, ok := t.shown.by[at]; ok {

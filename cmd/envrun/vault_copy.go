@@ -317,7 +317,7 @@ func (t *tool) giveToken(o copyOptions) error {
 	if err != nil {
 		return fmt.Errorf("the token for %s: %w", place, err)
 	}
-	t.shown.by = map[string]shownToken{u.String(): {token: strings.TrimSpace(string(text))}}
+	t.shown.given = map[string]string{serverName(u.String()): strings.TrimSpace(string(text))}
 	return nil
 }
 
