@@ -12,7 +12,9 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
+	"envrun/auth/session"
 	"envrun/auth/workload"
 	"envrun/cmd/internal/cli"
 	"envrun/envrun/project"
@@ -104,13 +106,19 @@ type tokens struct {
 	by    map[string]shownToken
 	given map[string]string // by serverName: those that the command line is given, before all others
 	said  []string          // what was suspected of a server
+	store *session.Store    // of the sessions; nil: none was asked for
 }
 
 type shownToken struct {
 	token   string
 	err     error
-	session bool // it is that of a session, which can be renewed
+	session bool      // it is that of a session, which can be renewed
+	until   time.Time // then the question is asked again; zero: never
 }
+
+// askAgain is after how long a session is looked at again that could not be renewed for
+// now: not each of the requests that the interface has under way waits for an issuer.
+const askAgain = 10 * time.Second
 
 // token is what the server v of an environment is shown.
 func (t *tool) token(ctx context.Context, env project.Env, v *remote.Vault) (string, error) {
@@ -121,31 +129,28 @@ func (t *tool) token(ctx context.Context, env project.Env, v *remote.Vault) (str
 	}
 	platform, pipeline := t.platform(env)
 	at := shownAt(env, pipeline)
-	if s, ok := t.shown.by[at]; ok {
+	if s, ok := t.shown.by[at]; ok && (s.until.IsZero() || t.now().Before(s.until)) {
 		return s.token, s.err
 	}
-	var token string
-	var err error
-	session := false
+	var s shownToken
 	if pipeline {
-		token, err = t.signInAs(ctx, platform, env, v)
-	} else if t.Getenv("ENVRUN_TOKEN") == "" && t.Getenv("VAULT_TOKEN") == "" {
-		token, err = t.sessionToken(ctx, env, "")
-		session = err == nil && token != ""
-		if err == nil && token == "" {
-			token, err = t.stepUp(ctx, env, v)
+		s.token, s.err = t.signInAs(ctx, platform, env, v)
+	} else if t.outside() == "" {
+		s = t.sessionToken(ctx, env, "")
+		if s.err == nil && s.token == "" {
+			s.token, s.err = t.stepUp(ctx, env, v)
 		}
 	}
-	if token == "" && err == nil && !pipeline {
-		token, err = t.findToken(ctx, env)
+	if s.token == "" && s.err == nil && !pipeline {
+		s.token, s.err = t.findToken(ctx, env)
 	}
 	if ctx.Err() == nil {
 		if t.shown.by == nil {
 			t.shown.by = map[string]shownToken{}
 		}
-		t.shown.by[at] = shownToken{token, err, session}
+		t.shown.by[at] = s
 	}
-	return token, err
+	return s.token, s.err
 }
 
 // shownAt says which of the tokens of tokens an environment has: each role has one of
@@ -170,11 +175,12 @@ func (t *tool) renewed(ctx context.Context, env project.Env, refused string) (st
 	case !s.session:
 		return "", nil
 	}
-	token, err := t.sessionToken(ctx, env, refused)
+	s = t.sessionToken(ctx, env, refused)
+	s.session = false // until it is due, it is not renewed for being refused again
 	if ctx.Err() == nil {
-		t.shown.by[at] = shownToken{token, err, false}
+		t.shown.by[at] = s
 	}
-	return token, err
+	return s.token, s.err
 }
 
 // findToken looks in ENVRUN_TOKEN, then in VAULT_TOKEN, then in ~/.vault-token.

@@ -422,44 +422,93 @@ func (t *tool) sessionOf(store *session.Store, env project.Env) (session.Account
 // sessionToken is the token of the session for an environment, renewed if it is about
 // to end, or is the one that the server refused. Empty: there is no session. It is
 // sent to no server but the one that it was made with.
-func (t *tool) sessionToken(ctx context.Context, env project.Env, refused string) (string, error) {
-	store, err := t.sessions(false)
-	if err != nil {
-		return "", nil // there is no folder that could hold one
-	}
-	a, err := t.sessionOf(store, env)
-	if errors.Is(err, session.ErrNoAccount) && t.flags.account == "" && t.Getenv("ENVRUN_ACCOUNT") == "" {
-		return "", nil
-	}
-	if err != nil {
-		return "", err
-	}
-	need := func(r session.Record) bool {
-		switch left := r.Ends.Sub(t.now()); {
-		case r.Token.Empty() || r.Token.Reveal() == refused:
-			return true
-		case r.Ends.IsZero():
-			return false
-		case r.TTL <= time.Minute: // it would be about to end from its beginning
-			return left <= 0
-		default:
-			return left <= max(time.Minute, r.TTL/10)
+func (t *tool) sessionToken(ctx context.Context, env project.Env, refused string) shownToken {
+	if t.shown.store == nil { // one, for it asks for a passphrase once
+		var err error
+		if t.shown.store, err = t.sessions(false); err != nil {
+			return shownToken{} // there is no folder that could hold one
 		}
 	}
+	store := t.shown.store
+	a, err := t.sessionOf(store, env)
+	if errors.Is(err, session.ErrNoAccount) && t.flags.account == "" && t.Getenv("ENVRUN_ACCOUNT") == "" {
+		return shownToken{}
+	}
+	if err != nil {
+		return shownToken{err: err}
+	}
+	need := func(r session.Record) bool {
+		if r.Token.Empty() || r.Token.Reveal() == refused {
+			return true
+		}
+		due := dueAt(r)
+		return !due.IsZero() && !t.now().Before(due)
+	}
+	var got session.Record
 	r, err := store.Fresh(ctx, a.ID, func(ctx context.Context, was session.Record, save func(session.Record) error) (session.Record, error) {
-		return t.renewSession(ctx, env, a, was, refused, save)
+		var err error
+		got, err = t.renewSession(ctx, env, a, was, refused, save)
+		return got, err
 	}, need)
-	if err != nil && !errors.Is(err, session.ErrRetired) && !r.Token.Empty() {
+	switch {
+	case errors.Is(err, session.ErrRetired):
+		t.endRetired(context.WithoutCancel(ctx), store, env, a, got)
+	case err != nil && !r.Token.Empty():
 		t.warn("the session was renewed, and could not be kept: " + err.Error())
 		err = nil
 	}
-	if err != nil && !errors.Is(err, session.ErrSignIn) && refused == "" {
-		// What could not be renewed may be good for a while.
-		if _, was, e := store.Open(ctx, a.ID); e == nil && !was.Token.Empty() && was.Ends.After(t.now()) {
-			return was.Token.Reveal(), nil
+	if err != nil {
+		// What could not be renewed may be good for a while, and somebody may have
+		// signed in again meanwhile.
+		if _, is, e := store.Open(ctx, a.ID); e == nil && !is.Token.Empty() && is.Token.Reveal() != refused && (is.Ends.IsZero() || t.now().Before(is.Ends)) {
+			r, err = is, nil
 		}
 	}
-	return r.Token.Reveal(), err
+	if err != nil {
+		s := shownToken{err: err}
+		if passes(err) {
+			s.until = t.now().Add(askAgain)
+		}
+		return s
+	}
+	s := shownToken{token: r.Token.Reveal(), session: true, until: dueAt(r)}
+	if soon := t.now().Add(askAgain); !s.until.IsZero() && s.until.Before(soon) {
+		s.until = soon
+	}
+	return s
+}
+
+// passes reports whether an error of a session may be over in a moment, without anybody
+// doing anything about it here.
+func passes(err error) bool {
+	var away *login.UnavailableError
+	var busy *session.BusyError
+	var server *remote.ServerError
+	if errors.As(err, &server) {
+		switch server.Trouble {
+		case remote.Unreachable, remote.Sealed, remote.Uninitialised, remote.Standby, remote.Overloaded:
+			return true
+		}
+	}
+	return errors.As(err, &away) || errors.As(err, &busy)
+}
+
+// dueAt is when a session is to be renewed: before its token ends, if there is something
+// to renew it with. Zero: never.
+func dueAt(r session.Record) time.Time {
+	if r.Ends.IsZero() || r.RefreshToken.Empty() && !r.Renewable || r.TTL <= time.Minute {
+		return r.Ends // one of a minute would be due from its beginning
+	}
+	return r.Ends.Add(-max(time.Minute, r.TTL/10))
+}
+
+// endRetired ends what a session was renewed to while somebody signed out or in anew:
+// nobody has it but this process. Of who signed in anew the issuer's part stays, as in keep.
+func (t *tool) endRetired(ctx context.Context, store *session.Store, env project.Env, a session.Account, r session.Record) {
+	t.endToken(ctx, env, r)
+	if _, _, err := store.Open(ctx, a.ID); errors.Is(err, session.ErrNoAccount) {
+		t.endRefresh(ctx, a, r, env)
+	}
 }
 
 // renewSession gives a session a token that is good: new time for the one that it
