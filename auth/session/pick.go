@@ -65,7 +65,7 @@ func Pick(accounts []Account, server, namespace, mount, role, wanted string) (Ac
 			continue
 		}
 		there = append(there, a)
-		if (mount == "" || a.Mount == mount) && (role == "" || a.Role == role) && (wanted == "" || a.is(wanted)) {
+		if (mount == "" || a.Mount == mount) && (role == "" || a.Role == role) && (wanted == "" || a.Is(wanted)) {
 			fit = append(fit, a)
 		}
 	}
@@ -78,7 +78,8 @@ func Pick(accounts []Account, server, namespace, mount, role, wanted string) (Ac
 	return Account{}, &AmbiguousError{Wanted: wanted, Accounts: fit}
 }
 
-func (a Account) is(wanted string) bool {
+// Is reports whether it is the one that somebody asked for, as Pick has it.
+func (a Account) Is(wanted string) bool {
 	return wanted == a.Subject || wanted == a.ID || strings.EqualFold(wanted, a.Label) ||
 		len(wanted) >= 6 && strings.HasPrefix(a.ID, strings.ToLower(wanted))
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -235,7 +236,11 @@ func (t *tool) signInWith(ctx context.Context, p *project.Project, env project.E
 			in.record.Ends, in.record.TTL = self.ExpireTime.Time, time.Duration(self.CreationTTL)*time.Second
 		}
 	}
-	in.account, err = store.Put(ctx, in.account, in.record)
+	if o.method == "token" { // it was there before, and stays where nothing is kept of it
+		in.account, err = store.Put(ctx, in.account, in.record)
+	} else {
+		in.account, err = t.keep(ctx, store, env, in.account, in.record)
+	}
 	in.kept = err == nil
 	return in, err
 }
@@ -304,8 +309,9 @@ type sessionFacts struct {
 	Refused   string     `json:"refused,omitempty"` // the issuer does not renew it any more
 	Problem   string     `json:"problem,omitempty"` // why it cannot be read
 
-	Verified *bool               `json:"verified,omitempty"` // the server takes the token
-	Reach    map[string][]string `json:"reach,omitempty"`    // what it may do in environments
+	Verified   *bool               `json:"verified,omitempty"`   // the server takes the token
+	Unverified string              `json:"unverified,omitempty"` // why the server could not be asked
+	Reach      map[string][]string `json:"reach,omitempty"`      // what it may do in environments
 }
 
 // sessionFacts are those of an account; of its record too, if that was read.
@@ -362,6 +368,9 @@ func (t *tool) printSession(is sessionFacts) {
 	if is.ID != "" {
 		row("kept", is.Kept)
 	}
+	if is.Unverified != "" {
+		row("verified", "not known: "+is.Unverified)
+	}
 	if is.Verified != nil {
 		row("verified", map[bool]string{true: "the server takes the token", false: "the server does not take the token: envrun login"}[*is.Verified])
 	}
@@ -402,12 +411,13 @@ func runWhoami(ctx context.Context, t *tool, verify bool) error {
 	if err != nil {
 		return err
 	}
-	accounts, err := t.chosen(store)
+	p, _ := t.project() // outside of one there is nothing to reach
+	accounts, err := t.chosen(store, p)
 	if err != nil {
 		return err
 	}
-	p, _ := t.project() // outside of one there is nothing to reach
 	all := []sessionFacts{}
+	var errs []error
 	for _, a := range accounts {
 		_, r, err := store.Open(ctx, a.ID)
 		is := t.sessionFacts(a, &r)
@@ -415,19 +425,25 @@ func runWhoami(ctx context.Context, t *tool, verify bool) error {
 			is = t.sessionFacts(a, nil)
 			is.Problem = err.Error()
 		} else if verify {
-			if err := t.verify(ctx, p, t.serverOf(p, a), r.Token, &is); err != nil {
-				return err
+			if err := t.verify(ctx, p, t.serverOf(p, a), r.Token, &is); err != nil { // the others are told all the same
+				is.Unverified = err.Error()
+				errs = append(errs, err)
 			}
 		}
 		all = append(all, is)
 	}
 	is, err := t.bareToken(ctx, p, verify)
+	if err != nil {
+		errs = append(errs, err)
+		if is != nil {
+			is.Unverified = err.Error()
+		}
+	}
 	switch {
-	case err != nil:
-		return err
-	case is != nil && strings.HasPrefix(is.Kept, "~"):
+	case is == nil:
+	case strings.HasPrefix(is.Kept, "~"):
 		all = append(all, *is)
-	case is != nil:
+	default:
 		if len(all) > 0 {
 			t.Notef("the token in %s goes before any session", is.Kept)
 		}
@@ -445,32 +461,57 @@ func runWhoami(ctx context.Context, t *tool, verify bool) error {
 			t.printSession(is)
 		}
 	}
-	if len(all) == 0 {
-		return &cli.HintError{Err: errors.New("you are not signed in to any server on this machine"), Code: cli.CodeAuth, Hint: "envrun login"}
+	if len(all) == 0 && len(errs) == 0 {
+		hint := "envrun login"
+		if t.flags.env != "" {
+			hint += " -e " + cli.Quote(t.flags.env)
+		}
+		return &cli.HintError{Err: errors.New(t.notSignedIn()), Code: cli.CodeAuth, Hint: hint}
 	}
-	return nil
+	return cli.Several(errs)
 }
 
-// chosen are the sessions that --account or ENVRUN_ACCOUNT names; all, if neither does.
-func (t *tool) chosen(store *session.Store) ([]session.Account, error) {
+func (t *tool) notSignedIn() string {
+	if t.flags.env != "" {
+		return "you are not signed in to the server of " + t.flags.env
+	}
+	return "you are not signed in to any server on this machine"
+}
+
+// chosen are the sessions for the environment of -e, if it was given, that --account or
+// ENVRUN_ACCOUNT names; all, if nothing does.
+func (t *tool) chosen(store *session.Store, p *project.Project) ([]session.Account, error) {
 	accounts, err := store.Accounts()
-	wanted := t.flags.account
-	if wanted == "" {
-		wanted = t.Getenv("ENVRUN_ACCOUNT")
+	if err != nil {
+		return nil, err
 	}
-	if err != nil || wanted == "" {
-		return accounts, err
-	}
-	var some []session.Account
-	for _, a := range accounts {
-		if a.Label == wanted || a.Subject == wanted || len(wanted) >= 6 && strings.HasPrefix(a.ID, wanted) {
-			some = append(some, a)
+	if t.flags.env != "" {
+		if p == nil {
+			_, err := t.project()
+			return nil, err
 		}
+		env, err := p.Select(t.flags.env, "")
+		if err != nil {
+			return nil, err
+		}
+		accounts = slices.DeleteFunc(accounts, func(a session.Account) bool { return !isFor(a, env) })
 	}
+	wanted := cmp.Or(t.flags.account, t.Getenv("ENVRUN_ACCOUNT"))
+	if wanted == "" {
+		return accounts, nil
+	}
+	some := slices.DeleteFunc(slices.Clone(accounts), func(a session.Account) bool { return !a.Is(wanted) })
 	if len(some) == 0 {
 		return nil, &session.UnknownError{Wanted: wanted, Others: accounts}
 	}
 	return some, nil
+}
+
+// isFor reports whether a session can be used for an environment. What the project says
+// of people's way in says nothing of another one.
+func isFor(a session.Account, env project.Env) bool {
+	return env.Remote() && a.Server == serverName(env.Vault) && (env.Server.Namespace == "" || a.Namespace == env.Server.Namespace) &&
+		(a.Method != methodOIDC || (env.SignIn.Mount == "" || a.Mount == env.SignIn.Mount) && (env.SignIn.Role == "" || a.Role == env.SignIn.Role))
 }
 
 // serverOf is the environment by which the server of a session is reached: how it is
@@ -576,8 +617,9 @@ func newLogout(t *tool) *cobra.Command {
 		Short: "Sign out of a team server",
 		Long: `Revokes the session at the server and at the identity provider, and deletes it here.
 What could not be revoked is named, with how long it stays good; the session is gone
-from this machine all the same.`,
+from this machine all the same. Of several sessions, -e or --account says which.`,
 		Example: `  envrun logout
+  envrun logout -e prod
   envrun logout --account ann@example.com
   envrun logout --all`,
 		Args: cobra.NoArgs,
@@ -600,11 +642,11 @@ func runLogout(ctx context.Context, t *tool, all bool) error {
 	if err != nil {
 		return err
 	}
-	accounts, err := t.chosen(store)
+	p, _ := t.project()
+	accounts, err := t.chosen(store, p)
 	if err != nil {
 		return err
 	}
-	p, _ := t.project()
 	if len(accounts) > 1 && !all {
 		var here []session.Account
 		for _, a := range accounts {
@@ -618,7 +660,7 @@ func runLogout(ctx context.Context, t *tool, all bool) error {
 		accounts = here
 	}
 	if len(accounts) == 0 {
-		t.Notef("you are not signed in to any server on this machine")
+		t.Notef("%s", t.notSignedIn())
 	}
 	out := []signedOut{}
 	var errs []error
@@ -634,9 +676,12 @@ func runLogout(ctx context.Context, t *tool, all bool) error {
 		return errors.Join(cli.Several(errs), cli.WriteJSON(t.Out, out))
 	}
 	for _, s := range out {
-		t.Printf("signed out of %s as %s\n", cli.Printable(s.Server), cli.Printable(s.Account))
+		here := s.Steps[len(s.Steps)-1]
+		if here.Ended {
+			t.Printf("signed out of %s as %s\n", cli.Printable(s.Server), cli.Printable(s.Account))
+		} // else the error says so
 		for _, step := range s.Steps {
-			if step.Ended {
+			if step.Ended || step == here {
 				continue
 			}
 			until := "until it ends by itself"

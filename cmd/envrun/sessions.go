@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"envrun/auth/keychain"
@@ -57,7 +56,7 @@ func (t *tool) sessionPassphrase(ctx context.Context, prompt string, fresh bool)
 // passphraseFrom reads the file that a variable names, or asks the person.
 func (t *tool) passphraseFrom(ctx context.Context, variable, prompt string) ([]byte, error) {
 	if file := t.Getenv(variable); file != "" {
-		text, err := os.ReadFile(file)
+		text, err := readSmall(file)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", variable, err)
 		}

@@ -4,10 +4,14 @@ package main_test
 
 import (
 	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"envrun/auth"
@@ -94,4 +98,70 @@ func TestSessionsInDoctor(t *testing.T) {
 		t.Fatal(err)
 	}
 	says("bad", "is not in the kernel's keyring any more, which forgets when the machine restarts", "sign in again: envrun login")
+}
+
+// Of sessions at several servers, -e says which; one server that is away hides nothing
+// of the others; and who signs in again leaves no token that nobody has.
+func TestSessionsAtSeveralServers(t *testing.T) {
+	p := newPerson(t)
+	var mu sync.Mutex
+	given, revoked := 0, []string{}
+	serve := func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		switch r.URL.Path {
+		case "/v1/auth/jwt/login":
+			given++
+			fmt.Fprintf(w, `{"auth":{"client_token":"given-%d","lease_duration":3600}}`, given)
+		case "/v1/auth/token/lookup-self":
+			fmt.Fprint(w, `{"data":{"display_name":"Ann@Example.test","ttl":0}}`)
+		case "/v1/auth/token/revoke-self":
+			revoked = append(revoked, r.Header.Get("X-Vault-Token"))
+			w.WriteHeader(http.StatusNoContent)
+		case "/v1/sys/capabilities-self":
+			fmt.Fprint(w, `{"data":{"dev/data/app":["read"],"prod/data/app":["read"],"capabilities":["read"]}}`)
+		default:
+			w.WriteHeader(http.StatusNotFound)
+		}
+	}
+	a, b := httptest.NewServer(http.HandlerFunc(serve)), httptest.NewServer(http.HandlerFunc(serve))
+	defer a.Close()
+	defer b.Close()
+	p.write("envrun.toml", fmt.Sprintf("vault = %q\nproject = \"app\"\ndefault = \"dev\"\n[env.dev]\n[env.prod]\nvault = %q\n", a.URL, b.URL))
+	for name, text := range map[string]string{"words": "correct horse\n", "jwt": "e30.e30.c2ln"} {
+		p.write(name, text)
+		if err := os.Chmod(filepath.Join(p.dir, name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p = p.as("ENVRUN_STORE_PASSPHRASE_FILE=" + filepath.Join(p.dir, "words"))
+	p.must("", "login", "--store", "passphrase", "--method", "jwt", "--token-file", "jwt", a.URL)
+	p.must("", "login", "--method", "jwt", "--token-file", "jwt", a.URL)
+	if fmt.Sprint(revoked) != "[given-1]" {
+		t.Errorf("ended were %v", revoked)
+	}
+	p.must("a-token", "login", "--method", "token", "-e", "prod")
+
+	for _, args := range [][]string{{"whoami", "-e", "prod"}, {"whoami", "-e", "prod", "--account", "ann@example.TEST"}} {
+		if out := p.must("", args...); !strings.Contains(out, b.URL) || strings.Contains(out, a.URL) {
+			t.Errorf("%q: %s", args, out)
+		}
+	}
+	b.Close()
+	out, errs, code := p.pipe("", "whoami", "--verify")
+	if code == 0 || !strings.Contains(out, "the server takes the token") || !strings.Contains(out, "verified  not known: ") || !strings.Contains(errs, b.URL) {
+		t.Errorf("status %d: %s%s", code, out, errs)
+	}
+	if out := p.must("", "logout", "-e", "dev"); out != "signed out of "+a.URL+" as Ann@Example.test\n" {
+		t.Errorf("%s", out)
+	}
+	if _, errs, code := p.pipe("", "whoami", "-e", "dev"); code != 1 || !strings.Contains(errs, "not signed in to the server of dev") || !strings.Contains(errs, "hint: envrun login -e dev") {
+		t.Errorf("status %d: %s", code, errs)
+	}
+	if _, errs, code := p.pipe("", "logout", "-e", "nowhere"); code == 0 || !strings.Contains(errs, "nowhere") {
+		t.Errorf("status %d: %s", code, errs)
+	}
+	if out := p.must("", "whoami"); !strings.Contains(out, b.URL) {
+		t.Errorf("%s", out)
+	}
 }

@@ -178,7 +178,7 @@ func (s *signer) session(ctx context.Context, env project.Env, is *screen.Signed
 		return err
 	}
 	for _, a := range all {
-		if a.Server == serverName(env.Vault) && (env.SignIn.Mount == "" || a.Mount == env.SignIn.Mount) && (env.SignIn.Role == "" || a.Role == env.SignIn.Role) {
+		if isFor(a, env) {
 			is.Accounts = append(is.Accounts, screen.Account{ID: a.ID, Label: a.Label, Role: a.Role, Used: a.ID == used.ID})
 		}
 	}
