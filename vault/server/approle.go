@@ -3,6 +3,7 @@ package server
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/netip"
 	"reflect"
@@ -216,11 +217,12 @@ func (a approleMount) list(c *call, _ []string) (*answer, error) {
 
 func (a approleMount) hasRole(tx Tx, at []string) (bool, error) { return a.roles(a.m).has(tx, at[0]) }
 
-// role is that of a request; there is none: what the API says of that.
-func (a approleMount) role(c *call, at []string) (r appRole, err error) {
+// role is that of a request; without is the status of what clients are told if there
+// is none.
+func (a approleMount) role(c *call, at []string, without int) (r appRole, err error) {
 	there, err := a.roles(a.m).read(c.Tx(), at[0], &r)
 	if err == nil && !there {
-		err = bad("role %q does not exist", cut(strings.ToLower(at[0]), 128))
+		err = problem(without, fmt.Sprintf("role %q does not exist", cut(strings.ToLower(at[0]), 128)))
 	}
 	return r, err
 }
@@ -289,7 +291,7 @@ func (a approleMount) writeRole(c *call, at []string) (*answer, error) {
 	case bool(in.Local):
 		return nil, bad("secret ids are kept for the whole cluster: 'local_secret_ids' is not supported")
 	case r.Uses < 0:
-		return nil, bad("'secret_id_num_uses' cannot be negative")
+		return nil, bad("secret_id_num_uses cannot be negative")
 	case r.TTL < 0:
 		return nil, bad("'secret_id_ttl' cannot be negative")
 	case len(r.CIDRs) > token.MaxCIDRs:
@@ -391,7 +393,7 @@ func (a approleMount) writeRoleID(c *call, at []string) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := a.role(c, at)
+	r, err := a.role(c, at, http.StatusNotFound)
 	if err != nil {
 		return nil, err
 	}
@@ -423,7 +425,7 @@ func (a approleMount) custom(c *call, at []string) (*answer, error) {
 	return a.add(c, at, func(in *secretIDBody) (string, error) {
 		switch {
 		case in.SecretID == "":
-			return "", bad("secret_id is not set")
+			return "", bad("missing secret_id")
 		case len(in.SecretID) > 4096:
 			return "", bad("a secret id has at most 4096 bytes")
 		}
@@ -436,7 +438,7 @@ func (a approleMount) add(c *call, at []string, text func(*secretIDBody) (string
 	if err != nil {
 		return nil, err
 	}
-	r, err := a.role(c, at)
+	r, err := a.role(c, at, http.StatusNotFound)
 	if err != nil {
 		return nil, err
 	}
@@ -542,7 +544,7 @@ func secretMeta(raw json.RawMessage) (map[string]string, error) {
 }
 
 func (a approleMount) accessors(c *call, at []string) (*answer, error) {
-	r, err := a.role(c, at)
+	r, err := a.role(c, at, http.StatusBadRequest)
 	if err != nil {
 		return nil, err
 	}
@@ -563,7 +565,7 @@ func (a approleMount) ofBody(c *call, at []string, byAccessor bool) (*approle.Se
 	if err != nil {
 		return nil, err
 	}
-	r, err := a.role(c, at)
+	r, err := a.role(c, at, http.StatusNotFound)
 	switch {
 	case err != nil:
 		return nil, err

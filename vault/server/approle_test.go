@@ -204,7 +204,7 @@ func TestAppRoleBodies(t *testing.T) {
 	}
 	w.must(404, "root", "GET", "auth/approle/role/bad", "")
 	w.must(404, "root", "GET", "auth/approle/role/bad/role-id", "")
-	w.must(400, "root", "POST", "auth/approle/role/bad/secret-id", "")
+	w.must(404, "root", "POST", "auth/approle/role/bad/secret-id", "")
 	w.must(400, "", "POST", "auth/approle/login", `{"secret_id":"x"}`)
 	// No limit is Vault's default; here its maker is told.
 	for _, limit := range []struct{ body, want string }{{`{}`, "any number of times"}, {`{"secret_id_num_uses":1}`, "never expires"}} {
