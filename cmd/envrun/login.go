@@ -94,7 +94,7 @@ func runLogin(ctx context.Context, t *tool, o loginOptions, args []string) error
 		read := o.how.flow == "device" && !t.NoInput && t.CI() == "" && t.Agent() == ""
 		if !t.Interactive() && !read {
 			return &cli.HintError{Err: fmt.Errorf("signing in to %s takes somebody at a terminal, and there is nobody", env.Vault), Code: cli.CodeAuth,
-				Hint: "on a terminal: envrun login " + cli.Quote(env.Vault) + "; with a browser elsewhere: envrun login --device; for programs: [ci] in envrun.toml, or envrun login --method"}
+				Hint: "on a terminal: envrun login " + cli.Quote(env.Vault) + "; with a browser elsewhere: envrun login --device " + cli.Quote(env.Vault) + "; for programs: [ci] in envrun.toml, or envrun login --method"}
 		}
 		o.how.hint = t.flags.account
 		within, person := t.atTerminal(ctx, env.Vault, o.how.flow != "device")
@@ -123,8 +123,10 @@ func runLogin(ctx context.Context, t *tool, o loginOptions, args []string) error
 // one at an address, that of -e, or the only one of the project.
 func (t *tool) serverToSignIn(args []string) (*project.Project, project.Env, error) {
 	p, err := t.project()
-	if none := (*project.NoProjectError)(nil); errors.As(err, &none) && len(args) == 1 && t.flags.config == "" {
-		p, err = &project.Project{}, nil
+	if none := (*project.NoProjectError)(nil); errors.As(err, &none) && t.flags.config == "" {
+		if p, err = (&project.Project{}), nil; len(args) == 0 {
+			err = &cli.HintError{Err: fmt.Errorf("no envrun.toml in %s says which server to sign in to", none.Dir), Code: cli.CodeConfig, Hint: "name it: envrun login https://vault.example.com"}
+		}
 	}
 	if err != nil {
 		return nil, project.Env{}, err

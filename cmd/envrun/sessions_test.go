@@ -165,3 +165,15 @@ func TestSessionsAtSeveralServers(t *testing.T) {
 		t.Errorf("%s", out)
 	}
 }
+
+// Where no project says which server it is, the one who signs in does.
+func TestLoginWithoutProject(t *testing.T) {
+	p := newPerson(t)
+	if _, errs, code := p.pipe("", "login"); code != 1 || !strings.Contains(errs, "hint: name it: envrun login https://") || strings.Contains(errs, "envrun init") {
+		t.Errorf("status %d: %s", code, errs)
+	}
+	// What is suggested for a server can be typed here.
+	if _, errs, code := p.pipe("", "login", "https://vault.example.test"); code != 1 || !strings.Contains(errs, "envrun login --device https://vault.example.test") {
+		t.Errorf("status %d: %s", code, errs)
+	}
+}
