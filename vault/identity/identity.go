@@ -182,6 +182,23 @@ func (e *Entity) Alias(id string) *Alias {
 	return nil
 }
 
+// Without is the entity without one of its aliases, and out of the external groups that
+// it was in by signing in with it: no sign-in would ever take it out of them.
+func (e *Entity) Without(id string, groups *Groups) *Entity {
+	left := *e
+	gone := e.Alias(id)
+	if gone == nil {
+		return &left
+	}
+	left.Aliases = slices.DeleteFunc(slices.Clone(e.Aliases), func(a Alias) bool { return a.ID == id })
+	left.External = maps.Clone(e.External)
+	maps.DeleteFunc(left.External, func(id, _ string) bool {
+		g := groups.byID[id]
+		return g == nil || g.Alias == nil || g.Alias.Accessor == gone.Accessor
+	})
+	return &left
+}
+
 // All are the entities, sorted by id.
 func All(s Store) ([]*Entity, error) {
 	ids, err := s.Names(kindEntity)

@@ -437,14 +437,12 @@ func (i identities) keepAlias(c *call, in aliasBody, warnings []string) (*answer
 			return nil, err
 		}
 	}
-	without := func(e *identity.Entity) *identity.Entity {
-		left := *e
-		left.Aliases = slices.DeleteFunc(slices.Clone(e.Aliases), func(b identity.Alias) bool { return b.ID == a.ID })
-		return &left
+	groups, err := i.groups(c.Tx())
+	if err != nil {
+		return nil, err
 	}
 	if from != nil && from != to {
-		left := without(from)
-		if err := left.Keep(s, from, i.now()); err != nil {
+		if err := from.Without(a.ID, groups).Keep(s, from, i.now()); err != nil {
 			return nil, err
 		}
 	}
@@ -452,8 +450,12 @@ func (i identities) keepAlias(c *call, in aliasBody, warnings []string) (*answer
 	if to == nil {
 		to = identity.New(i.now())
 	}
-	to = without(to)
-	to.Aliases = append(to.Aliases, a)
+	next := to.Without(a.ID, groups)
+	if had := to.Alias(a.ID); had != nil && had.Key == key { // it is the one that they sign in with
+		next.External = to.External
+	}
+	next.Aliases = append(next.Aliases, a)
+	to = next
 	if err := to.Keep(s, was, i.now()); err != nil {
 		return nil, clash(err)
 	}
@@ -483,9 +485,11 @@ func (i identities) removeAlias(c *call, at []string) (*answer, error) {
 	if err != nil || e == nil {
 		return done(), err
 	}
-	left := *e
-	left.Aliases = slices.DeleteFunc(slices.Clone(e.Aliases), func(a identity.Alias) bool { return a.ID == at[0] })
-	if err := left.Keep(s, e, i.now()); err != nil {
+	groups, err := i.groups(c.Tx())
+	if err != nil {
+		return nil, err
+	}
+	if err := e.Without(at[0], groups).Keep(s, e, i.now()); err != nil {
 		return nil, err
 	}
 	return changedEntity(done(), e), i.changed(c.Tx())

@@ -437,3 +437,38 @@ func BenchmarkIdentity(b *testing.B) {
 		}
 	})
 }
+
+// Who has no alias any more at a way to sign in has left the groups that it said they
+// are in: nobody else would ever say so.
+func TestAliasesLeaveGroups(t *testing.T) {
+	w := newSignInWorld(t)
+	w.write("eng", `path "secret/data/eng/*" { capabilities = ["read"] }`)
+	w.write("dev", `path "secret/data/dev" { capabilities = ["read"] }`)
+	w.external("engineering", "eng", "jwt", "eng")
+	in := func() (token, entity, alias string) {
+		s := w.login("ci", w.issuer.Sign(w.good().With(oidctest.Claims{"groups": []string{"eng"}})))
+		_, _, _, entity = s.auth(t)
+		aliases := w.must(200, "root", "GET", "identity/entity/id/"+entity, "").data()["aliases"].([]any)
+		w.must(404, s.token(), "GET", "secret/data/eng/x", "")
+		return s.token(), entity, aliases[0].(map[string]any)["id"].(string)
+	}
+	token, entity, alias := in()
+	// A note on it changes nothing.
+	w.must(200, "root", "POST", "identity/entity-alias/id/"+alias, `{"custom_metadata":{"team":"a"}}`)
+	w.must(404, token, "GET", "secret/data/eng/x", "")
+	w.must(204, "root", "DELETE", "identity/entity-alias/id/"+alias, "")
+	w.must(403, token, "GET", "secret/data/eng/x", "")
+
+	token, entity, alias = in()
+	w.must(200, "root", "POST", "identity/entity-alias/id/"+alias, `{"name":"somebody else"}`)
+	w.must(403, token, "GET", "secret/data/eng/x", "")
+
+	token, _, alias = in()
+	w.must(204, "root", "DELETE", "identity/entity/id/"+entity, "")
+	other := w.must(200, "root", "POST", "identity/entity", `{"name":"other"}`).data()["id"].(string)
+	w.must(200, "root", "POST", "identity/entity-alias/id/"+alias, fmt.Sprintf(`{"canonical_id":%q}`, other))
+	w.must(403, token, "GET", "secret/data/eng/x", "")
+	if _, now, _ := in(); now != other {
+		t.Errorf("the alias is %s's, not %s's", now, other)
+	}
+}
