@@ -51,14 +51,7 @@ func (o *office) signIn(args ...string) (c *terminal, address, back *url.URL) {
 	o.t.Helper()
 	c = o.run(append([]string{"login", "--store", "passphrase", "--flow", "paste"}, args...)...)
 	c.expect("paste all of it here.")
-	c.mu.Lock()
-	shown := string(c.shown)
-	c.mu.Unlock()
-	found := regexp.MustCompile(`\s(http\S+/authorize\S+)`).FindStringSubmatch(shown)
-	if found == nil {
-		o.t.Fatalf("no address is shown: %q", shown)
-	}
-	address, err := url.Parse(found[1])
+	address, err := url.Parse(shownAddress(o.t, c))
 	if err != nil {
 		o.t.Fatal(err)
 	}
@@ -68,25 +61,12 @@ func (o *office) signIn(args ...string) (c *terminal, address, back *url.URL) {
 	return c, address, back
 }
 
-// kept are the files of sessions.
-func (o *office) kept() []string {
-	files, err := filepath.Glob(filepath.Join(o.home, ".local/state/envrun/sessions/*"))
-	if err != nil {
-		o.t.Fatal(err)
-	}
-	var of []string
-	for _, file := range files {
-		of = append(of, filepath.Base(file))
-	}
-	return of
-}
-
 // nobodyIn checks that nothing of a sign-in was kept.
 func (o *office) nobodyIn() {
 	o.t.Helper()
-	for _, name := range o.kept() {
-		if name == "accounts.json" || name == "login.json" || strings.HasSuffix(name, ".session") {
-			o.t.Errorf("%s was kept", name)
+	for _, pattern := range []string{"accounts.json", "login.json", "sessions/*", "*.new*", "*.tmp*"} {
+		if left, err := filepath.Glob(filepath.Join(o.home, ".local/state/envrun/sessions", pattern)); err != nil || len(left) > 0 {
+			o.t.Errorf("left: %q, %v", left, err)
 		}
 	}
 	if _, errs, code := o.pipe("", "get", "A"); code != 1 || !strings.Contains(errs, "envrun login") {

@@ -3,7 +3,6 @@
 package main_test
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"fmt"
@@ -15,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"envrun/auth/oidc/oidctest"
 )
@@ -27,20 +27,38 @@ type office struct {
 	issuer *oidctest.Provider
 	addr   string
 	root   string
+	log    *words // of the server
+}
+
+// words are what a program says while a test goes on.
+type words struct {
+	mu   sync.Mutex
+	text []byte
+}
+
+func (w *words) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.text = append(w.text, b...)
+	return len(b), nil
+}
+
+func (w *words) String() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return string(w.text)
 }
 
 func newOffice(t *testing.T, tokens map[string]any) *office {
 	t.Helper()
-	o := &office{person: newPerson(t), t: t, issuer: oidctest.NewProvider(t)}
+	o := &office{person: newPerson(t), t: t, issuer: oidctest.NewProvider(t), log: &words{}}
 	server, err := daemon()
 	if err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(server, "dev", "--listen", "127.0.0.1:0", "--json")
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	var said words
+	cmd.Stdout, cmd.Stderr = &said, o.log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -48,15 +66,21 @@ func newOffice(t *testing.T, tokens map[string]any) *office {
 		_ = cmd.Process.Signal(os.Interrupt)
 		_ = cmd.Wait()
 	})
-	line, err := bufio.NewReader(out).ReadBytes('\n')
-	if err != nil {
-		t.Fatal(err)
+	var line string
+	for until := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+		var whole bool
+		if line, _, whole = strings.Cut(said.String(), "\n"); whole {
+			break
+		}
+		if time.Now().After(until) {
+			t.Fatalf("envrund does not start: %s", o.log)
+		}
 	}
 	var facts struct {
 		Address   string
 		RootToken string `json:"root_token"`
 	}
-	if err := json.Unmarshal(line, &facts); err != nil {
+	if err := json.Unmarshal([]byte(line), &facts); err != nil {
 		t.Fatal(err)
 	}
 	o.addr, o.root = facts.Address, facts.RootToken

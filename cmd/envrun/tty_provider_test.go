@@ -98,6 +98,9 @@ func TestTerminalProviders(t *testing.T) {
 		if _, errs, code := o.pipe("", "get", "A"); code != 1 || !strings.Contains(errs, "envrun login") {
 			t.Errorf("status %d: %s", code, errs)
 		}
+		for _, secret := range p.Secrets() {
+			nowhere(t, secret, o.home, o.dir, o.tmp)
+		}
 		if left := tokensOf(o, "auth/people/login"); len(left) > 1 { // of the first sign-in, which ends by itself
 			t.Errorf("%d tokens are left", len(left))
 		}
