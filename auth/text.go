@@ -17,3 +17,18 @@ func Plain(s string, n int) bool {
 func Unseen(r rune) bool {
 	return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == utf8.RuneError
 }
+
+// Short is a text of others, made fit to be shown: without what is Unseen, and cut after
+// n characters.
+func Short(s string, n int) string {
+	s = strings.Map(func(r rune) rune {
+		if Unseen(r) {
+			return -1
+		}
+		return r
+	}, s)
+	if r := []rune(s); len(r) > n {
+		s = string(r[:n]) + "…"
+	}
+	return s
+}

@@ -17,3 +17,17 @@ func TestPlain(t *testing.T) {
 		}
 	}
 }
+
+func TestShort(t *testing.T) {
+	for text, want := range map[string]string{
+		"": "", "ann": "ann", "a\x1b[2Jb\nc\u202ed\xff": "a[2Jbcd", "ééé": "ééé", "éééé": "ééé…", "abc\x1b": "abc",
+	} {
+		n := 3
+		if len(text) > 8 {
+			n = 100
+		}
+		if got := auth.Short(text, n); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}

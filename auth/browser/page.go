@@ -40,7 +40,7 @@ func (p Page) html() string {
 	b.WriteString("<title>" + title + " · envrun</title>\n<style>" + style + "</style>\n</head>\n<body>\n<main class=\"" + class + "\">\n<h1>" + title + "</h1>\n")
 	if p.OK {
 		b.WriteString("<p>envrun has what it needs.</p>\n")
-		server, account := show(p.Server), show(p.Account)
+		server, account := html.EscapeString(auth.Short(p.Server, 200)), html.EscapeString(auth.Short(p.Account, 200))
 		if server != "" || account != "" {
 			b.WriteString("<dl>\n")
 			for _, line := range [][2]string{{"Account", account}, {"Server", server}} {
@@ -56,21 +56,6 @@ func (p Page) html() string {
 	}
 	b.WriteString("</main>\n</body>\n</html>\n")
 	return b.String()
-}
-
-// show makes a text of others fit for the page: without what turns it around, not too
-// long, and escaped.
-func show(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if auth.Unseen(r) {
-			return -1
-		}
-		return r
-	}, s)
-	if r := []rune(s); len(r) > 200 {
-		s = string(r[:200]) + "…"
-	}
-	return html.EscapeString(s)
 }
 
 func (p Page) write(w http.ResponseWriter) {

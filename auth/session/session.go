@@ -563,16 +563,5 @@ func (s *Store) ours() error {
 	return &SudoError{User: clean(s.getenv("SUDO_USER"))}
 }
 
-// clean leaves out what is no text for a terminal.
-func clean(text string) string {
-	text = strings.Map(func(r rune) rune {
-		if auth.Unseen(r) {
-			return -1
-		}
-		return r
-	}, text)
-	if len(text) > 256 {
-		text = strings.ToValidUTF8(text[:256], "")
-	}
-	return text
-}
+// clean makes a text fit to be kept and shown.
+func clean(text string) string { return auth.Short(text, 256) }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
-	"strings"
 
 	"envrun/vault/wire"
 )
@@ -15,6 +14,9 @@ import (
 // issuer sends it back to redirect, if the role allows that: else the address is
 // empty. Whoever knows nonce finishes it. Without a role it is the default one.
 func (v *Vault) StartOIDC(ctx context.Context, mount, role, redirect, nonce string) (address string, err error) {
+	if err := CheckMount(mount); err != nil {
+		return "", err
+	}
 	body := map[string]string{"redirect_uri": redirect, "client_nonce": nonce}
 	if role != "" {
 		body["role"] = role
@@ -23,9 +25,15 @@ func (v *Vault) StartOIDC(ctx context.Context, mount, role, redirect, nonce stri
 		AuthURL string `json:"auth_url"`
 	}]
 	// A start that nobody finishes is forgotten by the server.
-	err = v.oidc(ctx, call{method: http.MethodPost, path: []string{"auth", mount, "oidc/auth_url"}, body: body, repeat: true, secrets: []string{nonce}}, mount, &out)
+	a, err := v.send(ctx, call{method: http.MethodPost, path: []string{"auth", mount, "oidc/auth_url"}, body: body, repeat: true, secrets: []string{nonce}, open: true, unseen: true})
+	if e, ok := err.(*statusError); ok {
+		err = v.notSignedIn(mount, e)
+	}
+	if err == nil && json.Unmarshal(a.body, &out) != nil {
+		err = &ServerError{Trouble: NotVault, Address: v.Address(), Status: a.status, Text: "its answer has not the form of one"}
+	}
 	if err != nil || out.Data == nil {
-		return "", err
+		return "", v.place(err, "", "")
 	}
 	return out.Data.AuthURL, nil
 }
@@ -34,29 +42,10 @@ func (v *Vault) StartOIDC(ctx context.Context, mount, role, redirect, nonce stri
 // server gives for it. It is not repeated when an answer is lost: a code is good for
 // once.
 func (v *Vault) FinishOIDC(ctx context.Context, mount, state, code, nonce string) (wire.Auth, error) {
-	q := url.Values{"state": {state}, "code": {code}, "client_nonce": {nonce}}
-	var out wire.Answer[json.RawMessage]
-	err := v.oidc(ctx, call{method: http.MethodGet, path: []string{"auth", mount, "oidc/callback"}, query: q, secrets: []string{state, code, nonce}}, mount, &out)
-	if err != nil {
+	if err := CheckMount(mount); err != nil {
 		return wire.Auth{}, err
 	}
-	if out.Auth == nil || out.Auth.ClientToken == "" {
-		return wire.Auth{}, v.place(&ServerError{Trouble: NotVault, Address: v.Address(), Text: "it gave no token"}, "", "")
-	}
-	return *out.Auth, nil
-}
-
-func (v *Vault) oidc(ctx context.Context, c call, mount string, out any) error {
-	if err := CheckMount(mount); err != nil {
-		return err
-	}
-	c.open, c.unseen = true, true
-	a, err := v.send(ctx, c)
-	if e, ok := err.(*statusError); ok {
-		err = &ServerError{Trouble: NotSignedIn, Address: v.Address(), Mount: "auth/" + mount, Status: e.status, Text: strings.Join(e.texts, "; ")}
-	}
-	if err == nil && json.Unmarshal(a.body, out) != nil {
-		err = &ServerError{Trouble: NotVault, Address: v.Address(), Status: a.status, Text: "its answer has not the form of one"}
-	}
-	return v.place(err, "", "")
+	q := url.Values{"state": {state}, "code": {code}, "client_nonce": {nonce}}
+	a, err := v.send(ctx, call{method: http.MethodGet, path: []string{"auth", mount, "oidc/callback"}, query: q, secrets: []string{state, code, nonce}, open: true, unseen: true})
+	return v.signedIn(a, mount, err)
 }

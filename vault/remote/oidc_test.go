@@ -267,3 +267,14 @@ func TestOIDCRecordings(t *testing.T) {
 		})
 	}
 }
+
+// What a server gives at the end of a sign-in is a token, whichever way it was.
+func TestOIDCTokenIsNone(t *testing.T) {
+	for _, given := range []string{`{}`, `{"auth":{"client_token":""}}`, `{"auth":{"client_token":"a\nX-Other: b"}}`, `{"auth":{"client_token":"\u001b[2J"}}`, `nonsense`} {
+		front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(given)) }))
+		if a, err := anybody(t, front.URL).FinishOIDC(t.Context(), "oidc", "x", "y", "n1"); err == nil || a.ClientToken != "" {
+			t.Errorf("%s: %v", given, err)
+		}
+		front.Close()
+	}
+}

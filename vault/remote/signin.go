@@ -120,12 +120,17 @@ func (v *Vault) signedIn(a answer, mount string, err error) (wire.Auth, error) {
 			want.Address, want.Mount = v.Address(), mount
 			return wire.Auth{}, v.place(&ServerError{Trouble: NotFresh, Address: v.Address(), Mount: "auth/" + mount, Status: e.status, Err: want}, "", "")
 		}
-		err = &ServerError{Trouble: NotSignedIn, Address: v.Address(), Mount: "auth/" + mount, Status: e.status, Text: strings.Join(e.texts, "; ")}
+		err = v.notSignedIn(mount, e)
 	}
 	if err != nil {
 		return wire.Auth{}, v.place(err, "", "")
 	}
 	return v.given(a)
+}
+
+// notSignedIn is a way to sign in that refuses, in the server's words.
+func (v *Vault) notSignedIn(mount string, e *statusError) error {
+	return &ServerError{Trouble: NotSignedIn, Address: v.Address(), Mount: "auth/" + mount, Status: e.status, Text: strings.Join(e.texts, "; ")}
 }
 
 // given is the token in an answer.

@@ -251,15 +251,4 @@ func lost(err *url.Error) (why error, inTLS bool) {
 }
 
 // short makes a text of others fit for an error.
-func short(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if auth.Unseen(r) {
-			return -1
-		}
-		return r
-	}, s)
-	if r := []rune(s); len(r) > 200 {
-		s = string(r[:200]) + "…"
-	}
-	return s
-}
+func short(s string) string { return auth.Short(s, 200) }
