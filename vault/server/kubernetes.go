@@ -13,6 +13,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"envrun/auth/oidc"
@@ -28,6 +29,7 @@ const kindKubeRole = "kubernetes-role" // by the mount's id and the role's name
 const (
 	reviewTime   = 10 * time.Second
 	maxReview    = 1 << 20 // bytes of an answer
+	maxReviews   = 64      // of one cluster at a time: one that hangs holds up nobody else
 	noSuchRole   = "envrun:no-such-role"
 	serviceUsers = "system:serviceaccount:"
 )
@@ -37,8 +39,34 @@ const (
 // accounts are gone. By the cluster's keys alone the jwt method does it.
 type kubeEngine struct {
 	signIns
-	db     guard.DB[Tx]
-	logger *slog.Logger
+	db      guard.DB[Tx]
+	logger  *slog.Logger
+	reviews *reviews
+}
+
+// reviews are those that are under way, by the id of the mount.
+type reviews struct {
+	mu sync.Mutex
+	by map[string]int
+}
+
+// begin says whether there is room for one more, which ends then.
+func (r *reviews) begin(mount string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.by[mount] >= maxReviews {
+		return false
+	}
+	r.by[mount]++
+	return true
+}
+
+func (r *reviews) end(mount string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.by[mount]--; r.by[mount] == 0 {
+		delete(r.by, mount)
+	}
 }
 
 // A kubeConfig is the cluster of a mount. It is a part of the mount's record.
@@ -162,6 +190,10 @@ func (k kubeMount) ask(ctx context.Context, jwt, audience string, v *reviewed) e
 		k.logger.Warn("a cluster could not be asked of a token", "mount", k.m.Path, "why", why)
 		return &oidc.Refusal{Reason: oidc.ReasonClusterOut, Detail: why}
 	}
+	if !k.reviews.begin(k.m.UUID) {
+		return out("it is asked of many tokens, and has not answered yet")
+	}
+	defer k.reviews.end(k.m.UUID)
 	client, err := k.m.Kube.client()
 	if err != nil {
 		return err

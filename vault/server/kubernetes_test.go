@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 )
@@ -191,6 +192,48 @@ func TestKubernetesAway(t *testing.T) {
 	c.Close()
 	if s := w.kubeLogin("api", "a.b.c"); s.status != 503 {
 		t.Errorf("down: %d %s", s.status, s.raw)
+	}
+}
+
+// A cluster that takes requests and does not answer holds up a number of sign-ins, and
+// nothing else: neither other requests nor the pods of another cluster.
+func TestKubernetesHangs(t *testing.T) {
+	const room = 64
+	w, c := newKube(t)
+	begun, hold := make(chan struct{}, 2*room), make(chan struct{})
+	hang := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		begun <- struct{}{}
+		<-hold
+		fmt.Fprint(w, `{"kind":"TokenReview","status":{"authenticated":false}}`)
+	})
+	c.instead.Store(&hang)
+	var wait sync.WaitGroup
+	for range room {
+		wait.Go(func() {
+			if s := w.kubeLogin("api", "a.b.c"); s.status != 400 {
+				t.Errorf("one that was asked of: %d %s", s.status, s.raw)
+			}
+		})
+	}
+	for range room {
+		<-begun
+	}
+	if s := w.kubeLogin("api", "a.b.c"); s.status != 503 || len(begun) != 0 {
+		t.Errorf("one more: %d %s", s.status, s.raw)
+	}
+	w.must(200, "root", "GET", "auth/token/lookup-self", "")
+	other := newCluster(t)
+	other.accounts["good.good.good"] = account{"system:serviceaccount:payments:api", "uid-1", []string{"envrun"}}
+	w.must(204, "root", "POST", "sys/auth/second", `{"type":"kubernetes"}`)
+	w.must(204, "root", "POST", "auth/second/config", asJSON(map[string]string{"kubernetes_host": other.URL, "kubernetes_ca_cert": other.ca(), "token_reviewer_jwt": reviewer}))
+	w.must(204, "root", "POST", "auth/second/role/api", `{"bound_service_account_names":"api","bound_service_account_namespaces":"payments","audience":"envrun"}`)
+	w.must(200, "", "POST", "auth/second/login", `{"role":"api","jwt":"good.good.good"}`)
+	close(hold)
+	wait.Wait()
+	c.instead.Store(nil)
+	c.accounts["good.good.good"] = other.accounts["good.good.good"]
+	if s := w.kubeLogin("api", "good.good.good"); s.status != 200 {
+		t.Errorf("after it answered: %d %s", s.status, s.raw)
 	}
 }
 

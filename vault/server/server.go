@@ -212,7 +212,7 @@ func (s *Server) ready(o *opened, keys ownKeys) error {
 	if err != nil {
 		return err
 	}
-	o.auths = map[string]authEngine{"jwt": jwt, "oidc": jwt, "approle": approleEngine{jwt.signIns, secrets}, "kubernetes": kubeEngine{jwt.signIns, s.DB, s.Logger}}
+	o.auths = map[string]authEngine{"jwt": jwt, "oidc": jwt, "approle": approleEngine{jwt.signIns, secrets}, "kubernetes": kubeEngine{jwt.signIns, s.DB, s.Logger, &reviews{by: map[string]int{}}}}
 	sys = append(sys, mountArea{o.tables, map[string]engine{"kv": o.kv}, o.auths, o.tokens, o.people}.area()...)
 	sys = append(sys, wrap.area()...)
 	sys = append(sys, (&howToSignIn{tables: o.tables}).area()...)
