@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -122,7 +123,7 @@ func (k kubeMount) area() area {
 	}
 	return area{
 		{path: "login", update: k.login, open: true, prepare: k.review, note: login},
-		{path: "config", read: k.readConfig, update: k.writeConfig},
+		{path: "config", read: k.readConfig, update: k.writeConfig, prepare: k.checkConfig},
 		{path: "role", list: k.list},
 		{path: "role/{role}", read: k.readRole, update: k.writeRole, remove: k.removeRole, exists: k.hasRole, note: role},
 	}
@@ -170,7 +171,7 @@ func (k kubeMount) review(ctx context.Context, req *guard.Request) (any, error) 
 		audience = noSuchRole
 	}
 	v.stamp = r.Stamp + "/" + k.m.Kube.Stamp
-	if err := k.ask(ctx, string(in.JWT), audience, v); err != nil {
+	if err := k.ask(ctx, k.m.Kube, string(in.JWT), audience, v); err != nil {
 		return nil, err
 	}
 	if !there {
@@ -185,7 +186,7 @@ func notCompact(c rune) bool {
 
 // ask makes a TokenReview. What the cluster cannot be asked is refused: nobody is let
 // in on what it said before. No error holds a token.
-func (k kubeMount) ask(ctx context.Context, jwt, audience string, v *reviewed) error {
+func (k kubeMount) ask(ctx context.Context, conf *kubeConfig, jwt, audience string, v *reviewed) error {
 	out := func(why string) error {
 		k.logger.Warn("a cluster could not be asked of a token", "mount", k.m.Path, "why", why)
 		return &oidc.Refusal{Reason: oidc.ReasonClusterOut, Detail: why}
@@ -194,7 +195,7 @@ func (k kubeMount) ask(ctx context.Context, jwt, audience string, v *reviewed) e
 		return out("it is asked of many tokens, and has not answered yet")
 	}
 	defer k.reviews.end(k.m.UUID)
-	client, err := k.m.Kube.client()
+	client, err := conf.client()
 	if err != nil {
 		return err
 	}
@@ -208,11 +209,11 @@ func (k kubeMount) ask(ctx context.Context, jwt, audience string, v *reviewed) e
 	}
 	ctx, cancel := context.WithTimeout(ctx, reviewTime)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, k.m.Kube.Host+"/apis/authentication.k8s.io/v1/tokenreviews", bytes.NewReader(text))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, conf.Host+"/apis/authentication.k8s.io/v1/tokenreviews", bytes.NewReader(text))
 	if err != nil {
 		return out("its address is not of its form")
 	}
-	req.Header.Set("Authorization", "Bearer "+k.m.Kube.Reviewer)
+	req.Header.Set("Authorization", "Bearer "+conf.Reviewer)
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "application/json")
 	resp, err := client.Do(req)
@@ -308,8 +309,20 @@ func oneOf(names []string, name string) bool {
 	return slices.Contains(names, "*") || slices.Contains(names, name)
 }
 
-func (k kubeMount) writeConfig(c *call, _ []string) (*answer, error) {
-	in, warnings, err := body[struct {
+// A checkedCluster is a configuration that may be written, and what is wrong with it.
+type checkedCluster struct {
+	config   *kubeConfig
+	warnings []string
+}
+
+// nobody is a token that no cluster vouches for: an empty header, empty claims.
+const nobody = "e30.e30.e30"
+
+// checkConfig makes a configuration of what was sent, and asks the cluster of a token
+// that is nobody's. One that cannot be asked is written all the same, with a warning:
+// it may come up later.
+func (k kubeMount) checkConfig(ctx context.Context, req *guard.Request) (any, error) {
+	in, warnings, err := bodyOf[struct {
 		Host     string       `json:"kubernetes_host"`
 		CA       string       `json:"kubernetes_ca_cert"`
 		Reviewer wire.Token   `json:"token_reviewer_jwt"`
@@ -318,7 +331,7 @@ func (k kubeMount) writeConfig(c *call, _ []string) (*answer, error) {
 		Local    wire.Bool    `json:"disable_local_ca_jwt"`
 		NoIssuer wire.Bool    `json:"disable_iss_validation"`
 		Notes    wire.Bool    `json:"use_annotations_as_alias_metadata"`
-	}](c)
+	}](req)
 	if err != nil {
 		return nil, err
 	}
@@ -338,10 +351,21 @@ func (k kubeMount) writeConfig(c *call, _ []string) (*answer, error) {
 		return nil, bad("annotations are not read: 'use_annotations_as_alias_metadata' is not supported")
 	}
 	conf := &kubeConfig{Host: strings.TrimSuffix(in.Host, "/"), CA: in.CA, Reviewer: string(in.Reviewer)}
-	if _, err := conf.client(); err != nil {
+	out := (*oidc.Refusal)(nil)
+	switch err := k.ask(ctx, conf, nobody, noSuchRole, new(reviewed)); {
+	case err == nil:
+		return nil, bad("what is at 'kubernetes_host' vouches for a token that is nobody's: it is no API server")
+	case !errors.As(err, &out):
 		return nil, err
+	case out.Reason == oidc.ReasonClusterOut:
+		warnings = append(warnings, "the cluster cannot be asked now: "+out.Detail)
 	}
-	m := *k.m
+	return &checkedCluster{conf, warnings}, nil
+}
+
+func (k kubeMount) writeConfig(c *call, _ []string) (*answer, error) {
+	in := c.Prepared().(*checkedCluster)
+	conf, m := in.config, *k.m
 	// Another token for the same cluster leaves what signed in renewable.
 	if was := k.m.Kube; was != nil && was.Host == conf.Host && was.CA == conf.CA {
 		conf.Stamp = was.Stamp
@@ -352,7 +376,7 @@ func (k kubeMount) writeConfig(c *call, _ []string) (*answer, error) {
 	if err := k.put(c.Tx(), kindAuth, m.Path, &m); err != nil {
 		return nil, err
 	}
-	return done(warnings...), k.changed(c.Tx())
+	return done(in.warnings...), k.changed(c.Tx())
 }
 
 func (k kubeMount) readConfig(*call, []string) (*answer, error) {

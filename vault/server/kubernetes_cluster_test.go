@@ -117,13 +117,13 @@ func TestRealCluster(t *testing.T) {
 			t.Errorf("%s: the audit log says %q", name, out.Error)
 		}
 	}
-	w.kubeConfig(204, c.Host, c.CA, mayNot)
+	w.kubeConfig(200, c.Host, c.CA, mayNot)
 	away("a reviewer without rights", "system:auth-delegator")
-	w.kubeConfig(204, c.Host, c.CA, c.Shifted(t, may, -time.Hour))
+	w.kubeConfig(200, c.Host, c.CA, c.Shifted(t, may, -time.Hour))
 	away("a reviewer whose token has ended", "system:auth-delegator")
-	w.kubeConfig(204, c.Host, c.CA, token("payments", "web"))
+	w.kubeConfig(200, c.Host, c.CA, token("payments", "web"))
 	away("a reviewer whose token is not for the cluster", "system:auth-delegator")
-	w.kubeConfig(204, c.Host, newCluster(t).ca(), may)
+	w.kubeConfig(200, c.Host, newCluster(t).ca(), may)
 	away("another certificate", "kubernetes_ca_cert")
 	w.kubeConfig(204, c.Host, c.CA, may)
 	c.Stop()

@@ -137,7 +137,9 @@ func TestKubernetes(t *testing.T) {
 		t.Errorf("%d %s", again.status, again.raw)
 	}
 	// Renewal: the same cluster with another reviewer, then a role that was changed.
-	w.kubeConfig(204, c.URL, c.ca(), "an.other.reviewer")
+	if s := w.kubeConfig(200, c.URL, c.ca(), "an.other.reviewer"); !strings.Contains(s.raw, "the cluster cannot be asked now: it does not let token_reviewer_jwt review tokens") {
+		t.Errorf("a reviewer that may not: %s", s.raw)
+	}
 	w.must(200, s.token(), "POST", "auth/token/renew-self", "")
 	w.must(204, "root", "POST", "auth/kubernetes/role/api", `{"bound_service_account_names":"api","bound_service_account_namespaces":"payments","audience":"envrun","token_policies":"dev"}`)
 	w.must(403, s.token(), "POST", "auth/token/renew-self", "")
@@ -189,9 +191,18 @@ func TestKubernetesAway(t *testing.T) {
 	if elsewhere.Load() != 0 {
 		t.Error("a redirect was followed")
 	}
+	// One that vouches for everybody is not taken for a cluster.
+	everybody := says(200, `{"kind":"TokenReview","status":{"authenticated":true,"audiences":["envrun","envrun:no-such-role"],`+user+`}}`)
+	c.instead.Store(&everybody)
+	if s := w.kubeConfig(400, c.URL, c.ca(), reviewer); !strings.Contains(s.raw, "nobody's") {
+		t.Errorf("it vouches for everybody: %s", s.raw)
+	}
 	c.Close()
 	if s := w.kubeLogin("api", "a.b.c"); s.status != 503 {
 		t.Errorf("down: %d %s", s.status, s.raw)
+	}
+	if s := w.kubeConfig(200, c.URL, c.ca(), reviewer); !strings.Contains(s.raw, "the cluster cannot be asked now: it does not answer") {
+		t.Errorf("configured while it is down: %s", s.raw)
 	}
 }
 
