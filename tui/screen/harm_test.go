@@ -134,7 +134,11 @@ func TestHostileEverywhere(t *testing.T) {
 	problem := func(kind vault.Kind) error {
 		return &vault.Error{Kind: kind, Op: hostileText, Env: tuitest.Dev, File: hostileText, Detail: hostileText, Err: errors.New("git: " + hostileText)}
 	}
-	for _, kind := range []vault.Kind{vault.KindOther, vault.KindDenied, vault.KindUnavailable, vault.KindMalformed, vault.KindTampered, vault.KindConflict, vault.KindNotFound, vault.KindNoIdentity} {
+	kinds := []vault.Kind{vault.KindOther, vault.KindDenied, vault.KindUnavailable, vault.KindMalformed, vault.KindTampered, vault.KindConflict, vault.KindNotFound, vault.KindNoIdentity}
+	if testing.Short() {
+		kinds = kinds[:2]
+	}
+	for _, kind := range kinds {
 		w := tuitest.NewWorld(t)
 		g := gated(t, w)
 		g.Member(tuitest.Dev, screen.Member{Name: hostileText, By: hostileText, Problem: hostileText, Key: screen.KeyKind{Name: hostileText, Plugin: hostileText, Recipient: hostileText}, Since: tuitest.Start})

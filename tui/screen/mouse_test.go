@@ -122,6 +122,10 @@ func TestClicks(t *testing.T) {
 // for by its key.
 func TestMouseDoesNoHarm(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
+	clicks := 40
+	if testing.Short() {
+		clicks = 8
+	}
 	for _, name := range slices.Sorted(maps.Keys(all())) {
 		t.Run(name, func(t *testing.T) {
 			w := tuitest.NewWorld(t)
@@ -129,7 +133,7 @@ func TestMouseDoesNoHarm(t *testing.T) {
 			d.Resize(100, 30)
 			d.Model.UseMouse()
 			before := versions(t, w)
-			for range 40 {
+			for range clicks {
 				if d.Quit || d.Suspended || strings.Contains(d.Text(), "v hide") {
 					break
 				}
