@@ -690,7 +690,11 @@ func runLogout(ctx context.Context, t *tool, all bool) error {
 			if !step.Until.IsZero() {
 				until = "until " + step.Until.Local().Format(time.DateTime)
 			}
-			t.Notef("%s stays good %s: %s", step.What, until, step.Why)
+			whose := ""
+			if len(out) > 1 {
+				whose = fmt.Sprintf("%s as %s: ", s.Server, s.Account)
+			}
+			t.Notef("%s%s stays good %s: %s", whose, step.What, until, step.Why)
 		}
 	}
 	return cli.Several(errs)
