@@ -57,18 +57,33 @@ func (t *tool) signInAs(ctx context.Context, p workload.Platform, env project.En
 	return string(auth.ClientToken), nil
 }
 
-// signOut revokes the tokens that a job's identity was given. It says nothing of a
-// failure without -v: such a token ends by itself in minutes.
+// signOut revokes the tokens that a job's identity was given, and those of somebody who
+// signed in for this process alone. It says nothing of a failure without -v: such a
+// token ends by itself in minutes.
 func (t *tool) signOut() {
-	for _, v := range t.pipeline.signedIn {
-		ctx, cancel := context.WithTimeout(context.Background(), signOutTime)
-		err := v.SignOut(ctx)
-		cancel()
-		if err != nil && t.flags.verbose {
-			t.Notef("the token was not revoked, and ends by itself: %v", err)
+	all := t.pipeline.signedIn
+	t.pipeline.signedIn = nil
+	t.shown.mu.Lock()
+	for at, s := range t.shown.by {
+		if s.once != nil {
+			all = append(all, s.once)
+			s.once = nil
+			t.shown.by[at] = s
 		}
 	}
-	t.pipeline.signedIn = nil
+	t.shown.mu.Unlock()
+	for _, v := range all {
+		t.endOnce(v)
+	}
+}
+
+// endOnce revokes the token that a client has.
+func (t *tool) endOnce(v *remote.Vault) {
+	ctx, cancel := context.WithTimeout(context.Background(), signOutTime)
+	defer cancel()
+	if err := v.SignOut(ctx); err != nil && t.flags.verbose {
+		t.warn("the token was not revoked, and ends by itself: " + err.Error())
+	}
 }
 
 // credentials are the variables with which a command could sign in as the job does.

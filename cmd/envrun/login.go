@@ -104,12 +104,18 @@ func runLogin(ctx context.Context, t *tool, o loginOptions, args []string) error
 	if err != nil {
 		return err
 	}
+	if !in.kept { // nobody will use what the server and the issuer gave
+		on := context.WithoutCancel(ctx)
+		t.endToken(on, env, in.record)
+		t.endRefresh(on, in.account, in.record, env)
+		in.record.Ends, in.record.RefreshToken = time.Time{}, auth.Secret{}
+	}
 	is := t.sessionFacts(in.account, &in.record)
 	if t.flags.json {
 		return cli.WriteJSON(t.Out, is)
 	}
 	if !in.kept {
-		t.Sayf("The role %s wants you to sign in anew each time: nothing was kept.", in.account.Role)
+		t.Sayf("The role %s wants you to sign in anew each time: nothing was kept. Where role in [sign_in] of envrun.toml names it, envrun -- COMMAND signs you in.", in.account.Role)
 		return nil
 	}
 	t.printSession(is)

@@ -114,6 +114,10 @@ type shownToken struct {
 	err     error
 	session bool      // it is that of a session, which can be renewed
 	until   time.Time // then the question is asked again; zero: never
+
+	// once has the token of somebody who signed in for this process alone. Nothing of it
+	// is kept, and whoever is done with it ends it.
+	once *remote.Vault
 }
 
 // askAgain is after how long a session is looked at again that could not be renewed for
@@ -137,8 +141,8 @@ func (t *tool) token(ctx context.Context, env project.Env, v *remote.Vault) (str
 		s.token, s.err = t.signInAs(ctx, platform, env, v)
 	} else if t.outside() == "" {
 		s = t.sessionToken(ctx, env, "")
-		if s.err == nil && s.token == "" {
-			s.token, s.err = t.stepUp(ctx, env, v)
+		if s.token == "" {
+			s = t.orStepUp(ctx, env, s)
 		}
 	}
 	if s.token == "" && s.err == nil && !pipeline {
@@ -175,7 +179,7 @@ func (t *tool) renewed(ctx context.Context, env project.Env, refused string) (st
 	case !s.session:
 		return "", nil
 	}
-	s = t.sessionToken(ctx, env, refused)
+	s = t.orStepUp(ctx, env, t.sessionToken(ctx, env, refused))
 	s.session = false // until it is due, it is not renewed for being refused again
 	if ctx.Err() == nil {
 		t.shown.by[at] = s

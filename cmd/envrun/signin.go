@@ -346,6 +346,9 @@ func (t *tool) visit(ctx context.Context, v *remote.Vault, env project.Env, lp *
 			Server: w.server, Namespace: w.namespace, Mount: w.mount, Role: w.role, Method: methodOIDC,
 			Issuer: w.issuer, ClientID: w.clientID, Subject: tokens.Subject, Label: cmp.Or(tokens.Email, tokens.Name, tokens.Subject),
 		}
+		if err == nil && !how.memory && w.stepUp() {
+			t.supersede(ctx, store, env, in.account)
+		}
 		if err == nil && !how.memory && !w.stepUp() {
 			in.kept = true
 			in.account, err = t.keep(ctx, store, env, in.account, r)
@@ -366,12 +369,9 @@ func (t *tool) visit(ctx context.Context, v *remote.Vault, env project.Env, lp *
 // is not revoked, since for some issuers it is of one grant with the new one, which
 // would end as well.
 func (t *tool) keep(ctx context.Context, store *session.Store, env project.Env, a session.Account, r session.Record) (session.Account, error) {
-	before, _ := store.Accounts() // for what is to be ended: Put says what is wrong
 	var old session.Record
-	for _, b := range before {
-		if b.Server == a.Server && b.Namespace == a.Namespace && b.Mount == a.Mount && b.Role == a.Role && b.Issuer == a.Issuer && b.ClientID == a.ClientID && b.Subject == a.Subject {
-			_, old, _ = store.Open(ctx, b.ID)
-		}
+	if before, ok := keptOf(store, a); ok {
+		_, old, _ = store.Open(ctx, before.ID)
 	}
 	a, err := store.Put(ctx, a, r)
 	if err != nil {
@@ -746,32 +746,82 @@ func (p *terminal) done() {
 	}
 }
 
+// orStepUp is a token of a session; or, if there is none that the role is satisfied
+// with, that of somebody at a terminal who signs in to it for this process alone.
+func (t *tool) orStepUp(ctx context.Context, env project.Env, s shownToken) shownToken {
+	wants := (*remote.ChallengeError)(nil)
+	if s.token != "" || s.err != nil && !errors.As(s.err, &wants) {
+		return s
+	}
+	if up := t.stepUp(ctx, env, wants != nil); up.token != "" || up.err != nil {
+		return up
+	}
+	return s
+}
+
 // stepUp signs somebody at a terminal in to a role that the project names and that
-// wants them to do so each time. The token is in memory alone. Empty: the role is
-// none of that kind, or nobody is there.
-func (t *tool) stepUp(ctx context.Context, env project.Env, v *remote.Vault) (string, error) {
-	if env.SignIn.Role == "" || v == nil || t.notice != nil || !t.Interactive() {
-		return "", nil
+// wants them to do so each time: the server lists it as one, or has just said so. The
+// token is in memory alone. It is empty if the role is none of that kind, or nobody is
+// there.
+func (t *tool) stepUp(ctx context.Context, env project.Env, wants bool) shownToken {
+	if env.SignIn.Role == "" || t.notice != nil || !t.Interactive() {
+		return shownToken{}
 	}
-	in, own, err := v.SignIns(ctx)
-	if err != nil || !own {
-		return "", err
-	}
-	wants := false
-	for _, m := range in.Methods {
-		for _, r := range m.Roles {
-			wants = wants || r.Name == env.SignIn.Role && (m.Mount == env.SignIn.Mount || env.SignIn.Mount == "") && (r.MaxAge > 0 || len(r.ACR) > 0)
+	if !wants {
+		v, err := t.shownOnly(env, auth.Secret{})
+		if err != nil {
+			return shownToken{err: err}
+		}
+		defer v.Close()
+		in, own, err := v.SignIns(ctx)
+		if err != nil || !own {
+			return shownToken{err: err}
+		}
+		for _, m := range in.Methods {
+			for _, r := range m.Roles {
+				wants = wants || r.Name == env.SignIn.Role && (m.Mount == env.SignIn.Mount || env.SignIn.Mount == "") && (r.MaxAge > 0 || len(r.ACR) > 0)
+			}
 		}
 	}
 	if !wants {
-		return "", nil
+		return shownToken{}
 	}
 	t.Notef("the role %s of %s wants you to sign in for each use", env.SignIn.Role, env.Vault)
 	// Nothing is pasted: what the command is to read would be taken from it.
 	within, person := t.atTerminal(ctx, env.Vault, false)
 	defer person.done()
 	got, err := t.signIn(within, &project.Project{}, env, signInHow{hint: t.flags.account, memory: true}, person)
-	return got.record.Token.Reveal(), err
+	if err != nil {
+		return shownToken{err: err}
+	}
+	return t.onceOnly(env, got.record.Token)
+}
+
+// onceOnly is a token that is kept nowhere.
+func (t *tool) onceOnly(env project.Env, token auth.Secret) shownToken {
+	once, err := t.shownOnly(env, token)
+	return shownToken{token: token.Reveal(), once: once, err: err}
+}
+
+// supersede ends what was kept of an account while its role took that: from now on
+// nothing is.
+func (t *tool) supersede(ctx context.Context, store *session.Store, env project.Env, a session.Account) {
+	if old, ok := keptOf(store, a); ok {
+		if _, err := t.signOutOf(context.WithoutCancel(ctx), store, old, env); err != nil {
+			t.warn("the session of before is still here: " + err.Error())
+		}
+	}
+}
+
+// keptOf is the session of an account that there is.
+func keptOf(store *session.Store, a session.Account) (session.Account, bool) {
+	all, _ := store.Accounts() // who needs them finds out what is wrong
+	for _, b := range all {
+		if b.Server == a.Server && b.Namespace == a.Namespace && b.Mount == a.Mount && b.Role == a.Role && b.Issuer == a.Issuer && b.ClientID == a.ClientID && b.Subject == a.Subject {
+			return b, true
+		}
+	}
+	return session.Account{}, false
 }
 
 // explainSignIn is about signing people in at their issuer.

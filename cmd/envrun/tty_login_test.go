@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -87,11 +88,7 @@ func newOffice(t *testing.T, tokens map[string]any) *office {
 
 	o.ask(o.root, "POST", "sys/auth/human", map[string]any{"type": "jwt"})
 	o.ask(o.root, "POST", "auth/human/config", map[string]any{"oidc_discovery_url": o.issuer.URL, "allow_private_issuer": true, "oidc_client_id": oidctest.ClientID, "default_role": "dev"})
-	role := map[string]any{"role_type": "jwt", "bound_audiences": []string{oidctest.ClientID}, "user_claim": "sub", "token_policies": []string{"dev"}}
-	for name, value := range tokens {
-		role[name] = value
-	}
-	o.ask(o.root, "POST", "auth/human/role/dev", role)
+	o.roleIs(tokens)
 	o.ask(o.root, "PUT", "sys/policies/acl/dev", map[string]any{"policy": `path "dev/*" { capabilities = ["create", "read", "update", "list"] } path "sys/*" { capabilities = ["read"] }`})
 
 	o.write("envrun.toml", fmt.Sprintf("vault = %q\nproject = \"app\"\ndefault = \"dev\"\n[env.dev]\n[sign_in]\nmount = \"human\"\nrole = \"dev\"\nissuer = %q\nclient_id = %q\n", o.addr, o.issuer.URL, oidctest.ClientID))
@@ -109,6 +106,14 @@ func newOffice(t *testing.T, tokens map[string]any) *office {
 	o.as("VAULT_TOKEN="+o.root, "VAULT_ADDR="+o.addr).must("", "env", "add", "dev")
 	o.as("VAULT_TOKEN="+o.root, "VAULT_ADDR="+o.addr).must("canary-value", "set", "A")
 	return o
+}
+
+// roleIs makes the role of people, with more than each such role says.
+func (o *office) roleIs(more map[string]any) {
+	o.t.Helper()
+	role := map[string]any{"role_type": "jwt", "bound_audiences": []string{oidctest.ClientID}, "user_claim": "sub", "token_policies": []string{"dev"}}
+	maps.Copy(role, more)
+	o.ask(o.root, "POST", "auth/human/role/dev", role)
 }
 
 // ask asks the server for something that has to work, and returns the status.

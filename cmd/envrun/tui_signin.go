@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"envrun/auth"
 	"envrun/auth/browser"
 	"envrun/auth/oidc/login"
 	"envrun/auth/session"
@@ -295,7 +296,7 @@ func (s *signer) SignIn(ctx context.Context, name vault.Env, how screen.How, p s
 	if in.kept {
 		s.t.use(env, in.account.ID)
 	} else {
-		s.t.show(env, in.record.Token.Reveal())
+		s.t.show(env, in.record.Token)
 	}
 	return s.Signed(ctx, name, true)
 }
@@ -376,18 +377,24 @@ func (t *tool) use(env project.Env, account string) {
 	t.accounts.by[at] = account
 	t.accounts.mu.Unlock()
 	t.shown.mu.Lock()
+	was := t.shown.by[at].once
 	delete(t.shown.by, at)
 	t.shown.mu.Unlock()
+	if was != nil {
+		t.endOnce(was)
+	}
 }
 
-// show has the server of an environment shown a token that is kept nowhere.
-func (t *tool) show(env project.Env, token string) {
+// show has the server of an environment shown a token that is kept nowhere, in the
+// place of the one that it was shown.
+func (t *tool) show(env project.Env, token auth.Secret) {
+	t.use(env, "")
 	t.shown.mu.Lock()
 	defer t.shown.mu.Unlock()
 	if t.shown.by == nil {
 		t.shown.by = map[string]shownToken{}
 	}
-	t.shown.by[shownAt(env, false)] = shownToken{token: token}
+	t.shown.by[shownAt(env, false)] = t.onceOnly(env, token)
 }
 
 // talker is the interface's box for whoever signs in, as package login knows a person.
