@@ -82,7 +82,7 @@ func runLogin(ctx context.Context, t *tool, o loginOptions, args []string) error
 	case o.how.port < 0 || o.how.port > 65535:
 		return cli.Usagef("envrun login", "--callback-port is a port, not %d", o.how.port)
 	}
-	p, env, err := t.serverToSignIn(args)
+	p, env, err := t.serverToSignIn(args, o)
 	if err != nil {
 		return err
 	}
@@ -127,7 +127,7 @@ func runLogin(ctx context.Context, t *tool, o loginOptions, args []string) error
 
 // serverToSignIn is the server that is meant, as an environment of a project: the
 // one at an address, that of -e, or the only one of the project.
-func (t *tool) serverToSignIn(args []string) (*project.Project, project.Env, error) {
+func (t *tool) serverToSignIn(args []string, o loginOptions) (*project.Project, project.Env, error) {
 	p, err := t.project()
 	if none := (*project.NoProjectError)(nil); errors.As(err, &none) && t.flags.config == "" {
 		if p, err = (&project.Project{}), nil; len(args) == 0 {
@@ -144,37 +144,53 @@ func (t *tool) serverToSignIn(args []string) (*project.Project, project.Env, err
 		}
 		return p, env, err
 	}
+	address := ""
 	if len(args) == 1 {
 		u, err := remote.ParseAddress(args[0])
 		if err != nil {
 			return nil, project.Env{}, err
 		}
-		for _, env := range p.Envs {
-			if sameServer(env.Vault, u.String()) && (t.flags.env == "" || t.flags.env == string(env.Name)) {
-				return p, env, nil
-			}
-		}
-		return &project.Project{}, project.Env{Vault: u.String(), VaultPos: project.Pos{File: "the command line"}}, nil
+		address = u.String()
 	}
 	// Environments that are signed in to in one way are one.
 	var found []project.Env
 	for _, env := range p.Envs {
-		same := func(e project.Env) bool { return shownAt(e, false) == shownAt(env, false) }
-		if env.Remote() && !slices.ContainsFunc(found, same) {
+		same := func(e project.Env) bool { return shownAt(o.as(e), false) == shownAt(o.as(env), false) }
+		meant := env.Remote() && (address == "" || sameServer(env.Vault, address)) && (t.flags.env == "" || t.flags.env == string(env.Name))
+		if meant && !slices.ContainsFunc(found, same) {
 			found = append(found, env)
 		}
 	}
-	switch len(found) {
-	case 0:
-		return nil, project.Env{}, &cli.HintError{Err: errors.New("the vaults of this project are in files: there is no server to sign in to"), Code: cli.CodeConfig, Hint: "envrun login ADDRESS"}
-	case 1:
+	switch {
+	case len(found) == 1:
 		return p, found[0], nil
+	case len(found) == 0 && address != "":
+		return &project.Project{}, project.Env{Vault: address, VaultPos: project.Pos{File: "the command line"}}, nil
+	case len(found) == 0:
+		return nil, project.Env{}, &cli.HintError{Err: errors.New("the vaults of this project are in files: there is no server to sign in to"), Code: cli.CodeConfig, Hint: "envrun login ADDRESS"}
 	}
-	var which []string
+	var which, next []string
 	for _, env := range found {
-		which = append(which, fmt.Sprintf("%s (%s)", env.Name, env.Vault))
+		env = o.as(env)
+		at := env.Vault
+		for _, part := range [...]struct{ what, name string }{{"namespace", env.Server.Namespace}, {"mount", env.SignIn.Mount}, {"role", env.SignIn.Role}} {
+			if part.name != "" {
+				at += ", " + part.what + " " + part.name
+			}
+		}
+		which, next = append(which, fmt.Sprintf("%s (%s)", env.Name, at)), append(next, "envrun login -e "+string(env.Name))
 	}
-	return nil, project.Env{}, &cli.HintError{Err: fmt.Errorf("there are several sign-ins in this project: %s", strings.Join(which, ", ")), Code: cli.CodeConfig, Hint: "one after the other: envrun login -e " + string(found[0].Name)}
+	return nil, project.Env{}, &cli.HintError{Err: fmt.Errorf("there are several sign-ins in this project: %s", strings.Join(which, ", ")), Code: cli.CodeConfig, Hint: "one after the other: " + strings.Join(next, "; ")}
+}
+
+// as is an environment as it is signed in to: by the role that the command line says,
+// and for a program without what the project says of people.
+func (o loginOptions) as(env project.Env) project.Env {
+	if !slices.Contains([]string{"", methodOIDC, methodDriven}, o.method) {
+		env.SignIn = project.SignIn{}
+	}
+	env.SignIn.Mount, env.SignIn.Role = cmp.Or(o.how.mount, env.SignIn.Mount), cmp.Or(o.how.role, env.SignIn.Role)
+	return env
 }
 
 // signInWith signs in with what a program has, or with a token that there is.
