@@ -14,7 +14,6 @@ import (
 	"sync"
 	"time"
 
-	"envrun/auth/session"
 	"envrun/auth/workload"
 	"envrun/cmd/internal/cli"
 	"envrun/envrun/project"
@@ -106,7 +105,6 @@ type tokens struct {
 	by    map[string]shownToken
 	given map[string]string // by serverName: those that the command line is given, before all others
 	said  []string          // what was suspected of a server
-	store *session.Store    // of the sessions; nil: none was asked for
 }
 
 type shownToken struct {

@@ -51,7 +51,7 @@ func newDesk(t *testing.T) *desk {
 		t.Fatal(err)
 	}
 	d.store.Keep, d.store.Keychains = session.ByPassphrase, nil
-	d.shown.store = d.store
+	d.opened.store = d.store
 	d.env = project.Env{Name: "dev", Vault: d.server.URL}
 	d.issuer.SetHook("/token", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -250,5 +250,33 @@ func TestSessionRetired(t *testing.T) {
 		if forms := d.issuer.Forms("/revoke"); !again && forms[len(forms)-1].Get("token") != "refresh+" {
 			t.Errorf("what was ended at the issuer: %v", forms)
 		}
+	}
+}
+
+// Whoever keeps the key under a passphrase is asked for it once, however often the
+// interface looks at the session.
+func TestSessionPassphraseOnce(t *testing.T) {
+	d := newDesk(t)
+	d.has(session.Record{RefreshToken: auth.NewSecret("refresh")}, time.Hour, time.Hour)
+	asked := 0
+	d.hidden = func(context.Context, string) ([]byte, error) { asked++; return []byte("correct horse"), nil }
+	d.opened.store = nil // another process
+	store, err := d.openSessions()
+	if err != nil {
+		t.Fatal(err)
+	}
+	store.Keychains = nil // on a machine where none remembers it
+	s := &signer{d.tool, &openers{t: d.tool, project: &project.Project{Envs: []project.Env{d.env}}}}
+	for range 3 {
+		if is, err := s.Signed(t.Context(), "dev", false); err != nil || is.Label != "alice" {
+			t.Errorf("%+v, %v", is, err)
+		}
+		d.again()
+		d.shows("old")
+	}
+	d.later(55 * time.Minute)
+	d.shows("new-1")
+	if asked != 1 {
+		t.Errorf("it was asked for %d times", asked)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"sync"
 
 	"envrun/auth/keychain"
 	"envrun/auth/passphrase"
@@ -31,6 +32,27 @@ func (t *tool) sessions(asking bool) (*session.Store, error) {
 		Passphrase: t.sessionPassphrase,
 		OnWait:     func(what string) { t.warn("waiting: " + what) },
 	}, nil
+}
+
+// openSessions is sessions for whatever reads them: one for the process, since each asks
+// for the passphrase, if there is one, when it first needs the key.
+func (t *tool) openSessions() (*session.Store, error) {
+	t.opened.mu.Lock()
+	defer t.opened.mu.Unlock()
+	if t.opened.store == nil {
+		store, err := t.sessions(false)
+		if err != nil {
+			return nil, err
+		}
+		t.opened.store = store
+	}
+	return t.opened.store, nil
+}
+
+// openedSessions is what openSessions keeps.
+type openedSessions struct {
+	mu    sync.Mutex
+	store *session.Store
 }
 
 // sessionPassphrase comes from the file that ENVRUN_STORE_PASSPHRASE_FILE names, or

@@ -423,13 +423,10 @@ func (t *tool) sessionOf(store *session.Store, env project.Env) (session.Account
 // to end, or is the one that the server refused. Empty: there is no session. It is
 // sent to no server but the one that it was made with.
 func (t *tool) sessionToken(ctx context.Context, env project.Env, refused string) shownToken {
-	if t.shown.store == nil { // one, for it asks for a passphrase once
-		var err error
-		if t.shown.store, err = t.sessions(false); err != nil {
-			return shownToken{} // there is no folder that could hold one
-		}
+	store, err := t.openSessions()
+	if err != nil {
+		return shownToken{} // there is no folder that could hold one
 	}
-	store := t.shown.store
 	a, err := t.sessionOf(store, env)
 	if errors.Is(err, session.ErrNoAccount) && t.flags.account == "" && t.Getenv("ENVRUN_ACCOUNT") == "" {
 		return shownToken{}

@@ -42,7 +42,8 @@ type tool struct {
 	notice         func(string) // where warnings go while the interface has the terminal; nil: stderr
 	hidden         asker        // asks for what is not shown while the interface has the terminal; nil: AskHidden
 	accounts       accounts     // that were chosen in the interface
-	writes         bool         // the command was begun to write something
+	opened         openedSessions
+	writes         bool // the command was begun to write something
 	cache          cacheFlags
 	stale          *cache.Facts // what was kept of a server and is used instead of it; nil: nothing
 	releaseSignals func()

@@ -160,7 +160,7 @@ func (s *signer) known(ctx context.Context, env project.Env, is *screen.Signed) 
 
 // session says what is known of the session for an environment.
 func (s *signer) session(ctx context.Context, env project.Env, is *screen.Signed) error {
-	store, err := s.t.sessions(false)
+	store, err := s.t.openSessions()
 	if err != nil {
 		return err
 	}
@@ -307,7 +307,7 @@ func (s *signer) SignOut(ctx context.Context, name vault.Env) ([]screen.Ending, 
 	if !ok {
 		return nil, &vault.Error{Kind: vault.KindNoEnv, Env: name}
 	}
-	store, err := s.t.sessions(false)
+	store, err := s.t.openSessions()
 	if err != nil {
 		return nil, err
 	}
