@@ -1,0 +1,177 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"envrun/auth"
+	"envrun/auth/oidc/login"
+	"envrun/cmd/internal/cli"
+	"envrun/envrun/project"
+	"envrun/vault/remote"
+)
+
+// terminal is a person who reads what is written to them, and may paste something.
+type terminal struct {
+	t      *tool
+	server string
+	paste  bool // what they type may be read
+	ctx    context.Context
+	close  context.CancelFunc
+	lines  chan string
+	ended  chan struct{} // of reading; nil: nothing is read
+}
+
+var _ login.Person = (*terminal)(nil)
+
+func (p *terminal) say(format string, args ...any) {
+	text := cli.Printable(fmt.Sprintf(format, args...))
+	if p.ended != nil { // the terminal is raw
+		text = "\r" + text + "\r"
+	}
+	fmt.Fprintln(p.t.Err, text)
+}
+
+// Visit implements login.Person.
+func (p *terminal) Visit(v login.Visit) {
+	if p.paste && p.ended == nil {
+		p.read()
+	}
+	switch {
+	case v.Opened:
+		p.say("A browser was opened to sign in to %s. If none came, open this yourself:", p.server)
+	case v.OpenErr != nil:
+		p.say("No browser could be opened (%v). To sign in to %s, open this:", v.OpenErr, p.server)
+	default:
+		p.say("To sign in to %s, open this in a browser:", p.server)
+	}
+	p.say("    %s", v.URL)
+	if p.paste {
+		p.say("Waiting until %s for the browser to come back. If it is on another machine, its last page is an address", v.Until.Format(time.TimeOnly))
+		p.say("that begins with %s: paste all of it here.", v.Redirect)
+	}
+}
+
+// Code implements login.Person.
+func (p *terminal) Code(c login.Code) {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "this machine"
+	}
+	p.say("The code is  %s", c.UserCode)
+	p.say("Enter it at  %s", c.URI)
+	p.say("Only approve if you just ran envrun on %s. Waiting until %s.", host, c.Until.Format(time.TimeOnly))
+}
+
+// Note implements login.Person.
+func (p *terminal) Note(text string) { p.say("envrun: %s", text) }
+
+// Pasted implements login.Person.
+func (p *terminal) Pasted() <-chan string {
+	if !p.paste {
+		return nil
+	}
+	return p.lines
+}
+
+// atTerminal is the person at the terminal, and what ends what they are asked. A
+// Ctrl-C among what they paste ends ctx.
+func (t *tool) atTerminal(ctx context.Context, server string, paste bool) (context.Context, *terminal) {
+	ctx, stop := context.WithCancel(ctx)
+	return ctx, &terminal{t: t, server: server, paste: paste, ctx: ctx, close: stop, lines: make(chan string)}
+}
+
+// read begins to read what is pasted. Not before there is something to paste: until
+// then others may ask for a passphrase there.
+func (p *terminal) read() {
+	ready := make(chan struct{})
+	p.ended = make(chan struct{})
+	go func() {
+		defer close(p.ended)
+		defer p.close()
+		// Not shown: a code is in it.
+		_ = p.t.Pasted(p.ctx, func() { close(ready) }, func(line []byte, err error) {
+			text := string(line)
+			if errors.Is(err, cli.ErrLines) {
+				p.Note("several lines came at once: paste the address alone")
+				return
+			}
+			select {
+			case p.lines <- text:
+			case <-p.ctx.Done():
+			}
+		})
+	}()
+	select {
+	case <-ready:
+	case <-p.ended:
+	}
+}
+
+// done puts the terminal back.
+func (p *terminal) done() {
+	p.close()
+	if p.ended != nil {
+		<-p.ended
+	}
+}
+
+// orStepUp is a token of a session; or, if there is none that the role is satisfied
+// with, that of somebody at a terminal who signs in to it for this process alone.
+func (t *tool) orStepUp(ctx context.Context, env project.Env, s shownToken) shownToken {
+	wants := (*remote.ChallengeError)(nil)
+	if s.token != "" || s.err != nil && !errors.As(s.err, &wants) {
+		return s
+	}
+	if up := t.stepUp(ctx, env, wants != nil); up.token != "" || up.err != nil {
+		return up
+	}
+	return s
+}
+
+// stepUp signs somebody at a terminal in to a role that the project names and that
+// wants them to do so each time: the server lists it as one, or has just said so. The
+// token is in memory alone. It is empty if the role is none of that kind, or nobody is
+// there.
+func (t *tool) stepUp(ctx context.Context, env project.Env, wants bool) shownToken {
+	if env.SignIn.Role == "" || t.notice != nil || !t.Interactive() {
+		return shownToken{}
+	}
+	if !wants {
+		v, err := t.shownOnly(env, auth.Secret{})
+		if err != nil {
+			return shownToken{err: err}
+		}
+		defer v.Close()
+		in, own, err := v.SignIns(ctx)
+		if err != nil || !own {
+			return shownToken{err: err}
+		}
+		for _, m := range in.Methods {
+			for _, r := range m.Roles {
+				wants = wants || r.Name == env.SignIn.Role && (m.Mount == env.SignIn.Mount || env.SignIn.Mount == "") && (r.MaxAge > 0 || len(r.ACR) > 0)
+			}
+		}
+	}
+	if !wants {
+		return shownToken{}
+	}
+	t.Notef("the role %s of %s wants you to sign in for each use", env.SignIn.Role, env.Vault)
+	// Nothing is pasted: what the command is to read would be taken from it.
+	within, person := t.atTerminal(ctx, env.Vault, false)
+	defer person.done()
+	got, err := t.signIn(within, &project.Project{}, env, signInHow{hint: t.flags.account, memory: true}, person)
+	if err != nil {
+		return shownToken{err: err}
+	}
+	return t.onceOnly(env, got.record.Token)
+}
+
+// onceOnly is a token that is kept nowhere.
+func (t *tool) onceOnly(env project.Env, token auth.Secret) shownToken {
+	once, err := t.shownOnly(env, token)
+	return shownToken{token: token.Reveal(), once: once, err: err}
+}
