@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"envrun/auth/keychain/keychaintest"
 	"envrun/cmd/internal/generated"
 	"envrun/completions"
 
@@ -78,6 +79,7 @@ func TestScript(t *testing.T) {
 				return err
 			}
 			e.Setenv("HOME", home)
+			e.Defer(func() { keychaintest.ForgetUnlocked(home) })
 			e.Setenv("XDG_RUNTIME_DIR", "")
 			e.Setenv("GIT_CONFIG_GLOBAL", filepath.Join(home, "gitconfig"))
 			e.Setenv("GIT_CONFIG_NOSYSTEM", "1")

@@ -23,6 +23,8 @@ import (
 
 	"github.com/creack/pty"
 	"golang.org/x/term"
+
+	"envrun/auth/keychain/keychaintest"
 )
 
 // program is envrun as it is built for users, and daemon envrund. They lie in the
@@ -68,6 +70,7 @@ func newPerson(t *testing.T) *person {
 		t.Fatal(err)
 	}
 	top := t.TempDir()
+	t.Cleanup(func() { keychaintest.ForgetUnlocked(filepath.Join(top, "home")) })
 	p := &person{t: t, program: file, home: filepath.Join(top, "home"), dir: filepath.Join(top, "app"), tmp: filepath.Join(top, "tmp")}
 	for _, dir := range []string{p.home, p.dir, p.tmp} {
 		if err := os.Mkdir(dir, 0o755); err != nil {

@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"envrun/auth/keychain/keychaintest"
 	"envrun/vault/vaulttest/hashivault"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -108,6 +109,7 @@ func serverScripts(t *testing.T, s *hashivault.Server, own bool) {
 			if err := os.MkdirAll(home, 0o700); err != nil {
 				return err
 			}
+			e.Defer(func() { keychaintest.ForgetUnlocked(home) })
 			proxy := counting(t, s.Addr)
 			e.Values["requests"] = proxy
 			mount := "t" + strconv.FormatInt(n.Add(1), 10)
