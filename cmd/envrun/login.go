@@ -303,6 +303,9 @@ func (t *tool) brought(ctx context.Context, o loginOptions) (string, error) {
 	}
 	if t.Interactive() {
 		text, err := t.AskHidden(ctx, what, "")
+		if err == nil && len(strings.TrimSpace(string(text))) == 0 {
+			err = cli.Usagef("envrun login", "nothing was typed: nobody was signed in")
+		}
 		return strings.TrimSpace(string(text)), err
 	}
 	text, err := io.ReadAll(io.LimitReader(t.In, maxSmall+1))

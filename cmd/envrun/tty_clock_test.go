@@ -40,6 +40,7 @@ func (o *office) clock(off time.Duration) {
 // Whoever's clock is wrong by an hour, they are told that it is the clock, and whose:
 // a server itself says no more than that permission is denied.
 func TestTerminalClocks(t *testing.T) {
+	t.Parallel()
 	o := newOffice(t, map[string]any{"token_ttl": "1h"})
 	const here = "the clock of this machine is "
 	for _, off := range []time.Duration{time.Hour, -time.Hour} {
@@ -52,6 +53,14 @@ func TestTerminalClocks(t *testing.T) {
 		c := o.then(off).run("login", "--store", "passphrase")
 		c.expect(ahead + o.addr)
 		c.wants(1, here, ahead+"the issuer "+o.issuer.URL, "hint: one of the two clocks is wrong; look at this machine's: date", "!permission denied")
+
+		a := o.then(off).unattended("login", "--device")
+		if !o.issuer.Approve(a.until("The code is")) {
+			t.Error("there is no such code")
+		}
+		if _, errs := a.ends(1); !strings.Contains(errs, ahead+"the issuer "+o.issuer.URL) {
+			t.Errorf("it says %s", errs)
+		}
 
 		// The issuer's, which says it, and then one behind somebody who says another time.
 		o.clock(off)

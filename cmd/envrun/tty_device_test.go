@@ -84,6 +84,7 @@ func (a *asker) ends(code int) (stdout, stderr string) {
 // Where there is no browser a code is shown, and somebody enters it in a browser
 // elsewhere, at real providers: at a terminal, and with none at all.
 func TestTerminalDevice(t *testing.T) {
+	t.Parallel()
 	idp.Each(t, func(t *testing.T, p *idp.Provider) {
 		o := newOffice(t, nil)
 		o.takes(p)
@@ -143,6 +144,7 @@ func TestTerminalDevice(t *testing.T) {
 
 // What an issuer can answer to somebody who waits, and where nobody may be asked.
 func TestTerminalDeviceAnswers(t *testing.T) {
+	t.Parallel()
 	o := newOffice(t, nil)
 	o.person = o.headless()
 	quick := func(more map[string]any) http.HandlerFunc {

@@ -340,6 +340,45 @@ func TestLoginWithToken(t *testing.T) {
 	o.nowhere(o.root)
 }
 
+// What a program brings is asked for on a terminal too: hidden, and of any length.
+func TestTerminalLoginMethods(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, nil)
+	o.ask(o.root, "POST", "sys/auth/approle", map[string]any{"type": "approle"})
+	o.ask(o.root, "POST", "auth/approle/role/backup", map[string]any{"token_policies": []string{"dev"}, "secret_id_ttl": "1h"})
+	_, role := o.answer(o.root, "GET", "auth/approle/role/backup/role-id", nil)
+	_, secret := o.answer(o.root, "POST", "auth/approle/role/backup/secret-id", nil)
+	roleID, secretID := role["role_id"].(string), secret["secret_id"].(string)
+	jwt := o.issuer.Sign(o.issuer.Good(oidctest.ClientID, time.Now()).With(oidctest.Claims{"pad": strings.Repeat("long", 2000)}))
+	for _, test := range []struct {
+		question, text string
+		args           []string
+	}{
+		{"Token (not shown): ", o.root, []string{"--method", "token"}},
+		{"Identity token (not shown): ", jwt, []string{"--method", "jwt", "--mount", "human", "--role", "dev"}},
+		{"Secret id (not shown): ", secretID, []string{"--method", "approle", "--role-id", roleID}},
+	} {
+		login := func(typed string) *terminal {
+			c := o.run(append([]string{"login", "--store", "passphrase"}, test.args...)...)
+			c.expectHidden(test.question)
+			c.typed(typed)
+			return c
+		}
+		login(test.text+"\r").wants(0, "server    "+o.addr, "!"+test.text[:16])
+		if got := o.must("", "get", "A"); got != "canary-value" {
+			t.Errorf("%v: it is %q", test.args, got)
+		}
+		o.nowhere(test.text)
+		o.must("", "logout")
+		login("\r").wants(2, "nothing was typed: nobody was signed in")
+		login("\x03").wants(130)
+		login("x.y.z\r").wants(1, "hint: ")
+		if _, _, code := o.pipe("", "whoami"); code != 1 {
+			t.Errorf("%v: somebody is signed in", test.args)
+		}
+	}
+}
+
 // A47: what a server says of a token cannot steer the terminal.
 func hostileServer(t *testing.T) {
 	const odd = "root\x1b[2J\x1b]0;title\a\u202e\nserver https://good.test"

@@ -19,6 +19,7 @@ import (
 // Signing out of everything goes on where one server cannot be reached, and says what
 // stays good, where and until when. Nothing is left here, and that is what counts.
 func TestTerminalLogoutAll(t *testing.T) {
+	t.Parallel()
 	o := newOffice(t, map[string]any{"token_ttl": "1h"})
 	other := newOffice(t, map[string]any{"token_ttl": "2h"})
 	sessions := filepath.Join(o.home, ".local/state/envrun/sessions")

@@ -98,6 +98,7 @@ func addressOf(s *httptest.Server) string { return s.Listener.Addr().String() }
 // In a company's network there is a proxy, and certificates of its own: the server and
 // the issuer are reached through it, and known by what the project says of them.
 func TestTerminalNetwork(t *testing.T) {
+	t.Parallel()
 	o := newOffice(t, map[string]any{"token_ttl": "1h"})
 	issuer := oidctest.NewProvider(t)
 	keys := issuer.URL + "/keys"

@@ -26,6 +26,7 @@ func comesBack(t *testing.T, shown string) string {
 // Somebody whose browser is elsewhere pastes the address where it ended, however long
 // it is. What is none of this sign-in is said to be so, and waited on.
 func TestTerminalPaste(t *testing.T) {
+	t.Parallel()
 	o := newOffice(t, nil)
 	// The passphrase is asked for on the same terminal.
 	o.person = o.headless().as("ENVRUN_STORE_PASSPHRASE_FILE=")

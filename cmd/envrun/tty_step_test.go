@@ -13,6 +13,7 @@ import (
 // as it was if the role wants that no more. At a terminal a run signs in for itself, and
 // nobody has its token when the command runs; signing in anew ends what was kept.
 func TestTerminalStepUpReplaces(t *testing.T) {
+	t.Parallel()
 	o := newOffice(t, map[string]any{"token_ttl": "1h"})
 	left := func(n int) {
 		t.Helper()
