@@ -84,13 +84,16 @@ type interrupted struct{ signal syscall.Signal }
 
 func (i interrupted) Error() string { return i.signal.String() }
 
-// catchInterrupts lets Ctrl-C and a polite kill end what a command waits for,
-// so that locks and temporary files go too. A second one ends us at once. A
+// catchInterrupts lets Ctrl-C, a polite kill and a terminal that goes end what a
+// command waits for, so that locks and temporary files go too. A second one ends us at once. A
 // run has nothing to clean up before its command starts, and its start is a
 // promise: it goes without.
 func (t *tool) catchInterrupts(stop context.CancelCauseFunc) {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // nohup
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	t.releaseSignals = func() { signal.Stop(signals) }
 	go func() {
 		s, ok := (<-signals).(syscall.Signal)

@@ -313,20 +313,6 @@ func TestTerminalStepUp(t *testing.T) {
 	c.wants(0, "nothing was kept")
 }
 
-// Ctrl-C while somebody is waited for leaves nothing, and the terminal as it was.
-func TestTerminalLoginInterrupted(t *testing.T) {
-	o := newOffice(t, nil)
-	for _, flow := range []string{"paste", "device"} {
-		c := o.run("login", "--store", "passphrase", "--flow", flow)
-		c.expect(map[string]string{"paste": "paste all of it here", "device": "Only approve if you just ran envrun on"}[flow])
-		c.typed("\x03")
-		c.wants(130)
-		if index, err := os.ReadFile(filepath.Join(o.home, ".local/state/envrun/sessions/accounts.json")); err == nil {
-			t.Errorf("%s: %s", flow, index)
-		}
-	}
-}
-
 // A token that somebody brings is checked, and kept sealed.
 func TestLoginWithToken(t *testing.T) {
 	o := newOffice(t, nil)
