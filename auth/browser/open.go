@@ -10,6 +10,8 @@ import (
 	"runtime"
 	"strings"
 	"time"
+
+	"envrun/auth"
 )
 
 // openTime is how long an opener may take to say that it could not: one that runs
@@ -62,7 +64,7 @@ func (o Opener) Open(ctx context.Context, address string) error {
 	ctx, cancel := context.WithTimeout(ctx, o.Time)
 	defer cancel()
 	for _, argv := range o.openers(address) {
-		if err := o.Start(ctx, clean(o.Environ), argv...); err == nil {
+		if err := o.Start(ctx, auth.ForOthers(o.Environ), argv...); err == nil {
 			return nil
 		}
 		if ctx.Err() != nil {
@@ -132,19 +134,6 @@ func inTerminal(program string) bool {
 		return true
 	}
 	return false
-}
-
-// clean is an environment without what a browser has no use for: what signs in here.
-func clean(environ []string) []string {
-	var out []string
-	for _, v := range environ {
-		name, _, _ := strings.Cut(v, "=")
-		if upper := strings.ToUpper(name); strings.HasPrefix(upper, "ENVRUN_") || strings.HasPrefix(upper, "VAULT_") || strings.HasPrefix(upper, "BAO_") {
-			continue
-		}
-		out = append(out, v)
-	}
-	return out
 }
 
 func start(ctx context.Context, environ []string, argv ...string) error {

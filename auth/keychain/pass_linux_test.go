@@ -98,6 +98,22 @@ func TestPass(t *testing.T) {
 		run(t, env, "pass", "git", "init", "-q")
 		passCalls("set a three", "get a").runs(t, env, "ok", "got three")
 	})
+	t.Run("what signs in here stays here", func(t *testing.T) {
+		real, err := exec.LookPath("pass")
+		if err != nil {
+			t.Fatal(err)
+		}
+		bin := t.TempDir()
+		script := "#!/bin/sh\nenv >> " + bin + "/seen\nexec " + real + " \"$@\"\n"
+		if err := os.WriteFile(filepath.Join(bin, "pass"), []byte(script), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		env := append(env, "PATH="+bin+":"+os.Getenv("PATH"), "ENVRUN_TOKEN=canary-1", "VAULT_TOKEN=canary-2", "ENVRUN_SECRET_ID=canary-3", "BAO_TOKEN=canary-4", "KEEP=this")
+		passCalls("set e one", "get e", "delete e").runs(t, env, "ok", "got one", "ok")
+		if seen, err := os.ReadFile(filepath.Join(bin, "seen")); err != nil || strings.Contains(string(seen), "canary") || !strings.Contains(string(seen), "KEEP=this") {
+			t.Errorf("pass got %s, %v", seen, err)
+		}
+	})
 	t.Run("key of somebody else", func(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, ".password-store", ".gpg-id"), []byte("nobody@example.invalid\n"), 0o600); err != nil {
 			t.Fatal(err)

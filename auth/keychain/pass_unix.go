@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"envrun/auth"
 )
 
 // pass runs the program of passwordstore.org, which keeps one gpg-encrypted
@@ -117,7 +119,7 @@ func (p pass) exec(ctx context.Context, stdin []byte, name string, args ...strin
 	if stdin != nil {
 		cmd.Stdin = bytes.NewReader(stdin)
 	}
-	cmd.Env = append(os.Environ(), p.env()...)
+	cmd.Env = append(auth.ForOthers(os.Environ()), p.env()...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	// An agent that gpg starts may keep our pipes open for a while after gpg

@@ -407,6 +407,7 @@ func (e Env) run(ctx context.Context, argv ...string) ([]byte, error) {
 		return e.Run(ctx, argv...)
 	}
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.Env = auth.ForOthers(os.Environ())
 	cmd.WaitDelay = time.Second
 	out, err := cmd.Output()
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
