@@ -673,7 +673,7 @@ func (j jwtMount) refresh(ctx context.Context, _ *guard.Request) (any, error) {
 
 func (j jwtMount) refreshed(*call, []string) (*answer, error) { return done(), nil }
 
-// signInRefused is what a client is told of a refusal of the jwt method.
+// signInRefused is what a client is told of a refusal of the jwt or the kubernetes method.
 func signInRefused(err error) (status int, text string, ok bool) {
 	r := (*oidc.Refusal)(nil)
 	if !errors.As(err, &r) {
@@ -684,6 +684,8 @@ func signInRefused(err error) (status int, text string, ok bool) {
 		return http.StatusServiceUnavailable, r.Public(), true
 	case r.Entitled && r.Reason == oidc.ReasonFresh:
 		return http.StatusUnauthorized, r.Public(), true
+	case errors.As(err, new(podRefusal)):
+		return http.StatusForbidden, r.Public(), true
 	}
 	return http.StatusBadRequest, r.Public(), true
 }

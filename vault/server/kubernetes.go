@@ -129,6 +129,15 @@ func (k kubeMount) area() area {
 	}
 }
 
+// A podRefusal is a pod that is not let in: 403 to it, as at Vault.
+type podRefusal struct{ *oidc.Refusal }
+
+func (r podRefusal) Unwrap() error { return r.Refusal }
+
+func notIn(reason oidc.Reason, detail string) error {
+	return podRefusal{&oidc.Refusal{Reason: reason, Detail: detail}}
+}
+
 // A reviewed is what the cluster says of a token.
 type reviewed struct {
 	namespace, name, uid string
@@ -155,7 +164,7 @@ func (k kubeMount) review(ctx context.Context, req *guard.Request) (any, error) 
 	case in.Role == "":
 		return nil, bad("missing role")
 	case len(in.JWT) > oidc.MaxToken || strings.Count(string(in.JWT), ".") != 2 || strings.ContainsFunc(string(in.JWT), notCompact):
-		return nil, &oidc.Refusal{Reason: oidc.ReasonForm, Detail: "it is not a compact JWS within the bounds"}
+		return nil, notIn(oidc.ReasonForm, "it is not a compact JWS within the bounds")
 	}
 	v := &reviewed{role: strings.ToLower(in.Role), warnings: warnings}
 	var r kubeRole
@@ -175,7 +184,7 @@ func (k kubeMount) review(ctx context.Context, req *guard.Request) (any, error) 
 		return nil, err
 	}
 	if !there {
-		return nil, &oidc.Refusal{Reason: oidc.ReasonRole, Detail: "there is none of that name"}
+		return nil, notIn(oidc.ReasonRole, "there is none of that name")
 	}
 	return v, nil
 }
@@ -250,14 +259,14 @@ func (k kubeMount) ask(ctx context.Context, conf *kubeConfig, jwt, audience stri
 	// An API server that knows nothing of audiences says none: the token may be for anybody.
 	switch {
 	case !st.Authenticated:
-		return &oidc.Refusal{Reason: oidc.ReasonSignature, Detail: "the cluster does not vouch for the token, for the audience of the role"}
+		return notIn(oidc.ReasonSignature, "the cluster does not vouch for the token, for the audience of the role")
 	case !slices.Contains(st.Audiences, audience):
-		return &oidc.Refusal{Reason: oidc.ReasonAudience, Detail: "the cluster does not say that the token is for the audience of the role"}
+		return notIn(oidc.ReasonAudience, "the cluster does not say that the token is for the audience of the role")
 	}
 	account, ok := strings.CutPrefix(st.User.Username, serviceUsers)
 	ns, name, two := strings.Cut(account, ":")
 	if !ok || !two || ns == "" || name == "" || strings.Contains(name, ":") || st.User.UID == "" {
-		return &oidc.Refusal{Reason: oidc.ReasonSubject, Detail: "it is not that of a service account"}
+		return notIn(oidc.ReasonSubject, "it is not that of a service account")
 	}
 	v.namespace, v.name, v.uid = ns, name, st.User.UID
 	return nil
@@ -286,7 +295,7 @@ func (k kubeMount) login(c *call, _ []string) (*answer, error) {
 		return nil, problem(http.StatusServiceUnavailable, "the way to sign in was changed meanwhile; try again")
 	}
 	if !oneOf(r.Namespaces, v.namespace) || !oneOf(r.Names, v.name) {
-		return nil, &oidc.Refusal{Reason: oidc.ReasonClaims, Detail: "the service account or its namespace is not one of the role"}
+		return nil, notIn(oidc.ReasonClaims, "the service account or its namespace is not one of the role")
 	}
 	alias := v.uid
 	if r.ByName {

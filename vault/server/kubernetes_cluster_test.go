@@ -48,7 +48,7 @@ func TestRealCluster(t *testing.T) {
 	refused := func(name, role, jwt, reason string) {
 		t.Helper()
 		s := w.kubeLogin(role, jwt)
-		if s.status != 400 || strings.TrimSpace(s.raw) != `{"errors":["permission denied"]}` {
+		if s.status != 403 || strings.TrimSpace(s.raw) != `{"errors":["permission denied"]}` {
 			t.Errorf("%s: %d %s", name, s.status, s.raw)
 		}
 		all := w.log.all()

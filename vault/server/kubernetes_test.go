@@ -121,7 +121,7 @@ func TestKubernetes(t *testing.T) {
 		{"spaces", "api", "good.good.go od", "compact"},
 	} {
 		s := w.kubeLogin(x.role, x.jwt)
-		if s.status != 400 || strings.TrimSpace(s.raw) != `{"errors":["permission denied"]}` {
+		if s.status != 403 || strings.TrimSpace(s.raw) != `{"errors":["permission denied"]}` {
 			t.Errorf("%s: %d %s", x.name, s.status, s.raw)
 		}
 		all := w.log.all()
@@ -178,9 +178,9 @@ func TestKubernetesAway(t *testing.T) {
 		"another kind":      {says(200, `{"kind":"Status","status":{"authenticated":true,"audiences":["envrun"],`+user+`}}`), 503},
 		"twice":             {says(200, `{"kind":"TokenReview","status":{"authenticated":false},"status":{"authenticated":true,"audiences":["envrun"],`+user+`}}`), 503},
 		"huge":              {says(200, `{"kind":"`+strings.Repeat("x", 2<<20)+`"}`), 503},
-		"no audiences":      {says(200, `{"kind":"TokenReview","status":{"authenticated":true,`+user+`}}`), 400},
-		"another audience":  {says(200, `{"kind":"TokenReview","status":{"authenticated":true,"audiences":["x"],`+user+`}}`), 400},
-		"not authenticated": {says(200, `{"kind":"TokenReview","status":{"authenticated":false,"audiences":["envrun"],`+user+`}}`), 400},
+		"no audiences":      {says(200, `{"kind":"TokenReview","status":{"authenticated":true,`+user+`}}`), 403},
+		"another audience":  {says(200, `{"kind":"TokenReview","status":{"authenticated":true,"audiences":["x"],`+user+`}}`), 403},
+		"not authenticated": {says(200, `{"kind":"TokenReview","status":{"authenticated":false,"audiences":["envrun"],`+user+`}}`), 403},
 	} {
 		c.instead.Store(&x.h)
 		s := w.kubeLogin("api", "a.b.c")
@@ -221,7 +221,7 @@ func TestKubernetesHangs(t *testing.T) {
 	var wait sync.WaitGroup
 	for range room {
 		wait.Go(func() {
-			if s := w.kubeLogin("api", "a.b.c"); s.status != 400 {
+			if s := w.kubeLogin("api", "a.b.c"); s.status != 403 {
 				t.Errorf("one that was asked of: %d %s", s.status, s.raw)
 			}
 		})
