@@ -33,9 +33,9 @@ type Server struct {
 	client http.Client
 }
 
-// Start starts a server and ends it with the test. It skips the test in short
-// mode and where there is no Vault.
-func Start(t testing.TB) *Server {
+// Start starts a server, with more arguments than the usual ones, and ends it with the
+// test. It skips the test in short mode and where there is no Vault.
+func Start(t testing.TB, more ...string) *Server {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("compares with a real Vault: not in short mode")
@@ -46,7 +46,7 @@ func Start(t testing.TB) *Server {
 	}
 	// Between the choice of a port and its use another program may take it.
 	for range 5 {
-		if s := start(t, program); s != nil {
+		if s := start(t, program, more); s != nil {
 			return s
 		}
 	}
@@ -54,10 +54,11 @@ func Start(t testing.TB) *Server {
 	return nil
 }
 
-func start(t testing.TB, program string) *Server {
+func start(t testing.TB, program string, more []string) *Server {
 	addr := child.Address(t)
 	s := &Server{Addr: "http://" + addr, Token: rand.Text()}
-	vault := child.Start(t, t.TempDir(), program, "server", "-dev", "-dev-no-store-token", "-dev-root-token-id="+s.Token, "-dev-listen-address="+addr, "-log-level=error")
+	args := append([]string{"server", "-dev", "-dev-no-store-token", "-dev-root-token-id=" + s.Token, "-dev-listen-address=" + addr, "-log-level=error"}, more...)
+	vault := child.Start(t, t.TempDir(), program, args...)
 	deadline := time.Now().Add(time.Minute)
 	for time.Now().Before(deadline) {
 		select {

@@ -248,10 +248,30 @@ func (c *Cluster) Account(t testing.TB, namespace, name string) string {
 	return c.Do(t, "POST", accounts(namespace), named(name))["metadata"].(map[string]any)["uid"].(string)
 }
 
-// DeleteAccount deletes one.
+// DeleteAccount deletes one. A token of it that the cluster has not vouched for yet is
+// refused from now on.
 func (c *Cluster) DeleteAccount(t testing.TB, namespace, name string) {
 	t.Helper()
-	c.Do(t, "DELETE", accounts(namespace)+"/"+name, nil)
+	c.gone(t, func() string { return c.Token(t, namespace, name, "", "", "") }, accounts(namespace)+"/"+name)
+}
+
+// gone deletes something and waits until the cluster, which takes a moment to notice,
+// refuses a token that it was not asked of before.
+func (c *Cluster) gone(t testing.TB, token func() string, path string) {
+	t.Helper()
+	var tokens []string
+	for range 8 {
+		tokens = append(tokens, token())
+	}
+	c.Do(t, "DELETE", path, map[string]any{"gracePeriodSeconds": 0})
+	for i, deadline := 0, time.Now().Add(time.Minute); time.Now().Before(deadline); i++ {
+		review := c.Do(t, "POST", reviews, map[string]any{"spec": map[string]any{"token": tokens[i%len(tokens)]}})
+		if review["status"].(map[string]any)["authenticated"] != true {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Fatalf("the cluster vouches for a token of what was deleted: %s", path)
 }
 
 func pods(namespace string) string { return "/api/v1/namespaces/" + namespace + "/pods" }
@@ -264,10 +284,13 @@ func (c *Cluster) Pod(t testing.TB, namespace, name, account string) string {
 	return c.Do(t, "POST", pods(namespace), pod)["metadata"].(map[string]any)["uid"].(string)
 }
 
-// DeletePod deletes one at once.
+// DeletePod deletes one at once, as DeleteAccount does.
 func (c *Cluster) DeletePod(t testing.TB, namespace, name string) {
 	t.Helper()
-	c.Do(t, "DELETE", pods(namespace)+"/"+name, map[string]any{"gracePeriodSeconds": 0})
+	pod := c.Do(t, "GET", pods(namespace)+"/"+name, nil)
+	account := pod["spec"].(map[string]any)["serviceAccountName"].(string)
+	uid := pod["metadata"].(map[string]any)["uid"].(string)
+	c.gone(t, func() string { return c.Token(t, namespace, account, "", name, uid) }, pods(namespace)+"/"+name)
 }
 
 // Token asks for a token of an account, for an audience and ten minutes, as the
@@ -336,6 +359,8 @@ func (c *Cluster) PublicKey(t testing.TB) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
 }
 
+const reviews = "/apis/authentication.k8s.io/v1/tokenreviews"
+
 // Reviewer makes an account in kube-system, with or without the right to review
 // tokens, and returns a token of it for the cluster.
 func (c *Cluster) Reviewer(t testing.TB, name string, may bool) string {
@@ -344,7 +369,7 @@ func (c *Cluster) Reviewer(t testing.TB, name string, may bool) string {
 	token := c.Token(t, "kube-system", name, "", "", "")
 	if may {
 		c.bind(t, "system:auth-delegator", map[string]any{"kind": "ServiceAccount", "name": name, "namespace": "kube-system"})
-		c.until(t, token, "POST", "/apis/authentication.k8s.io/v1/tokenreviews", map[string]any{"spec": map[string]any{"token": token}})
+		c.until(t, token, "POST", reviews, map[string]any{"spec": map[string]any{"token": token}})
 	}
 	return token
 }
