@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"envrun/auth/keychain"
+	"envrun/auth/session"
 	"envrun/cmd/internal/cli"
 	"envrun/envrun/project"
 	"envrun/vault"
@@ -89,6 +91,13 @@ func (t *tool) cacheDir() (string, error) {
 	return dir, err
 }
 
+// withdrawn reports whether a server, or the issuer whose word it takes, has said that
+// what was asked for is not, or no longer, for whoever asked.
+func withdrawn(err error) bool {
+	ended := (*session.EndedError)(nil)
+	return errors.As(err, &ended) || remote.Withdrawn(err)
+}
+
 // reader reads the secrets of a run: from a server with what was kept of it. whole
 // says that all is asked for that runs in the environment ask for.
 func (t *tool) reader(s selected, whole bool) (vault.Reader, error) {
@@ -115,7 +124,7 @@ func (t *tool) reader(s selected, whole bool) (vault.Reader, error) {
 	return cache.New(v, cache.Options{
 		Store: store, Place: cachePlace(s.Project, s.env, v),
 		Token: func(ctx context.Context) (string, error) { return t.token(ctx, s.env, v) },
-		Away:  remote.Away, Withdrawn: remote.Withdrawn,
+		Away:  remote.Away, Withdrawn: withdrawn,
 		Told: func() (time.Time, *time.Duration) {
 			told := v.Told(s.env.Name)
 			return told.Date, told.Cache

@@ -112,6 +112,7 @@ type shownToken struct {
 	err     error
 	session bool      // it is that of a session, which can be renewed
 	until   time.Time // then the question is asked again; zero: never
+	owed    error     // why a session that has ended was not renewed: told if the server refuses the token
 
 	// once has the token of somebody who signed in for this process alone. Nothing of it
 	// is kept, and whoever is done with it ends it.
@@ -174,6 +175,8 @@ func (t *tool) renewed(ctx context.Context, env project.Env, refused string) (st
 	switch {
 	case s.token != refused:
 		return s.token, s.err // another request has renewed it already
+	case s.owed != nil:
+		return "", s.owed
 	case !s.session:
 		return "", nil
 	}

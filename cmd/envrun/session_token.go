@@ -79,18 +79,24 @@ func (t *tool) sessionToken(ctx context.Context, env project.Env, refused string
 		err = nil
 	}
 	if err != nil {
-		// What could not be renewed may be good for a while, and somebody may have
-		// signed in again meanwhile.
-		if _, is, e := store.Open(ctx, a.ID); e == nil && !is.Token.Empty() && is.Token.Reveal() != refused && (is.Ends.IsZero() || t.now().Before(is.Ends)) {
-			r, err = is, nil
+		_, is, e := store.Open(ctx, a.ID)
+		there := e == nil && !is.Token.Empty() && is.Token.Reveal() != refused
+		soon := t.now().Add(askAgain)
+		ended := (*session.EndedError)(nil)
+		switch {
+		case there && (is.Ends.IsZero() || t.now().Before(is.Ends)):
+			// What could not be renewed is good for a while, or somebody has signed in
+			// again meanwhile.
+			r = is
+		case there && (passes(err) || errors.As(err, &ended)):
+			// The server says that it has ended, if it is met at all: while it is not, what
+			// was read with this token may be used, and no issuer could change that.
+			return shownToken{token: is.Token.Reveal(), owed: err, until: soon}
+		case passes(err):
+			return shownToken{err: err, until: soon}
+		default:
+			return shownToken{err: err}
 		}
-	}
-	if err != nil {
-		s := shownToken{err: err}
-		if passes(err) {
-			s.until = t.now().Add(askAgain)
-		}
-		return s
 	}
 	s := shownToken{token: r.Token.Reveal(), session: true, until: dueAt(r)}
 	if soon := t.now().Add(askAgain); !s.until.IsZero() && s.until.Before(soon) {

@@ -153,7 +153,10 @@ func TestSessionToItsEnd(t *testing.T) {
 			d.shows("old")
 		}
 		d.later(time.Hour)
-		d.showsNone(ended)
+		d.shows("old") // for the server to say so
+		if _, err := d.renewed(t.Context(), d.env, "old"); !ended(err) {
+			t.Errorf("instead of it: %v", err)
+		}
 		if t.Failed() {
 			t.Fatal(name)
 		}
@@ -187,30 +190,32 @@ func TestSessionAllDay(t *testing.T) {
 	}
 }
 
-// An issuer that is away for a while is asked again, and not by each request.
+// An issuer that is away for a while is asked again, and not by each request. The
+// server is shown the token that has ended: while that is away too, it is all the same.
 func TestSessionIssuerComesBack(t *testing.T) {
 	d := newDesk(t)
 	d.has(session.Record{RefreshToken: auth.NewSecret("refresh")}, 0, time.Hour)
-	usual := make(chan bool, 1)
-	back := false
-	d.issuer.SetHook("/token", func(w http.ResponseWriter, r *http.Request) {
-		if !back {
-			w.WriteHeader(http.StatusServiceUnavailable)
-			return
+	answers := map[bool]http.HandlerFunc{
+		false: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) },
+		true: func(w http.ResponseWriter, _ *http.Request) {
+			oidctest.Refuse(w, http.StatusBadRequest, "invalid_grant")
+		},
+	}
+	for _, back := range []bool{false, true} {
+		is := map[bool]func(error) bool{false: away, true: ended}[back]
+		before := d.issuer.Count("/token")
+		d.issuer.SetHook("/token", answers[back])
+		d.later(time.Minute)
+		for range 3 {
+			d.shows("old")
+			if token, err := d.renewed(t.Context(), d.env, "old"); !is(err) || token != "" {
+				t.Errorf("back %v: %q, %v", back, token, err)
+			}
 		}
-		oidctest.Refuse(w, http.StatusBadRequest, "invalid_grant")
-		usual <- true
-	})
-	for range 3 {
-		d.showsNone(away)
+		if n := d.issuer.Count("/token") - before; n != 1 {
+			t.Errorf("back %v: the issuer was asked %d times", back, n)
+		}
 	}
-	if n := d.issuer.Count("/token"); n != 1 {
-		t.Errorf("the issuer was asked %d times", n)
-	}
-	back = true
-	d.later(time.Minute)
-	d.showsNone(ended)
-	<-usual
 }
 
 // Whoever signs out while a session is renewed is signed out: what the renewal got is

@@ -3,19 +3,25 @@
 package main_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"envrun/auth"
 	"envrun/auth/keychain"
+	"envrun/auth/oidc/oidctest"
 	"envrun/auth/session"
 )
 
@@ -175,5 +181,80 @@ func TestLoginWithoutProject(t *testing.T) {
 	// What is suggested for a server can be typed here.
 	if _, errs, code := p.pipe("", "login", "https://vault.example.test"); code != 1 || !strings.Contains(errs, "envrun login --device https://vault.example.test") {
 		t.Errorf("status %d: %s", code, errs)
+	}
+}
+
+// On a train, with a token that has ended and an issuer as far away as the server, a
+// run uses what was read; whom the issuer has put out has nothing of it any more.
+func TestSessionOnATrain(t *testing.T) {
+	o := newOffice(t, map[string]any{"token_ttl": "1h"})
+	to, err := url.Parse(o.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var gone atomic.Bool
+	pass := httputil.NewSingleHostReverseProxy(to)
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if gone.Load() {
+			w.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		pass.ServeHTTP(w, r)
+	}))
+	defer front.Close()
+	file := filepath.Join(o.dir, "envrun.toml")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.write("envrun.toml", strings.ReplaceAll(string(text), o.addr, front.URL))
+	if _, _, code := o.pipe("", "key", "show"); code != 0 {
+		o.must("", "key", "new", "--store", "file")
+	}
+	c := o.run("login", "--store", "passphrase")
+	c.wants(0, "until ")
+	run := func() (string, string, int) { return o.pipe("", "--", "sh", "-c", `echo "it is $A"`) }
+	if out, errs, code := run(); code != 0 || !strings.Contains(out, "it is canary-value") {
+		t.Fatalf("status %d: %s", code, errs)
+	}
+
+	// An hour later.
+	store := &session.Store{Dir: filepath.Join(o.home, ".local/state/envrun/sessions"), Passphrase: func(context.Context, string, bool) ([]byte, error) { return []byte("correct horse"), nil }}
+	all, err := store.Accounts()
+	if err != nil || len(all) != 1 {
+		t.Fatalf("%v, %v", all, err)
+	}
+	past := time.Now().Add(-time.Minute)
+	_, err = store.Fresh(t.Context(), all[0].ID, func(_ context.Context, was session.Record, _ func(session.Record) error) (session.Record, error) {
+		was.Ends = past
+		return was, nil
+	}, func(r session.Record) bool { return r.Ends.After(past) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.endTokens()
+	o.issuer.SetHook("/token", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
+	gone.Store(true)
+	if out, errs, code := run(); code != 0 || !strings.Contains(out, "it is canary-value") || !strings.Contains(errs, "using what was read of dev") {
+		t.Errorf("status %d: %s%s", code, out, errs)
+	}
+	// The server is back, the issuer is not: nothing is used, and nobody need sign in.
+	gone.Store(false)
+	if out, errs, code := run(); code == 0 || strings.Contains(out, "canary") || !strings.Contains(errs, "answers 503") || strings.Contains(errs, "envrun login") {
+		t.Errorf("status %d: %s%s", code, out, errs)
+	}
+	gone.Store(true)
+	if out, errs, code := run(); code != 0 || !strings.Contains(out, "it is canary-value") {
+		t.Errorf("status %d: %s%s", code, out, errs)
+	}
+	gone.Store(false)
+	o.issuer.SetHook("/token", func(w http.ResponseWriter, _ *http.Request) {
+		oidctest.Refuse(w, http.StatusBadRequest, "invalid_grant")
+	})
+	for _, away := range []bool{false, true} {
+		gone.Store(away)
+		if out, errs, code := run(); code == 0 || strings.Contains(out, "canary") || !away && !strings.Contains(errs, "envrun login") {
+			t.Errorf("status %d: %s%s", code, out, errs)
+		}
 	}
 }
