@@ -452,14 +452,14 @@ func TestAliasesLeaveGroups(t *testing.T) {
 		w.must(404, s.token(), "GET", "secret/data/eng/x", "")
 		return s.token(), entity, aliases[0].(map[string]any)["id"].(string)
 	}
-	token, entity, alias := in()
+	token, _, alias := in()
 	// A note on it changes nothing.
 	w.must(200, "root", "POST", "identity/entity-alias/id/"+alias, `{"custom_metadata":{"team":"a"}}`)
 	w.must(404, token, "GET", "secret/data/eng/x", "")
 	w.must(204, "root", "DELETE", "identity/entity-alias/id/"+alias, "")
 	w.must(403, token, "GET", "secret/data/eng/x", "")
 
-	token, entity, alias = in()
+	token, entity, alias := in()
 	w.must(200, "root", "POST", "identity/entity-alias/id/"+alias, `{"name":"somebody else"}`)
 	w.must(403, token, "GET", "secret/data/eng/x", "")
 
