@@ -66,7 +66,7 @@ func (t *tool) signOut() {
 	t.shown.mu.Lock()
 	for at, s := range t.shown.by {
 		if s.once != nil {
-			all = append(all, s.once)
+			all = append(all, s.once.server)
 			s.once = nil
 			t.shown.by[at] = s
 		}

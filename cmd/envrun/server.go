@@ -114,9 +114,13 @@ type shownToken struct {
 	until   time.Time // then the question is asked again; zero: never
 	owed    error     // why a session that has ended was not renewed: told if the server refuses the token
 
-	// once has the token of somebody who signed in for this process alone. Nothing of it
-	// is kept, and whoever is done with it ends it.
-	once *remote.Vault
+	once *oneUse // it is of somebody who signed in for this process alone
+}
+
+// oneUse is a sign-in that nothing is kept of. Whoever is done with it ends it.
+type oneUse struct {
+	signedIn
+	server *remote.Vault // with its token
 }
 
 // askAgain is after how long a session is looked at again that could not be renewed for

@@ -167,11 +167,11 @@ func (t *tool) stepUp(ctx context.Context, env project.Env, wants bool) shownTok
 	if err != nil {
 		return shownToken{err: err}
 	}
-	return t.onceOnly(env, got.record.Token)
+	return t.onceOnly(env, got)
 }
 
-// onceOnly is a token that is kept nowhere.
-func (t *tool) onceOnly(env project.Env, token auth.Secret) shownToken {
-	once, err := t.shownOnly(env, token)
-	return shownToken{token: token.Reveal(), once: once, err: err}
+// onceOnly is the token of a sign-in that nothing is kept of.
+func (t *tool) onceOnly(env project.Env, in signedIn) shownToken {
+	server, err := t.shownOnly(env, in.record.Token)
+	return shownToken{token: in.record.Token.Reveal(), err: err, once: &oneUse{in, server}}
 }

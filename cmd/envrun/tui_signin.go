@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"envrun/auth"
 	"envrun/auth/browser"
 	"envrun/auth/oidc/login"
 	"envrun/auth/session"
@@ -146,6 +145,12 @@ func (s *signer) known(ctx context.Context, env project.Env, is *screen.Signed) 
 	if name := s.t.outside(); name != "" {
 		is.State, is.By = screen.SignedIn, "the token in "+name
 		is.Fixed = "The token in " + name + " comes from outside of envrun, and is used as long as it is there."
+		return nil
+	}
+	if o := s.t.onceAt(env); o != nil {
+		is.State, is.Label, is.Subject, is.Role = screen.SignedIn, o.account.Label, o.account.Subject, o.account.Role
+		is.By = "in a browser, at " + screen.Host(o.account.Issuer) + "; nothing of it is kept"
+		is.Ends, is.Policies = o.record.Ends, o.record.Policies
 		return nil
 	}
 	if err := s.session(ctx, env, is); err != nil || is.State != screen.SignedOut {
@@ -296,7 +301,7 @@ func (s *signer) SignIn(ctx context.Context, name vault.Env, how screen.How, p s
 	if in.kept {
 		s.t.use(env, in.account.ID)
 	} else {
-		s.t.show(env, in.record.Token)
+		s.t.show(env, in)
 	}
 	return s.Signed(ctx, name, true)
 }
@@ -307,16 +312,7 @@ func (s *signer) SignOut(ctx context.Context, name vault.Env) ([]screen.Ending, 
 	if !ok {
 		return nil, &vault.Error{Kind: vault.KindNoEnv, Env: name}
 	}
-	store, err := s.t.openSessions()
-	if err != nil {
-		return nil, err
-	}
-	a, err := s.t.sessionOf(store, env)
-	if err != nil {
-		return nil, err
-	}
-	steps, err := s.t.signOutOf(ctx, store, a, env)
-	s.t.use(env, "")
+	steps, err := s.signOut(ctx, env)
 	all := make([]screen.Ending, len(steps))
 	for i, step := range steps {
 		switch {
@@ -329,6 +325,26 @@ func (s *signer) SignOut(ctx context.Context, name vault.Env) ([]screen.Ending, 
 		}
 	}
 	return all, err
+}
+
+// signOut ends what somebody who signed in to an environment has: for this process
+// alone, or the session.
+func (s *signer) signOut(ctx context.Context, env project.Env) ([]ending, error) {
+	if o := s.t.drop(env); o != nil {
+		defer o.server.Close()
+		return []ending{s.t.endToken(ctx, env, o.record)}, nil
+	}
+	store, err := s.t.openSessions()
+	if err != nil {
+		return nil, err
+	}
+	a, err := s.t.sessionOf(store, env)
+	if err != nil {
+		return nil, err
+	}
+	steps, err := s.t.signOutOf(ctx, store, a, env)
+	s.t.use(env, "")
+	return steps, err
 }
 
 // Use implements screen.SignIns.
@@ -376,25 +392,40 @@ func (t *tool) use(env project.Env, account string) {
 	}
 	t.accounts.by[at] = account
 	t.accounts.mu.Unlock()
-	t.shown.mu.Lock()
-	was := t.shown.by[at].once
-	delete(t.shown.by, at)
-	t.shown.mu.Unlock()
-	if was != nil {
-		t.endOnce(was)
+	if was := t.drop(env); was != nil {
+		t.endOnce(was.server)
 	}
 }
 
-// show has the server of an environment shown a token that is kept nowhere, in the
-// place of the one that it was shown.
-func (t *tool) show(env project.Env, token auth.Secret) {
+// drop forgets which token the server of an environment is shown. It returns the sign-in
+// for this process alone that it was of, nil if it was of none.
+func (t *tool) drop(env project.Env) *oneUse {
+	t.shown.mu.Lock()
+	defer t.shown.mu.Unlock()
+	at := shownAt(env, false)
+	was := t.shown.by[at].once
+	delete(t.shown.by, at)
+	return was
+}
+
+// onceAt is the sign-in for this process alone whose token the server of an environment
+// is shown, nil if there is none.
+func (t *tool) onceAt(env project.Env) *oneUse {
+	t.shown.mu.Lock()
+	defer t.shown.mu.Unlock()
+	return t.shown.by[shownAt(env, false)].once
+}
+
+// show has the server of an environment shown the token of a sign-in that nothing is
+// kept of, in the place of what it was shown.
+func (t *tool) show(env project.Env, in signedIn) {
 	t.use(env, "")
 	t.shown.mu.Lock()
 	defer t.shown.mu.Unlock()
 	if t.shown.by == nil {
 		t.shown.by = map[string]shownToken{}
 	}
-	t.shown.by[shownAt(env, false)] = t.onceOnly(env, token)
+	t.shown.by[shownAt(env, false)] = t.onceOnly(env, in)
 }
 
 // talker is the interface's box for whoever signs in, as package login knows a person.
