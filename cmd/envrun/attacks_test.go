@@ -5,11 +5,14 @@ package main_test
 import (
 	"bufio"
 	"compress/gzip"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -23,7 +26,7 @@ import (
 
 // The attacks that are made on whoever signs in, each under its id, on envrun as people
 // have it. The other ones are in the table of the same name of the server.
-func TestAttacks(t *testing.T) {
+func TestAttacksOnWhoSignsIn(t *testing.T) {
 	here := map[string]struct {
 		name string
 		test func(*testing.T)
@@ -31,7 +34,7 @@ func TestAttacks(t *testing.T) {
 		"A41": {"nobody takes a session over with somebody's address, or with the answer to a refresh", sameAddress},
 		"A45": {"callbacks that are none of the issuer's change nothing", hostileCallbacks},
 		"A46": {"an issuer that lies is refused in words", hostileIssuer},
-		"A47": {"a server that names another issuer is not believed, and none steers the terminal", func(t *testing.T) { anotherIssuer(t); hostileServer(t) }},
+		"A47": {"a server that names another issuer is not believed, and none steers the terminal", func(t *testing.T) { anotherIssuer(t); hostileServer(t); hostileSignIns(t) }},
 	}
 	for _, id := range oidctest.OnClient {
 		if one, ok := here[id]; ok {
@@ -456,6 +459,79 @@ func hostileIssuer(t *testing.T) {
 				t.Errorf("it says what it sent: %s", shown)
 			}
 			o.nobodyIn()
+		})
+	}
+}
+
+// hostileSignIns: what a server says of how people sign in cannot steer the terminal,
+// and sends nobody to what is no issuer.
+func hostileSignIns(t *testing.T) {
+	const odd = "x\x1b[2J\x1b]0;title\a\u202e\nserver https://good.test"
+	method := func(change map[string]any) map[string]any {
+		m := map[string]any{"mount": "human", "type": "jwt", "issuer": "https://id.example.test", "client_id": "envrun", "roles": []any{map[string]any{"name": "dev", "acr_values": []string{odd}}}}
+		for name, value := range change {
+			m[name] = value
+		}
+		return m
+	}
+	for name, methods := range map[string][]map[string]any{
+		"two ways":               {method(map[string]any{"mount": odd}), method(map[string]any{"mount": odd + "2"})},
+		"an odd issuer":          {method(map[string]any{"issuer": odd})},
+		"an odd address":         {method(map[string]any{"issuer": "https://id.example.test/\x1b[2J"})},
+		"an issuer without TLS":  {method(map[string]any{"issuer": "http://id.example.test"})},
+		"a script":               {method(map[string]any{"issuer": "javascript:alert(1)"})},
+		"a file":                 {method(map[string]any{"issuer": "file:///etc/passwd"})},
+		"somebody's metadata":    {method(map[string]any{"issuer": "http://169.254.169.254"})},
+		"an odd client":          {method(map[string]any{"client_id": odd, "issuer": "http://127.0.0.1:1"})},
+		"an odd mount":           {method(map[string]any{"mount": odd, "issuer": "http://127.0.0.1:1"})},
+		"a mount somewhere else": {method(map[string]any{"mount": "../../sys", "issuer": "http://127.0.0.1:1"})},
+	} {
+		t.Run(name, func(t *testing.T) {
+			hostile := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				switch {
+				case strings.HasSuffix(r.URL.Path, "sys/sign-in"):
+					_ = json.NewEncoder(w).Encode(map[string]any{"data": map[string]any{"methods": methods}})
+				default:
+					w.WriteHeader(http.StatusForbidden)
+					_ = json.NewEncoder(w).Encode(map[string]any{"errors": []string{odd}, "warnings": []string{odd}})
+				}
+			}))
+			defer hostile.Close()
+			p := newPerson(t)
+			p.write("envrun.toml", fmt.Sprintf("vault = %q\nproject = \"app\"\ndefault = \"dev\"\n[env.dev]\n", hostile.URL))
+			p = p.phrased().as("BROWSER=touch " + filepath.Join(p.dir, "opened"))
+			never := []string{"hint: ", "!\x1b[2J", "!\x1b]0", "!\a", "!\u202e", "!\nserver https://good.test", "!open this"}
+			p.run("login", "--store", "passphrase").wants(1, never...)
+			p.write("envrun.toml", fmt.Sprintf("vault = %q\nproject = \"app\"\ndefault = \"dev\"\n[env.dev]\n[sign_in]\nissuer = \"https://right.example.test\"\n", hostile.URL))
+			p.run("login", "--store", "passphrase").wants(1, never...)
+			if _, err := os.Stat(filepath.Join(p.dir, "opened")); err == nil {
+				t.Error("a browser was opened")
+			}
+			if _, err := os.Stat(filepath.Join(p.home, ".local/state/envrun/issuers.json")); err == nil {
+				t.Error("the issuer is believed")
+			}
+		})
+	}
+	// The same of Vault's own method.
+	for name, address := range map[string]string{
+		"a script": "javascript:alert(1)", "a file": "file:///etc/passwd", "odd": "https://id.example.test/" + odd, "an option": "--help", "nothing of a sign-in": "https://id.example.test/",
+	} {
+		t.Run("Vault's own, "+name, func(t *testing.T) {
+			hostile := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if strings.HasSuffix(r.URL.Path, "/auth_url") {
+					_ = json.NewEncoder(w).Encode(map[string]any{"data": map[string]any{"auth_url": address}})
+					return
+				}
+				w.WriteHeader(http.StatusNotFound)
+				_, _ = io.WriteString(w, `{"errors":[]}`)
+			}))
+			defer hostile.Close()
+			p := newPerson(t)
+			p = p.phrased().as("BROWSER=touch " + filepath.Join(p.dir, "opened"))
+			p.run("login", "--store", "passphrase", "--method", "vault-oidc", hostile.URL).wants(1, "hint: ", "!\x1b[2J", "!\x1b]0", "!\a", "!\u202e", "!open this")
+			if _, err := os.Stat(filepath.Join(p.dir, "opened")); err == nil {
+				t.Error("a browser was opened")
+			}
 		})
 	}
 }

@@ -100,6 +100,17 @@ func (p *person) as(vars ...string) *person {
 	return &q
 }
 
+// phrased is the same person with a passphrase for their sessions, in a file.
+func (p *person) phrased() *person {
+	p.t.Helper()
+	p.write("words", "correct horse\n")
+	file := filepath.Join(p.dir, "words")
+	if err := os.Chmod(file, 0o600); err != nil {
+		p.t.Fatal(err)
+	}
+	return p.as("ENVRUN_STORE_PASSPHRASE_FILE=" + file)
+}
+
 // nobody makes root, who may read and write everything, somebody who may not.
 func (p *person) nobody() {
 	p.t.Helper()

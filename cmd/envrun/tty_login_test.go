@@ -92,17 +92,13 @@ func newOffice(t *testing.T, tokens map[string]any) *office {
 	o.ask(o.root, "PUT", "sys/policies/acl/dev", map[string]any{"policy": `path "dev/*" { capabilities = ["create", "read", "update", "list"] } path "sys/*" { capabilities = ["read"] }`})
 
 	o.write("envrun.toml", fmt.Sprintf("vault = %q\nproject = \"app\"\ndefault = \"dev\"\n[env.dev]\n[sign_in]\nmount = \"human\"\nrole = \"dev\"\nissuer = %q\nclient_id = %q\n", o.addr, o.issuer.URL, oidctest.ClientID))
-	o.write("words", "correct horse\n")
-	if err := os.Chmod(filepath.Join(o.dir, "words"), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	// A browser that does as it is told, and shows what it was given.
 	opener := filepath.Join(o.dir, "opener")
 	o.write("opener", "#!/bin/sh\ntr '\\0' '\\n' < /proc/$$/environ > "+o.dir+"/browser.env 2>/dev/null\ncurl -sSL -o "+o.dir+"/page \"$1\" > /dev/null 2>&1\n")
 	if err := os.Chmod(opener, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	o.person = o.as("BROWSER="+opener, "ENVRUN_STORE_PASSPHRASE_FILE="+filepath.Join(o.dir, "words"))
+	o.person = o.phrased().as("BROWSER=" + opener)
 	o.as("VAULT_TOKEN="+o.root, "VAULT_ADDR="+o.addr).must("", "env", "add", "dev")
 	o.as("VAULT_TOKEN="+o.root, "VAULT_ADDR="+o.addr).must("canary-value", "set", "A")
 	return o
@@ -374,12 +370,7 @@ func hostileServer(t *testing.T) {
 		}})
 	}))
 	defer hostile.Close()
-	p := newPerson(t)
-	p.write("words", "correct horse\n")
-	if err := os.Chmod(filepath.Join(p.dir, "words"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	p = p.as("ENVRUN_STORE_PASSPHRASE_FILE=" + filepath.Join(p.dir, "words"))
+	p := newPerson(t).phrased()
 	for _, args := range [][]string{{"login", "--store", "passphrase", "--method", "token", hostile.URL}, {"whoami"}, {"whoami", "--verify"}, {"doctor"}, {"logout"}} {
 		out, errs, _ := p.pipe("a-token\n", args...)
 		if text := out + errs; strings.ContainsAny(text, "\x1b\a\u202e") || strings.Contains(text, "\nserver https://good.test") {

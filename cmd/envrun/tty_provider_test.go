@@ -138,11 +138,7 @@ func TestTerminalDriven(t *testing.T) {
 
 	o := newPerson(t)
 	o.write("envrun.toml", fmt.Sprintf("vault = %q\nproject = \"app\"\ndefault = \"dev\"\n[env.dev]\nmount = \"driven\"\n[sign_in]\nmount = \"people-oidc\"\n", s.Addr))
-	o.write("words", "correct horse\n")
-	if err := os.Chmod(filepath.Join(o.dir, "words"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	o = visits(t, o.as("ENVRUN_STORE_PASSPHRASE_FILE="+filepath.Join(o.dir, "words")), p.Person("bob"))
+	o = visits(t, o.phrased(), p.Person("bob"))
 	o.run("login", "--store", "passphrase").wants(0, "bob@example.test", "sign in again")
 	o.must("canary-value", "set", "A")
 	if got := o.must("", "get", "A"); got != "canary-value" {

@@ -16,7 +16,7 @@ import (
 
 // The attacks of study auth §4.7, A01 to A48, each under its id and against the
 // endpoint as it is asked over HTTP. Those of oidctest.OnClient are made on whoever
-// signs in: TestAttacks of cmd/envrun has their lines.
+// signs in: TestAttacksOnWhoSignsIn of cmd/envrun has their lines.
 func TestAttacks(t *testing.T) {
 	tokens := map[string][]oidctest.Attack{}
 	for _, a := range oidctest.Attacks() {
