@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/http"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,6 +34,7 @@ type way struct {
 	ca                []byte
 	hosts             []string
 	pinned            bool // issuer and client are of the project file
+	named             bool // the mount is, or whoever signs in has named it
 	driven            bool // the server talks to the issuer
 	ask               login.Ask
 }
@@ -57,12 +60,13 @@ func (t *tool) wayTo(ctx context.Context, v *remote.Vault, env project.Env, how 
 		mount: cmp.Or(how.mount, pins.Mount), role: cmp.Or(how.role, pins.Role), scopes: pins.Scopes,
 		issuer: pins.Issuer, clientID: pins.ClientID, pinned: pins.Issuer != "" && pins.ClientID != "",
 	}
+	w.named = w.mount != ""
 	var err error
 	if w.hosts, w.ca, err = issuerIs(pins); err != nil {
 		return nil, err
 	}
 	if how.method == methodDriven {
-		w.driven, w.mount = true, cmp.Or(w.mount, "oidc")
+		w.driven, w.pinned, w.mount = true, false, cmp.Or(w.mount, "oidc") // an endpoint is no issuer that could be pinned
 		return w, nil
 	}
 	in, own, err := v.SignIns(ctx)
@@ -129,8 +133,12 @@ func (t *tool) believes(w *way, accept string) error {
 	if err != nil {
 		return err
 	}
+	is := trusted{w.issuer, w.clientID}
 	was, ok := known[w.key()]
-	if !ok || was == (trusted{w.issuer, w.clientID}) || accept == w.issuer {
+	if !ok && !w.named {
+		was, ok = w.others(known)
+	}
+	if !ok || was == is || accept == w.issuer {
 		return nil
 	}
 	return &cli.HintError{
@@ -140,7 +148,25 @@ func (t *tool) believes(w *way, accept string) error {
 	}
 }
 
-func (w *way) key() string { return w.server + "\n" + w.namespace + "\n" + w.mount }
+func (w *way) key() string { return w.at() + w.mount }
+
+func (w *way) at() string { return w.server + "\n" + w.namespace + "\n" }
+
+// others is an issuer of other mounts of the server, for a mount that the server itself
+// has chosen: another mount must not be a way around what is known. The way's own client
+// there, if its issuer is one of those.
+func (w *way) others(known map[string]trusted) (was trusted, ok bool) {
+	keys := slices.Sorted(maps.Keys(known))
+	for _, key := range keys {
+		if !strings.HasPrefix(key, w.at()) {
+			continue
+		}
+		if was, ok = known[key], true; was.Issuer == w.issuer {
+			return trusted{w.issuer, w.clientID}, true
+		}
+	}
+	return was, ok
+}
 
 // issuersKnown are the issuers that servers named, by way.key. Whoever can write the
 // file can have people sent elsewhere to sign in.
