@@ -185,6 +185,15 @@ func TestTerminalNetwork(t *testing.T) {
 	}
 	o.person = o.as("NO_PROXY=intranet.test")
 
+	// A proxy that is not there; its password is nobody's business.
+	o.person = o.as("HTTPS_PROXY=http://alice:proxy-password@127.0.0.1:9")
+	refused("vault", "https://vault.example.com cannot be reached: there is no connection to the proxy that HTTPS_PROXY names")
+	if out, errs, _ := o.pipe("", "logout", "--json"); strings.Contains(out+errs, "proxy-password") || !strings.Contains(out, "there is no connection to the proxy") {
+		t.Errorf("it says %s%s", out, errs)
+	}
+	o.person = o.as("HTTPS_PROXY=" + g.URL)
+	o.run("login", "--store", "passphrase").wants(0)
+
 	// The same of the issuer, which is asked at a sign-in alone.
 	at := func(says ...string) {
 		t.Helper()

@@ -221,9 +221,11 @@ func (v *Vault) unanswered(ctx context.Context, err error) error {
 		e.Text, e.away = fmt.Sprintf("no answer within %v", v.o.Timeout), true
 	case errors.As(err, &dns):
 		e.Text, e.away = "its name is not known", true
+	case errors.As(err, &op) && op.Op == "proxyconnect":
+		e.Text, e.away = "there is no connection to the proxy that HTTPS_PROXY names", true
 	case errors.As(err, &op):
 		e.Err = op.Err // without addresses of ours
-		e.away = op.Op == "dial" || op.Op == "proxyconnect" || wasCut(err)
+		e.away = op.Op == "dial" || wasCut(err)
 	default:
 		e.Text, e.away = "the connection was cut", wasCut(err)
 		if t := (interface{ Timeout() bool })(nil); errors.As(err, &t) && t.Timeout() {

@@ -244,7 +244,9 @@ func lost(err *url.Error) (why error, inTLS bool) {
 		return errors.New("it does not speak TLS"), true
 	case errors.As(err, &op) && op.Op == "remote error", strings.Contains(err.Error(), "selected unsupported protocol version"):
 		return errors.New("it ends the TLS handshake: is it TLS 1.2 or later that it speaks?"), true
-	case errors.As(err, &op) && (op.Op == "dial" || op.Op == "proxyconnect"):
+	case errors.As(err, &op) && op.Op == "proxyconnect":
+		return errors.New("there is no connection to the proxy that HTTPS_PROXY names"), false
+	case errors.As(err, &op) && op.Op == "dial":
 		return errors.New("there is no connection to it"), false
 	}
 	return errors.New("the connection broke"), false
