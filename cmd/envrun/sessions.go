@@ -100,6 +100,7 @@ func explainSession(err error, r *cli.Report) bool {
 	var sudo *session.SudoError
 	var several *session.AmbiguousError
 	var unknown *session.UnknownError
+	var ended *session.EndedError
 	r.Code = cli.CodeAuth
 	switch {
 	case errors.As(err, &damaged):
@@ -109,6 +110,8 @@ func explainSession(err error, r *cli.Report) bool {
 		} else {
 			r.AddHint("nothing of it was used; sign in again: envrun login")
 		}
+	case errors.As(err, &ended):
+		r.AddHint("sign in again: %s", loginAs(ended.Account))
 	case errors.Is(err, session.ErrSignIn):
 		r.AddHint("sign in again: envrun login")
 	case errors.As(err, &nowhere):
@@ -146,6 +149,24 @@ func explainSession(err error, r *cli.Report) bool {
 		return false
 	}
 	return true
+}
+
+// loginAs is the command that signs an account in: a program says in which way.
+func loginAs(a session.Account) string {
+	if a.Method == methodOIDC || a.Method == "" {
+		return "envrun login"
+	}
+	command := "envrun login --method " + a.Method
+	role := "--role"
+	if a.Method == "approle" {
+		role = "--role-id"
+	}
+	for _, flag := range [...]struct{ name, text string }{{"--mount", a.Mount}, {role, a.Role}} {
+		if flag.text != "" {
+			command += " " + flag.name + " " + cli.Quote(flag.text)
+		}
+	}
+	return command + " " + cli.Quote(a.Server)
 }
 
 // explainPlace is about the key of sessions, which is where it cannot be read now.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"envrun/auth/keychain"
+	"envrun/auth/oidc/login"
 	"envrun/auth/passphrase"
 	"envrun/auth/session"
 	"envrun/cmd/internal/cli"
@@ -31,6 +32,8 @@ func TestWordsOfSessions(t *testing.T) {
 		{&session.KeyError{Place: keychain.Kernel, Host: "desk"}, cli.CodeAuth, "on desk, and is not here", []string{"envrun login"}},
 		{&session.KeyError{Place: keychain.Pass, Other: true}, cli.CodeAuth, "is not the one that this session was sealed with", []string{"envrun login"}},
 		{&session.EndedError{Account: alice, Why: "the refresh token was revoked"}, cli.CodeAuth, "the session has ended: the refresh token was revoked", []string{"envrun login"}},
+		{&session.EndedError{Account: session.Account{Server: "https://vault.example.com", Method: "approle", Mount: "approle", Role: "0b0b"}, Why: "the token has ended"}, cli.CodeAuth, "the session has ended",
+			[]string{"envrun login --method approle --mount approle --role-id 0b0b https://vault.example.com"}},
 		{&session.DamagedError{File: "/s/x.sealed", Reason: "is cut short"}, cli.CodeTampered, "/s/x.sealed: is cut short", []string{"nothing of it was used", "envrun login"}},
 		{&session.DamagedError{File: "/s/accounts.json", Reason: "is too long", Index: true}, cli.CodeTampered, "is too long", []string{"mv /s/accounts.json /s/accounts.json.old"}},
 		{at(keychain.SecretService, locked), cli.CodeAuth, "the Secret Service is locked", []string{"unlock the keyring", "envrun logout --all"}},
@@ -63,5 +66,13 @@ func TestWordsOfSessions(t *testing.T) {
 	}
 	if explainSession(errors.New("something else"), new(cli.Report)) {
 		t.Error("it explains what is not its own")
+	}
+}
+
+// A host that the issuer has endpoints on is named with the line that allows it.
+func TestWordsOfHosts(t *testing.T) {
+	r := new(tool).explain(&login.HostError{Issuer: "https://cognito.example.com/pool", Endpoint: "token_endpoint", Host: "login.example.net"})
+	if hints := strings.Join(r.Hints, "\n"); r.Code != cli.CodeTampered || !strings.Contains(hints, `hosts = ["login.example.net"] in [sign_in]`) {
+		t.Errorf("%+v", r)
 	}
 }

@@ -260,6 +260,9 @@ func explainSignIn(err error, r *cli.Report) bool {
 	case errors.As(err, &host), errors.As(err, &mismatch):
 		r.Code = cli.CodeTampered
 		r.AddHint("nobody was sent there; ask who looks after the server about its issuer")
+		if host != nil {
+			r.AddHint("if it is a host of the issuer's: hosts = [%q] in [sign_in] of envrun.toml", host.Host)
+		}
 	case errors.As(err, &port):
 		r.Code = cli.CodeConflict
 		r.AddHint("leave out --callback-port, or name another")
