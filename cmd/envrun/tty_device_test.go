@@ -15,8 +15,8 @@ import (
 )
 
 // headless is somebody on a machine without a display and a browser, come by SSH.
-func (o *office) headless() *person {
-	return o.as("BROWSER=", "DISPLAY=", "WAYLAND_DISPLAY=", "SSH_CONNECTION=192.0.2.1 50000 192.0.2.2 22", "SSH_TTY=/dev/pts/0")
+func (p *person) headless() *person {
+	return p.as("BROWSER=", "DISPLAY=", "WAYLAND_DISPLAY=", "SSH_CONNECTION=192.0.2.1 50000 192.0.2.2 22", "SSH_TTY=/dev/pts/0")
 }
 
 // after is what a line says after a word that it begins with.

@@ -148,4 +148,24 @@ func TestTerminalDriven(t *testing.T) {
 	if _, errs, code := o.pipe("", "get", "A"); code != 1 || !strings.Contains(errs, "envrun login") {
 		t.Errorf("status %d: %s", code, errs)
 	}
+
+	// Without a browser here the address is pasted, and there are no codes.
+	o = o.headless()
+	c := o.run("login", "--store", "passphrase")
+	c.expect("paste all of it here.")
+	back, err := p.Person("bob").SignIn(t.Context(), "http://"+after(c.all(), "    http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.typed(strings.Replace(back, "state=", "state=x", 1) + "\r")
+	c.expect("it belongs to another sign-in")
+	c.typed(back + "\r")
+	c.wants(0, "bob@example.test")
+	if got := o.must("", "get", "A"); got != "canary-value" {
+		t.Errorf("it is %q", got)
+	}
+	o.must("", "logout")
+	if _, errs, code := o.pipe("", "login", "--store", "passphrase", "--device"); code != 1 || !strings.Contains(errs, "the issuer has no device codes") {
+		t.Errorf("status %d: %s", code, errs)
+	}
 }
