@@ -283,7 +283,7 @@ func hostileCallbacks(t *testing.T) {
 				pages[status]++
 			})
 		}
-		for o.issuer.Count(oidctest.Token) == before {
+		for until := time.Now().Add(patience); o.issuer.Count(oidctest.Token) == before && time.Now().Before(until); {
 			time.Sleep(time.Millisecond)
 		}
 		close(hold)

@@ -92,6 +92,14 @@ func TestNoCore(t *testing.T) {
 	c.expect("Value of B (not shown)")
 	o.guarded("set", c.cmd.Process.Pid)
 	c.end()
+	server, err := daemon()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := o.terminal(server, "dev", "--listen", "127.0.0.1:0", "--json")
+	s.expect("root_token")
+	o.guarded("envrund", s.cmd.Process.Pid)
+	s.end()
 	if left := cores(t, o.dir); len(left) > 0 {
 		t.Errorf("left: %q", left)
 	}

@@ -158,7 +158,7 @@ func (s *spy) listening() (stop func()) {
 			select {
 			case <-quit:
 				return
-			case <-time.After(time.Millisecond):
+			case <-time.After(5 * time.Millisecond): // leave the machine to what is looked at
 			}
 			dirs, _ := filepath.Glob("/proc/[0-9]*")
 			for _, dir := range dirs {

@@ -45,7 +45,7 @@ func runMain(args []string, now func() time.Time) int {
 	}
 	ctx := context.Background()
 	runs := commandOf(args) == "run"
-	run.Guard(runs)
+	cli.GuardMemory(runs)
 	if !runs {
 		var stop context.CancelCauseFunc
 		ctx, stop = context.WithCancelCause(ctx)

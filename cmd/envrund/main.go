@@ -36,6 +36,7 @@ type tool struct {
 }
 
 func runMain(args []string) int {
+	cli.GuardMemory(false)
 	t := &tool{Streams: cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv}}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

@@ -21,10 +21,6 @@ import (
 // Begin must be the first call in main. On Windows it does nothing.
 func Begin() {}
 
-// Guard does nothing: what Windows keeps of a process that crashes is set by whoever
-// looks after the machine.
-func Guard(becomes bool) {}
-
 // replace is never called: a Plan for Windows always supervises.
 func replace(p *Plan, _ Command) error {
 	return &Error{Code: CodeFailed, Reason: ReasonExec, Program: p.program, Detail: "Windows cannot replace a process"}

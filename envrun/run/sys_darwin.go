@@ -23,15 +23,6 @@ func dup2(from, to int) error { return unix.Dup2(from, to) }
 // terminal of its own is ended by that terminal's keeper.
 func endWithParent(*syscall.SysProcAttr) {}
 
-// Guard keeps what this process has in memory out of core files, from the first secret
-// on. becomes says that it may become the program that it runs, which is to find its
-// limits as they were: then nothing is done.
-func Guard(becomes bool) {
-	if !becomes {
-		noDump()
-	}
-}
-
 // noDump keeps the values in our memory out of core files. It is called after
 // the start, so that programs keep their own limit.
 func noDump() {

@@ -22,11 +22,6 @@ func dup2(from, to int) error { return unix.Dup3(from, to, 0) }
 // syscall package checks for the race of our being gone before that is set.
 func endWithParent(sys *syscall.SysProcAttr) { sys.Pdeathsig = unix.SIGTERM }
 
-// Guard keeps what this process has in memory out of core files and away from other
-// processes of this user, from the first secret on. becomes says that it may become the
-// program that it runs; execve makes that one as any other.
-func Guard(becomes bool) { noDump() }
-
 // noDump keeps the values in our memory out of core files and from other
 // processes of this user. Programs that we start are not affected.
 func noDump() { _ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) }
