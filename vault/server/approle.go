@@ -175,6 +175,10 @@ func (a approleMount) login(c *call, _ []string) (*answer, error) {
 		}
 		v.meta = sec.Meta
 		if len(sec.TokenCIDRs) > 0 {
+			// The role may be for fewer networks than when the secret id was made.
+			if inside("token_bound_cidrs", "token_bound_cidrs", sec.TokenCIDRs, r.Token.CIDRs) != nil {
+				return nil, &approle.Refusal{Reason: approle.ReasonBound}
+			}
 			r.Token.CIDRs = sec.TokenCIDRs
 		}
 		v.facts.TokenID = a.hasher.Hash(sec.Accessor)

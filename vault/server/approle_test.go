@@ -288,3 +288,19 @@ func TestAppRoleUses(t *testing.T) {
 		race(t, a, b)
 	})
 }
+
+// A role that is for fewer networks than before is so for the secret ids that there are.
+func TestAppRoleNarrowed(t *testing.T) {
+	w := newAppRoles(t)
+	id := w.appRole("app", `{"secret_id_ttl":"10m","token_bound_cidrs":"127.0.0.0/8"}`)
+	own, _ := w.secretID("app", `{"token_bound_cidrs":"127.0.0.1"}`)
+	if s := w.appLogin(id, own); s.status != 200 {
+		t.Fatal(s.status, s.raw)
+	}
+	for networks, want := range map[string]int{"10.0.0.0/8": 400, "127.0.0.1": 200, "127.0.0.0/8,10.0.0.0/8": 200, "": 200} {
+		w.appRole("app", fmt.Sprintf(`{"token_bound_cidrs":%q}`, networks))
+		if s := w.appLogin(id, own); s.status != want {
+			t.Errorf("for %s: %d %s", networks, s.status, s.raw)
+		}
+	}
+}
