@@ -374,6 +374,15 @@ func hostileIssuer(t *testing.T) {
 			p.SetClaims(func(c oidctest.Claims) oidctest.Claims { return c.With(oidctest.Claims{name: value}) })
 		}
 	}
+	clock := func(later time.Duration) func(*oidctest.Provider) {
+		return func(p *oidctest.Provider) {
+			p.SetNow(func() time.Time { return time.Now().Add(later) })
+			p.SetHook(oidctest.Token, func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Date", time.Now().Add(later).UTC().Format(http.TimeFormat))
+				p.Usual(oidctest.Token)(w, r)
+			})
+		}
+	}
 	slowly := func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 	uri := `"verification_uri":"` + o.issuer.URL + `/device","expires_in":600`
 	for _, c := range []struct {
@@ -418,6 +427,8 @@ func hostileIssuer(t *testing.T) {
 		{"an identity token of the day before", "", func(p *oidctest.Provider) {
 			p.SetNow(func() time.Time { return time.Now().Add(-24 * time.Hour) })
 		}, "is not taken"},
+		{"its clock is an hour later", "", clock(time.Hour), "behind that of the issuer"},
+		{"its clock is an hour earlier", "", clock(-time.Hour), "ahead of that of the issuer"},
 		{"a code to enter at a script", "device", code(`"verification_uri":"javascript:alert(1)","expires_in":600`), "the address to enter the code at is not https"},
 		{"a code to enter at a file", "device", code(`"verification_uri":"file:///etc/passwd","expires_in":600`), "the address to enter the code at is not https"},
 		{"a code that steers the terminal", "device", hook(oidctest.DeviceNew, says(200, "application/json", `{"device_code":"x","user_code":"A\u001b[2JB",`+uri+`}`)), "not a short text"},

@@ -27,6 +27,7 @@ path "staging/metadata/*" { capabilities = ["list"] }`})
 		}
 		op.must(hook, "set", "-e", env, "--yes=prod", "HOOK_SECRET")
 	}
+	secrets := o.given()
 	c := o.run("login", "--store", "passphrase")
 	c.wants(0, "sign in again")
 
@@ -69,7 +70,7 @@ path "staging/metadata/*" { capabilities = ["list"] }`})
 	a.then("out of", "Q")
 	a.keys("C-c")
 	a.shows("ended 0")
-	for _, value := range []string{hook, edited, o.root} {
+	for _, value := range append(secrets(), hook, edited, o.root) {
 		if all := a.everything(); strings.Contains(all, value) {
 			t.Errorf("a value is still there:\n%s", all)
 		}

@@ -141,6 +141,37 @@ func (o *office) answer(token, method, path string, body any) (status int, data 
 	return res.StatusCode, out.Data
 }
 
+// given begins to note what the issuer gives; what it returns gives that, and what the
+// issuer was sent.
+func (o *office) given() func() []string {
+	var mu sync.Mutex
+	var all []string
+	o.issuer.SetAnswer(func(a map[string]any) {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, name := range []string{"access_token", "refresh_token", "id_token"} {
+			if text, _ := a[name].(string); text != "" {
+				all = append(all, text)
+			}
+		}
+	})
+	return func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, form := range o.issuer.Forms(oidctest.Token) {
+			for _, name := range []string{"code", "code_verifier", "device_code", "refresh_token"} {
+				if text := form.Get(name); text != "" {
+					all = append(all, text)
+				}
+			}
+		}
+		if len(all) == 0 {
+			o.t.Error("the issuer gave nothing")
+		}
+		return all
+	}
+}
+
 // endTokens ends the tokens of all who signed in; they stay signed in at the issuer.
 func (o *office) endTokens() {
 	o.t.Helper()
