@@ -353,6 +353,46 @@ func TestLoginWithToken(t *testing.T) {
 	o.nowhere(o.root)
 }
 
+// Two roles at one server are two sign-ins: each is asked for by its environment, and
+// is used there alone.
+func TestTerminalTwoRoles(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, map[string]any{"token_ttl": "1h"})
+	o.ask(o.root, "PUT", "sys/policies/acl/ops", map[string]any{"policy": `path "ops/*" { capabilities = ["create", "read", "update", "list"] }`})
+	o.ask(o.root, "POST", "auth/human/role/ops", map[string]any{"role_type": "jwt", "bound_audiences": []string{oidctest.ClientID}, "user_claim": "sub", "token_policies": []string{"ops"}})
+	text, err := os.ReadFile(filepath.Join(o.dir, "envrun.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.write("envrun.toml", string(text)+"[env.ops]\n[env.ops.sign_in]\nrole = \"ops\"\n")
+	op := o.as("VAULT_TOKEN="+o.root, "VAULT_ADDR="+o.addr)
+	op.must("", "env", "add", "ops")
+	op.must("canary-value", "set", "-e", "ops", "A")
+	if _, errs, code := o.pipe("", "login", "--store", "passphrase"); code != 1 || !strings.Contains(errs, "hint: one after the other: envrun login -e dev; envrun login -e ops") {
+		t.Errorf("status %d: %s", code, errs)
+	}
+	for i, env := range []string{"dev", "ops"} {
+		o.run("login", "--store", "passphrase", "-e", env).wants(0, "role      "+env)
+		for j, other := range []string{"dev", "ops"} {
+			out, errs, code := o.pipe("", "-e", other, "get", "A")
+			if signed := j <= i; signed && (code != 0 || out != "canary-value") || !signed && (code != 1 || !strings.Contains(errs, "sign in: envrun login")) {
+				t.Errorf("signed in to %s, and %s is read with status %d: %s%s", env, other, code, out, errs)
+			}
+		}
+	}
+	var is []map[string]any
+	if err := json.Unmarshal([]byte(o.must("", "whoami", "--json")), &is); err != nil || len(is) != 2 {
+		t.Errorf("%v %v", err, is)
+	}
+	if _, errs, code := o.pipe("", "logout"); code != 1 || !strings.Contains(errs, "alice@example.test as ops") {
+		t.Errorf("status %d: %s", code, errs)
+	}
+	o.must("", "logout", "--all")
+	if left := tokensOf(o, "auth/human/login"); len(left) != 0 {
+		t.Errorf("%d tokens are left", len(left))
+	}
+}
+
 // What a program brings is asked for on a terminal too: hidden, and of any length.
 func TestTerminalLoginMethods(t *testing.T) {
 	t.Parallel()
