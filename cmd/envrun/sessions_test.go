@@ -258,3 +258,26 @@ func TestSessionOnATrain(t *testing.T) {
 		}
 	}
 }
+
+// What the issuer gave to somebody whom the server does not take is ended there: nobody
+// has it. Not so while they have a session of before, which may be of one grant with it.
+func TestSessionNobodyHas(t *testing.T) {
+	o := newOffice(t, map[string]any{"token_ttl": "1h"})
+	role := map[string]any{"role_type": "jwt", "bound_audiences": []string{oidctest.ClientID}, "user_claim": "sub", "bound_subject": "somebody-else"}
+	o.ask(o.root, "POST", "auth/human/role/other", role)
+	c := o.run("login", "--store", "passphrase", "--role", "other")
+	c.wants(1, "refuses the sign-in")
+	if n := o.issuer.Count("/revoke"); n != 1 {
+		t.Errorf("the issuer was told %d times", n)
+	}
+	c = o.run("login", "--store", "passphrase")
+	c.wants(0, "until ")
+	c = o.run("login", "--store", "passphrase", "--role", "other")
+	c.wants(1, "refuses the sign-in")
+	if n := o.issuer.Count("/revoke"); n != 1 {
+		t.Errorf("the issuer was told %d times", n)
+	}
+	if got := o.must("", "get", "A"); got != "canary-value" {
+		t.Errorf("it is %q", got)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"envrun/auth"
@@ -161,9 +162,13 @@ func (t *tool) visit(ctx context.Context, v *remote.Vault, env project.Env, lp *
 		if err == nil && !how.memory && w.stepUp() {
 			t.supersede(ctx, store, env, in.account)
 		}
+		account := in.account
 		if err == nil && !how.memory && !w.stepUp() {
-			in.kept = true
-			in.account, err = t.keep(ctx, store, env, in.account, r)
+			in.account, err = t.keep(ctx, store, env, account, r)
+			in.kept = err == nil
+		}
+		if !in.kept {
+			t.endGrant(context.WithoutCancel(ctx), store, env, account, &in.record)
 		}
 		if err != nil {
 			return login.Welcome{}, err
@@ -174,6 +179,20 @@ func (t *tool) visit(ctx context.Context, v *remote.Vault, env project.Env, lp *
 		return lp.Device(ctx, w.ask, person, accept)
 	}
 	return lp.Browser(ctx, w.ask, login.BrowserOptions{Port: how.port, Open: choice.Flow == browser.FlowBrowser}, person, accept)
+}
+
+// endGrant ends at the issuer what it gave for a sign-in of which nothing is kept. Where
+// another session of the same person there is kept it is not ended, since that may be of
+// the same grant.
+func (t *tool) endGrant(ctx context.Context, store *session.Store, env project.Env, a session.Account, r *session.Record) {
+	all, _ := store.Accounts() // what cannot be read is used by nobody
+	same := func(b session.Account) bool {
+		return b.Issuer == a.Issuer && b.ClientID == a.ClientID && b.Subject == a.Subject
+	}
+	if !slices.ContainsFunc(all, same) {
+		t.endRefresh(ctx, a, *r, env)
+		r.RefreshToken = auth.Secret{}
+	}
 }
 
 // keep keeps a session, and then ends the server's token of the one that it takes the
