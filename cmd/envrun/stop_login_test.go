@@ -20,14 +20,16 @@ import (
 	"envrun/auth/oidc/oidctest"
 )
 
-// alive are the processes that came of envrun.
+// alive are the processes that came of envrun: by the home that they have, and where
+// nobody but root may read that, by their program.
 func (p *person) alive() []string {
 	var all []string
 	dirs, _ := filepath.Glob("/proc/[0-9]*")
 	for _, dir := range dirs {
-		env, _ := os.ReadFile(dir + "/environ")
+		env, hidden := os.ReadFile(dir + "/environ")
 		args, err := os.ReadFile(dir + "/cmdline")
-		if err == nil && len(args) > 0 && bytes.Contains(env, []byte("HOME="+p.home+"\x00")) {
+		ours := bytes.Contains(env, []byte("HOME="+p.home+"\x00")) || hidden != nil && bytes.HasPrefix(args, []byte(p.program))
+		if err == nil && len(args) > 0 && ours {
 			all = append(all, strings.ReplaceAll(string(args), "\x00", " "))
 		}
 	}
