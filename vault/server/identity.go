@@ -20,24 +20,39 @@ func (i identities) area() area {
 	entity := func(req *guard.Request, at []string) audit.Data { return noteIdentity(req, at, "entity") }
 	group := func(req *guard.Request, at []string) audit.Data { return noteIdentity(req, at, "group") }
 	return area{
-		{path: "entity", update: i.writeEntity, note: entity},
+		{path: "entity", update: writing(i.keepEntity, nil), note: entity},
 		{path: "entity/id", list: i.listEntities},
-		{path: "entity/id/{id}", read: i.readEntity, update: i.writeEntityID, remove: i.removeEntity, note: entity},
+		{path: "entity/id/{id}", read: i.readEntity, update: writing(i.keepEntity, (*entityBody).byID), remove: i.removeEntity, note: entity},
 		{path: "entity/name", list: i.listEntityNames},
-		{path: "entity/name/{name...}", read: i.readEntityName, update: i.writeEntityName, remove: i.removeEntityName, note: entity},
-		{path: "entity-alias", update: i.writeAlias, note: entity},
+		{path: "entity/name/{name...}", read: i.readEntityName, update: writing(i.keepEntity, (*entityBody).byName), remove: i.removeEntityName, note: entity},
+		{path: "entity-alias", update: writing(i.keepAlias, nil), note: entity},
 		{path: "entity-alias/id", list: i.listAliases},
-		{path: "entity-alias/id/{id}", read: i.readAlias, update: i.writeAliasID, remove: i.removeAlias, note: entity},
-		{path: "group", update: i.writeGroup, note: group},
+		{path: "entity-alias/id/{id}", read: i.readAlias, update: writing(i.keepAlias, (*aliasBody).byID), remove: i.removeAlias, note: entity},
+		{path: "group", update: writing(i.keepGroup, nil), note: group},
 		{path: "group/id", list: i.listGroups},
-		{path: "group/id/{id}", read: i.readGroup, update: i.writeGroupID, remove: i.removeGroup, note: group},
+		{path: "group/id/{id}", read: i.readGroup, update: writing(i.keepGroup, (*groupBody).byID), remove: i.removeGroup, note: group},
 		{path: "group/name", list: i.listGroupNames},
-		{path: "group/name/{name...}", read: i.readGroupName, update: i.writeGroupName, remove: i.removeGroupName, note: group},
-		{path: "group-alias", update: i.writeGroupAlias, note: group},
+		{path: "group/name/{name...}", read: i.readGroupName, update: writing(i.keepGroup, (*groupBody).byName), remove: i.removeGroupName, note: group},
+		{path: "group-alias", update: writing(i.keepGroupAlias, nil), note: group},
 		{path: "group-alias/id", list: i.listGroupAliases},
-		{path: "group-alias/id/{id}", read: i.readGroupAlias, update: i.writeGroupAliasID, remove: i.removeGroupAlias, note: group},
+		{path: "group-alias/id/{id}", read: i.readGroupAlias, update: writing(i.keepGroupAlias, (*groupAliasBody).byID), remove: i.removeGroupAlias, note: group},
 		{path: "lookup/entity", update: i.lookupEntity, looks: true},
 		{path: "lookup/group", update: i.lookupGroup, looks: true},
+	}
+}
+
+// writing is a write of what a body says. Where the path says which record is meant,
+// path puts that into the body: it goes before what the body says of it.
+func writing[B any](keep func(*call, B, []string) (*answer, error), path func(*B, string)) func(*call, []string) (*answer, error) {
+	return func(c *call, at []string) (*answer, error) {
+		in, warnings, err := body[B](c)
+		if err != nil {
+			return nil, err
+		}
+		if path != nil {
+			path(&in, at[0])
+		}
+		return keep(c, in, warnings)
 	}
 }
 

@@ -16,31 +16,9 @@ type entityBody struct {
 	Disabled *wire.Bool    `json:"disabled"`
 }
 
-func (i identities) writeEntity(c *call, _ []string) (*answer, error) {
-	in, warnings, err := body[entityBody](c)
-	if err != nil {
-		return nil, err
-	}
-	return i.keepEntity(c, in, warnings)
-}
+func (b *entityBody) byID(id string) { b.ID = id }
 
-func (i identities) writeEntityID(c *call, at []string) (*answer, error) {
-	in, warnings, err := body[entityBody](c)
-	if err != nil {
-		return nil, err
-	}
-	in.ID = at[0]
-	return i.keepEntity(c, in, warnings)
-}
-
-func (i identities) writeEntityName(c *call, at []string) (*answer, error) {
-	in, warnings, err := body[entityBody](c)
-	if err != nil {
-		return nil, err
-	}
-	in.ID, in.Name = "", &at[0]
-	return i.keepEntity(c, in, warnings)
-}
+func (b *entityBody) byName(name string) { b.ID, b.Name = "", &name }
 
 // keepEntity makes an entity, or changes the one with the id, or else the name.
 func (i identities) keepEntity(c *call, in entityBody, warnings []string) (*answer, error) {
@@ -218,22 +196,7 @@ type aliasBody struct {
 	Custom   *wire.Pairs `json:"custom_metadata"`
 }
 
-func (i identities) writeAlias(c *call, _ []string) (*answer, error) {
-	in, warnings, err := body[aliasBody](c)
-	if err != nil {
-		return nil, err
-	}
-	return i.keepAlias(c, in, warnings)
-}
-
-func (i identities) writeAliasID(c *call, at []string) (*answer, error) {
-	in, warnings, err := body[aliasBody](c)
-	if err != nil {
-		return nil, err
-	}
-	in.ID = at[0]
-	return i.keepAlias(c, in, warnings)
-}
+func (b *aliasBody) byID(id string) { b.ID = id }
 
 // keepAlias makes an alias of an entity, or changes the one with the id, or else the
 // name there. One that has another entity is moved: who signs in with it is the other

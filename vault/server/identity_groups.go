@@ -18,31 +18,9 @@ type groupBody struct {
 	Groups   *wire.Strings `json:"member_group_ids"`
 }
 
-func (i identities) writeGroup(c *call, _ []string) (*answer, error) {
-	in, warnings, err := body[groupBody](c)
-	if err != nil {
-		return nil, err
-	}
-	return i.keepGroup(c, in, warnings)
-}
+func (b *groupBody) byID(id string) { b.ID = id }
 
-func (i identities) writeGroupID(c *call, at []string) (*answer, error) {
-	in, warnings, err := body[groupBody](c)
-	if err != nil {
-		return nil, err
-	}
-	in.ID = at[0]
-	return i.keepGroup(c, in, warnings)
-}
-
-func (i identities) writeGroupName(c *call, at []string) (*answer, error) {
-	in, warnings, err := body[groupBody](c)
-	if err != nil {
-		return nil, err
-	}
-	in.ID, in.Name = "", &at[0]
-	return i.keepGroup(c, in, warnings)
-}
+func (b *groupBody) byName(name string) { b.ID, b.Name = "", &name }
 
 func (i identities) keepGroup(c *call, in groupBody, warnings []string) (*answer, error) {
 	groups, err := i.groups(c.Tx())
@@ -242,22 +220,7 @@ type groupAliasBody struct {
 	Group    string `json:"canonical_id"`
 }
 
-func (i identities) writeGroupAlias(c *call, _ []string) (*answer, error) {
-	in, warnings, err := body[groupAliasBody](c)
-	if err != nil {
-		return nil, err
-	}
-	return i.keepGroupAlias(c, in, warnings)
-}
-
-func (i identities) writeGroupAliasID(c *call, at []string) (*answer, error) {
-	in, warnings, err := body[groupAliasBody](c)
-	if err != nil {
-		return nil, err
-	}
-	in.ID = at[0]
-	return i.keepGroupAlias(c, in, warnings)
-}
+func (b *groupAliasBody) byID(id string) { b.ID = id }
 
 // keepGroupAlias says what a group is called in the claims of a mount's issuer. Who
 // was in a group of another name there is in it no more.
