@@ -40,6 +40,15 @@ func Look(getenv func(string) string) Surroundings {
 	return look(getenv, runtime.GOOS, func(name string) bool { _, err := os.Stat(name); return err == nil })
 }
 
+// Silent reports whether ENVRUN_NON_INTERACTIVE says that nobody is to be asked anything.
+func Silent(getenv func(string) string) bool {
+	switch strings.ToLower(getenv("ENVRUN_NON_INTERACTIVE")) {
+	case "", "0", "false", "no":
+		return false
+	}
+	return true
+}
+
 func look(getenv func(string) string, goos string, exists func(string) bool) Surroundings {
 	s := Surroundings{OS: goos}
 	set := func(names ...string) bool {
@@ -50,11 +59,7 @@ func look(getenv func(string) string, goos string, exists func(string) bool) Sur
 		}
 		return false
 	}
-	switch strings.ToLower(getenv("ENVRUN_NON_INTERACTIVE")) {
-	case "", "0", "false", "no":
-	default:
-		s.Silent = true
-	}
+	s.Silent = Silent(getenv)
 	s.SSH = set("SSH_CONNECTION", "SSH_CLIENT", "SSH_TTY")
 	s.Display = set("DISPLAY", "WAYLAND_DISPLAY")
 	s.Helper = set("BROWSER")

@@ -301,8 +301,8 @@ func (t *tool) brought(ctx context.Context, o loginOptions) (string, error) {
 			return text, nil
 		}
 	}
-	if t.Interactive() {
-		text, err := t.AskHidden(ctx, what, "")
+	if cli.IsTerminal(t.In) { // where nobody is to be asked, that is said
+		text, err := t.AskHidden(ctx, what, "envrun login --method "+o.method+" < FILE")
 		if err == nil && len(strings.TrimSpace(string(text))) == 0 {
 			err = cli.Usagef("envrun login", "nothing was typed: nobody was signed in")
 		}

@@ -281,3 +281,18 @@ func TestSessionNobodyHas(t *testing.T) {
 		t.Errorf("it is %q", got)
 	}
 }
+
+// Where nobody is to be asked, nobody is, though there is a terminal.
+func TestLoginNonInteractive(t *testing.T) {
+	p := newPerson(t).as("ENVRUN_NON_INTERACTIVE=1")
+	for how, says := range map[string]string{
+		"": "takes somebody at a terminal", "--flow=browser": "takes somebody at a terminal", "--device": "takes somebody at a terminal",
+		"--method=token": "hint: envrun login --method token < FILE",
+	} {
+		args := []string{"login", "https://127.0.0.1:1"}
+		if how != "" {
+			args = append(args, how)
+		}
+		p.run(args...).wants(1, says)
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"envrun/auth/agekey"
+	"envrun/auth/browser"
 	"envrun/auth/keychain"
 	"envrun/cmd/internal/cli"
 	"envrun/envrun/project"
@@ -51,7 +52,7 @@ type tool struct {
 
 // begin is run before every command: checks that hold for all of them.
 func (t *tool) begin(cmd *cobra.Command) error {
-	t.NoInput = t.flags.noInput
+	t.NoInput = t.flags.noInput || browser.Silent(t.Getenv)
 	switch t.flags.errorFormat {
 	case "text", "json":
 	default:
