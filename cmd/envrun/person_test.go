@@ -264,7 +264,7 @@ func nowhere(t *testing.T, value string, dirs ...string) {
 }
 
 // patience is how long a test waits for what it knows must come.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // A terminal is envrun with a person at the keyboard: a pty, of which the test
 // keeps both ends, so that it can look at how the terminal was left.

@@ -53,7 +53,7 @@ func (p *Provider) Browser(ctx context.Context, ask Ask, o BrowserOptions, perso
 	config.RedirectURL = l.Redirect()
 	visit := Visit{URL: config.AuthCodeURL(state, p.wishes(ask, o, nonce, verifier)...), Redirect: l.Redirect()}
 
-	a, err := p.wait(ctx, l, o, visit, person)
+	a, err := wait(ctx, p.o.now, l, o, visit, person)
 	if err != nil {
 		return err
 	}
@@ -84,14 +84,14 @@ func (p *Provider) Browser(ctx context.Context, ask Ask, o BrowserOptions, perso
 
 // wait sends the person to the issuer and waits for the answer: from the browser, or
 // pasted, whichever is first.
-func (p *Provider) wait(ctx context.Context, l *browser.Loopback, o BrowserOptions, visit Visit, person Person) (browser.Answer, error) {
+func wait(ctx context.Context, now func() time.Time, l *browser.Loopback, o BrowserOptions, visit Visit, person Person) (browser.Answer, error) {
 	limit := o.Time
 	if limit == 0 {
 		limit = signInTime
 	}
 	late := time.NewTimer(limit)
 	defer late.Stop()
-	visit.Until = p.o.now().Add(limit)
+	visit.Until = now().Add(limit)
 	opened := make(chan error, 1)
 	if o.Open {
 		open := o.Opener

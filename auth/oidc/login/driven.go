@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"time"
 
 	"envrun/auth"
 	"envrun/auth/browser"
@@ -65,7 +66,7 @@ func Driven(ctx context.Context, o BrowserOptions, person Person, d Driver) erro
 		return err
 	}
 	l.Expect(state)
-	a, err := new(Provider).wait(ctx, l, o, Visit{URL: address, Redirect: l.Redirect()}, person)
+	a, err := wait(ctx, time.Now, l, o, Visit{URL: address, Redirect: l.Redirect()}, person)
 	if err != nil {
 		return err
 	}
