@@ -40,6 +40,10 @@ func (t *tool) server(p *project.Project, env project.Env) (*remote.Vault, error
 	return v, err
 }
 
+// rootNamespace is that of a session which was made without one: what VAULT_NAMESPACE
+// says later is not about it.
+const rootNamespace = "/"
+
 // serverWith is server with a token, and what is done about one that is refused.
 func (t *tool) serverWith(p *project.Project, env project.Env, token func(context.Context) (string, error), renewed func(context.Context, string) (string, error)) (*remote.Vault, error) {
 	o := remote.Options{
@@ -63,6 +67,9 @@ func (t *tool) serverWith(p *project.Project, env project.Env, token func(contex
 		if ca == "" {
 			ca, from = t.Getenv("VAULT_CACERT"), "VAULT_CACERT"
 		}
+	}
+	if o.Namespace == rootNamespace {
+		o.Namespace = ""
 	}
 	if ca != "" {
 		var err error

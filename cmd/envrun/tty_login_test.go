@@ -351,6 +351,11 @@ func TestLoginWithToken(t *testing.T) {
 		t.Errorf("it is %q", got)
 	}
 	o.nowhere(o.root)
+	// What the shell has said of a namespace since then is not about this session.
+	o.as("VAULT_NAMESPACE=team").must("", "logout")
+	if status, _ := o.answer(o.root, "GET", "auth/token/lookup-self", nil); status != http.StatusForbidden {
+		t.Errorf("the token is good still: %d", status)
+	}
 }
 
 // Two roles at one server are two sign-ins: each is asked for by its environment, and

@@ -247,12 +247,12 @@ func (t *tool) serverOf(p *project.Project, a session.Account) project.Env {
 	if p != nil {
 		for _, env := range p.Envs {
 			if env.Remote() && serverName(env.Vault) == a.Server && (env.Server.Namespace == "" || env.Server.Namespace == a.Namespace) {
-				env.Server.Namespace = a.Namespace
+				env.Server.Namespace = cmp.Or(a.Namespace, rootNamespace)
 				return env
 			}
 		}
 	}
-	return project.Env{Vault: a.Server, Server: project.Server{Namespace: a.Namespace}}
+	return project.Env{Vault: a.Server, Server: project.Server{Namespace: cmp.Or(a.Namespace, rootNamespace)}}
 }
 
 // bareToken is a token that somebody put here without envrun login; nil if there is
