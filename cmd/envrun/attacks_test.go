@@ -27,6 +27,7 @@ import (
 // The attacks that are made on whoever signs in, each under its id, on envrun as people
 // have it. The other ones are in the table of the same name of the server.
 func TestAttacksOnWhoSignsIn(t *testing.T) {
+	t.Parallel()
 	here := map[string]struct {
 		name string
 		test func(*testing.T)
@@ -38,7 +39,10 @@ func TestAttacksOnWhoSignsIn(t *testing.T) {
 	}
 	for _, id := range oidctest.OnClient {
 		if one, ok := here[id]; ok {
-			t.Run(id+" "+one.name, one.test)
+			t.Run(id+" "+one.name, func(t *testing.T) {
+				t.Parallel()
+				one.test(t)
+			})
 		} else {
 			t.Errorf("%s is tried nowhere", id)
 		}

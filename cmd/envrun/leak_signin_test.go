@@ -79,6 +79,12 @@ func (s *spy) answering(h func(w http.ResponseWriter, r *http.Request, body stri
 
 func newSpy(t *testing.T) *spy {
 	o := newOffice(t, map[string]any{"token_ttl": "1h"})
+	// A name of its own, by which its processes are told from those of other tests.
+	program := filepath.Join(t.TempDir(), "envrun")
+	if err := os.Link(o.program, program); err != nil {
+		t.Fatal(err)
+	}
+	o.program = program
 	s := &spy{office: o, secrets: map[string]string{}, seen: map[string]bool{}}
 	to, err := url.Parse(o.addr)
 	if err != nil {
@@ -440,6 +446,7 @@ func shownAddress(t *testing.T, c *terminal) string {
 // No token, code, verifier or refresh token comes out: whatever way is taken to sign in,
 // whatever envrun is asked to say, and whatever the server and the issuer answer.
 func TestNoLeakSigningIn(t *testing.T) {
+	t.Parallel()
 	s := newSpy(t)
 	s.ways()
 	s.person = s.as("GOTRACEBACK=all")
@@ -498,6 +505,7 @@ func TestNoLeakSigningIn(t *testing.T) {
 
 // What a server or an issuer repeats of what it was sent goes no further.
 func TestNoLeakEchoed(t *testing.T) {
+	t.Parallel()
 	s := newSpy(t)
 	s.ways()
 	defer s.listening()()
@@ -605,6 +613,7 @@ func TestNoLeakEchoed(t *testing.T) {
 // Killed with a stack trace at each step of signing in, and while a session is renewed,
 // envrun shows none of what it holds.
 func TestNoLeakInTraceOfSigningIn(t *testing.T) {
+	t.Parallel()
 	s := newSpy(t)
 	s.ways()
 	s.person = s.as("GOTRACEBACK=all")

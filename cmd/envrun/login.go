@@ -99,6 +99,7 @@ func runLogin(ctx context.Context, t *tool, o loginOptions, args []string) error
 		o.how.hint = t.flags.account
 		within, person := t.atTerminal(ctx, env.Vault, o.how.flow != "device")
 		in, err = t.signIn(within, p, env, o.how, person)
+		err = person.why(err)
 		person.done()
 	}
 	if err != nil {

@@ -20,7 +20,7 @@ type terminal struct {
 	server string
 	paste  bool // what they type may be read
 	ctx    context.Context
-	close  context.CancelFunc
+	close  context.CancelCauseFunc
 	lines  chan string
 	ended  chan struct{} // of reading; nil: nothing is read
 }
@@ -80,7 +80,7 @@ func (p *terminal) Pasted() <-chan string {
 // atTerminal is the person at the terminal, and what ends what they are asked. A
 // Ctrl-C among what they paste ends ctx.
 func (t *tool) atTerminal(ctx context.Context, server string, paste bool) (context.Context, *terminal) {
-	ctx, stop := context.WithCancel(ctx)
+	ctx, stop := context.WithCancelCause(ctx)
 	return ctx, &terminal{t: t, server: server, paste: paste, ctx: ctx, close: stop, lines: make(chan string)}
 }
 
@@ -91,9 +91,8 @@ func (p *terminal) read() {
 	p.ended = make(chan struct{})
 	go func() {
 		defer close(p.ended)
-		defer p.close()
 		// Not shown: a code is in it.
-		_ = p.t.Pasted(p.ctx, func() { close(ready) }, func(line []byte, err error) {
+		p.close(p.t.Pasted(p.ctx, func() { close(ready) }, func(line []byte, err error) {
 			text := string(line)
 			if errors.Is(err, cli.ErrLines) {
 				p.Note("several lines came at once: paste the address alone")
@@ -103,7 +102,7 @@ func (p *terminal) read() {
 			case p.lines <- text:
 			case <-p.ctx.Done():
 			}
-		})
+		}))
 	}()
 	select {
 	case <-ready:
@@ -113,10 +112,19 @@ func (p *terminal) read() {
 
 // done puts the terminal back.
 func (p *terminal) done() {
-	p.close()
+	p.close(nil)
 	if p.ended != nil {
 		<-p.ended
 	}
+}
+
+// why is an error of a sign-in: where it was called off at the terminal, by what. The
+// signal that did may not have come to anybody else yet.
+func (p *terminal) why(err error) error {
+	if cause := context.Cause(p.ctx); errors.Is(err, context.Canceled) && errors.Is(cause, cli.ErrInterrupted) {
+		return cause
+	}
+	return err
 }
 
 // orStepUp is a token of a session; or, if there is none that the role is satisfied

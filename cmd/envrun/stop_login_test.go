@@ -40,6 +40,7 @@ func (p *person) alive() []string {
 // goes, envrun leaves no half of a session, no lock, nobody who listens and no process,
 // and the next one signs in.
 func TestLoginStopped(t *testing.T) {
+	t.Parallel()
 	s := newSpy(t)
 	s.ways()
 	visitor := s.person
@@ -163,6 +164,7 @@ func callbackOf(shown string) string {
 // Two who sign in at once: the second waits for the first, says so, and is let in when
 // the first was killed.
 func TestLoginWaits(t *testing.T) {
+	t.Parallel()
 	o := newOffice(t, nil)
 	first := o.run("login", "--store", "passphrase", "--flow", "paste")
 	first.expect("paste all of it here")
