@@ -129,9 +129,9 @@ func inVault(name string) bool {
 }
 
 // plainSegment reports whether seg can be part of the name of a file of ours:
-// lower case, no leading dot, nothing that a shell, a journal or Windows reads.
+// lower case, no dot at either end, nothing that a shell, a journal or Windows reads.
 func plainSegment(seg string) bool {
-	if seg == "" || len(seg) > 2*vault.MaxSegment {
+	if seg == "" || len(seg) > 2*vault.MaxSegment || seg[len(seg)-1] == '.' {
 		return false
 	}
 	for i := range len(seg) {
