@@ -191,12 +191,19 @@ func (e *Entity) Without(id string, groups *Groups) *Entity {
 		return &left
 	}
 	left.Aliases = slices.DeleteFunc(slices.Clone(e.Aliases), func(a Alias) bool { return a.ID == id })
-	left.External = maps.Clone(e.External)
-	maps.DeleteFunc(left.External, func(id, _ string) bool {
-		g := groups.byID[id]
-		return g == nil || g.Alias == nil || g.Alias.Accessor == gone.Accessor
-	})
+	left.External = e.externalBut(gone.Accessor, groups)
 	return &left
+}
+
+// externalBut are the external groups that the entity is in by other ways to sign in than
+// one: without those that are no more, or have another alias by now.
+func (e *Entity) externalBut(accessor string, groups *Groups) map[string]string {
+	left := maps.Clone(e.External)
+	maps.DeleteFunc(left, func(id, stamp string) bool {
+		g := groups.byID[id]
+		return g == nil || g.Alias == nil || g.Alias.Accessor == accessor || g.Alias.Stamp != stamp
+	})
+	return left
 }
 
 // All are the entities, sorted by id.
@@ -420,13 +427,7 @@ func SignIn(s Store, groups *Groups, v Visit, now time.Time) (e *Entity, changed
 		c.Aliases = slices.Clone(was.Aliases)
 		e = &c
 	}
-	e.External = maps.Clone(e.External)
-	for id := range e.External {
-		g := groups.byID[id]
-		if g == nil || g.Alias == nil || g.Alias.Accessor == v.Alias.Accessor || g.Alias.Stamp != e.External[id] {
-			delete(e.External, id)
-		}
-	}
+	e.External = e.externalBut(v.Alias.Accessor, groups)
 	for _, name := range v.Groups {
 		if g := groups.byAlias[Key{v.Alias.Accessor, v.Alias.Issuer, name}]; g != nil {
 			if e.External == nil {
