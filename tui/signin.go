@@ -34,7 +34,7 @@ type signing struct {
 	env     vault.Env
 	server  string
 	how     screen.How
-	over    chan struct{} // closed when nothing of it is left
+	over    chan struct{} // closed when nothing is left of it, nor of those before it
 	visit   screen.Visit
 	code    screen.Code
 	note    string
@@ -181,9 +181,9 @@ func (m *Model) beginSigning(env vault.Env, how screen.How, before *signing) {
 	}
 	m.signing = s
 	var is screen.Signed
-	m.start(&job{lane: laneSign, what: "signing in", limit: signLimit, person: true, never: func() { close(s.over) },
+	m.start(&job{lane: laneSign, what: "signing in", limit: signLimit, person: true, never: func() { s.end(before) },
 		do: func(ctx context.Context, show func(func()) bool) (err error) {
-			defer close(s.over)
+			defer s.end(before)
 			if before != nil {
 				select {
 				case <-before.over:
@@ -204,6 +204,19 @@ func (m *Model) beginSigning(env vault.Env, how screen.How, before *signing) {
 			m.signedIn(env)
 		},
 	})
+}
+
+// end says that a sign-in is over, once those before it are: the next one waits for
+// this one alone, which may have been called off while it waited itself.
+func (s *signing) end(before *signing) {
+	if before == nil {
+		close(s.over)
+		return
+	}
+	go func() {
+		<-before.over
+		close(s.over)
+	}()
 }
 
 // showSigning opens the box of the sign-in that is under way, unless it is open.

@@ -1,6 +1,7 @@
 package tui_test
 
 import (
+	"context"
 	"errors"
 	"math/rand/v2"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"envrun/tui"
 	"envrun/tui/screen"
 	"envrun/tui/tuitest"
+	"envrun/vault"
 
 	tea "charm.land/bubbletea/v2"
 )
@@ -219,6 +221,42 @@ func TestInterruptedSignIn(t *testing.T) {
 	if !d.Quit {
 		t.Error("it does not leave")
 	}
+}
+
+// A sign-in begins when nothing is left of any before it, also of one that takes its
+// time to end while others after it were called off.
+func TestOneSignInAtATime(t *testing.T) {
+	d, s := served(t)
+	began, left := make(chan int, 8), make(chan struct{})
+	s.Run = func(ctx context.Context, _ vault.Env, _ screen.How, _ screen.Person) (screen.Signed, error) {
+		n := len(s.Hows)
+		began <- n
+		<-ctx.Done()
+		if n == 1 {
+			<-left
+		}
+		s.Left <- struct{}{}
+		return screen.Signed{}, ctx.Err()
+	}
+	d.Press("ctrl+r")
+	if n := <-began; n != 1 {
+		t.Fatalf("sign-in %d began first", n)
+	}
+	d.Press("esc", "ctrl+r", "esc", "ctrl+r", "esc", "ctrl+r")
+	select {
+	case n := <-began:
+		t.Fatalf("sign-in %d began beside the first", n)
+	case <-time.After(100 * time.Millisecond): // too short finds less and never fails
+	}
+	close(left)
+	called(t, s)
+	select {
+	case <-began:
+	case <-time.After(time.Minute):
+		t.Fatal("the last sign-in does not begin")
+	}
+	d.Press("ctrl+c")
+	called(t, s)
 }
 
 // Leaving ends a sign-in that is under way.
