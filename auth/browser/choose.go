@@ -132,3 +132,19 @@ func Choose(flow string, s Surroundings) (Choice, error) {
 	}
 	return Choice{FlowBrowser, "there is a display"}, nil
 }
+
+// Others are the ways to turn to from a flow, while it waits for somebody: those that
+// may work here and are not part of it. What a browser ends at may be pasted meanwhile.
+func Others(flow string, s Surroundings) []string {
+	var all []string
+	if auto, err := Choose(FlowAuto, s); flow != FlowBrowser && err == nil && auto.Flow == FlowBrowser {
+		all = append(all, FlowBrowser)
+	}
+	if flow != FlowDevice && s.Device {
+		all = append(all, FlowDevice)
+	}
+	if flow == FlowDevice {
+		all = append(all, FlowPaste)
+	}
+	return all
+}

@@ -2,6 +2,7 @@ package browser
 
 import (
 	"errors"
+	"slices"
 	"testing"
 )
 
@@ -50,6 +51,30 @@ func TestChoose(t *testing.T) {
 				t.Errorf("got %+v, %v; want %q, %v", got, err, c.want, c.err)
 			}
 		})
+	}
+}
+
+func TestOthers(t *testing.T) {
+	desk := Surroundings{OS: "linux", Terminal: true, Display: true, Device: true}
+	far := Surroundings{OS: "linux", Terminal: true, SSH: true, Device: true}
+	none := Surroundings{OS: "linux", Terminal: true, SSH: true}
+	for _, c := range []struct {
+		flow string
+		s    Surroundings
+		want []string
+	}{
+		{FlowBrowser, desk, []string{FlowDevice}},
+		{FlowPaste, desk, []string{FlowBrowser, FlowDevice}},
+		{FlowDevice, desk, []string{FlowBrowser, FlowPaste}},
+		{FlowDevice, far, []string{FlowPaste}},
+		{FlowPaste, far, []string{FlowDevice}},
+		{FlowPaste, none, nil},
+		{FlowBrowser, none, nil},
+		{FlowDevice, Surroundings{Device: true}, []string{FlowPaste}},
+	} {
+		if got := Others(c.flow, c.s); !slices.Equal(got, c.want) {
+			t.Errorf("%s, %+v: %v", c.flow, c.s, got)
+		}
 	}
 }
 

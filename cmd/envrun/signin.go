@@ -136,16 +136,21 @@ func (t *tool) onlyOne(ctx context.Context, store *session.Store, person login.P
 	return store.AwaitLogin(ctx)
 }
 
-// visit is one way through the issuer and to the server.
+// visit goes through the issuer and to the server: in the way that fits, or another
+// one that the person at the terminal then turns to.
 func (t *tool) visit(ctx context.Context, v *remote.Vault, env project.Env, lp *login.Provider, w *way, how signInHow, store *session.Store, person login.Person, in *signedIn) error {
+	w.ask.Once = how.memory || w.stepUp()
 	s := browser.Look(t.Getenv)
 	s.Terminal, s.Device = true, lp.Devices() // the caller has looked
-	choice, err := browser.Choose(cmp.Or(w.flow, browser.FlowAuto), s)
-	if err != nil {
-		return err
+	offer := func([]string, context.CancelCauseFunc) {}
+	if p, ok := person.(*terminal); ok {
+		offer = p.offer
 	}
-	w.ask.Once = how.memory || w.stepUp()
 	accept := func(ctx context.Context, tokens *login.Tokens) (login.Welcome, error) {
+		offer(nil, nil) // from here on the server may give something
+		if err := ctx.Err(); err != nil {
+			return login.Welcome{}, err
+		}
 		fields := map[string]string{"jwt": tokens.ID.Reveal()}
 		if w.role != "" {
 			fields["role"] = w.role
@@ -175,10 +180,26 @@ func (t *tool) visit(ctx context.Context, v *remote.Vault, env project.Env, lp *
 		}
 		return login.Welcome{Server: w.server, Account: in.account.Label}, nil
 	}
-	if choice.Flow == browser.FlowDevice {
-		return lp.Device(ctx, w.ask, person, accept)
+	for flow := cmp.Or(w.flow, browser.FlowAuto); ; {
+		choice, others, err := w.choose(flow, s)
+		if err != nil {
+			return err
+		}
+		under, turn := context.WithCancelCause(ctx)
+		offer(others, turn)
+		if choice.Flow == browser.FlowDevice {
+			err = lp.Device(under, w.ask, person, accept)
+		} else {
+			err = lp.Browser(under, w.ask, login.BrowserOptions{Port: how.port, Open: choice.Flow == browser.FlowBrowser}, person, accept)
+		}
+		offer(nil, nil)
+		turn(nil)
+		to := (*turnedTo)(nil)
+		if err == nil || !errors.As(context.Cause(under), &to) {
+			return err
+		}
+		flow = to.flow
 	}
-	return lp.Browser(ctx, w.ask, login.BrowserOptions{Port: how.port, Open: choice.Flow == browser.FlowBrowser}, person, accept)
 }
 
 // endGrant ends at the issuer what it gave for a sign-in of which nothing is kept. Where

@@ -5,24 +5,50 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"envrun/auth"
+	"envrun/auth/browser"
 	"envrun/auth/oidc/login"
 	"envrun/cmd/internal/cli"
 	"envrun/envrun/project"
 	"envrun/vault/remote"
 )
 
-// terminal is a person who reads what is written to them, and may paste something.
+// terminal is a person who reads what is written to them, and may paste something or
+// turn to another way to sign in.
 type terminal struct {
 	t      *tool
 	server string
-	paste  bool // what they type may be read
+	reads  bool // what they type may be read
 	ctx    context.Context
 	close  context.CancelCauseFunc
 	lines  chan string
 	ended  chan struct{} // of reading; nil: nothing is read
+
+	mu     sync.Mutex
+	pastes bool // an address is waited for
+	ways   []string
+	turn   context.CancelCauseFunc // ends the way that is under way
+}
+
+// A turnedTo is why a way to sign in was ended: for another one.
+type turnedTo struct{ flow string }
+
+func (e *turnedTo) Error() string { return "another way was chosen: " + e.flow }
+
+// wayKeys are the keys by which another way is chosen, and what it is.
+var wayKeys = [...]struct {
+	key  byte
+	flow string
+	what string
+}{
+	{'b', browser.FlowBrowser, "a browser here"},
+	{'d', browser.FlowDevice, "a code to enter in a browser on any machine"},
+	{'p', browser.FlowPaste, "an address to open on any machine"},
 }
 
 var _ login.Person = (*terminal)(nil)
@@ -37,9 +63,7 @@ func (p *terminal) say(format string, args ...any) {
 
 // Visit implements login.Person.
 func (p *terminal) Visit(v login.Visit) {
-	if p.paste && p.ended == nil {
-		p.read()
-	}
+	p.waits(true)
 	switch {
 	case v.Opened:
 		p.say("A browser was opened to sign in to %s. If none came, open this yourself:", p.server)
@@ -49,10 +73,11 @@ func (p *terminal) Visit(v login.Visit) {
 		p.say("To sign in to %s, open this in a browser:", p.server)
 	}
 	p.say("    %s", v.URL)
-	if p.paste {
+	if p.reads {
 		p.say("Waiting until %s for the browser to come back. If it is on another machine, its last page is an address", v.Until.Format(time.TimeOnly))
 		p.say("that begins with %s: paste all of it here.", v.Redirect)
 	}
+	p.sayWays()
 }
 
 // Code implements login.Person.
@@ -61,9 +86,58 @@ func (p *terminal) Code(c login.Code) {
 	if err != nil {
 		host = "this machine"
 	}
+	p.waits(false)
 	p.say("The code is  %s", c.UserCode)
 	p.say("Enter it at  %s", c.URI)
 	p.say("Only approve if you just ran envrun on %s. Waiting until %s.", host, c.Until.Format(time.TimeOnly))
+	p.sayWays()
+}
+
+// waits begins to wait for the person, who may paste an address or has nothing to.
+func (p *terminal) waits(pastes bool) {
+	p.mu.Lock()
+	p.pastes = pastes
+	p.mu.Unlock()
+	if p.reads && p.ended == nil {
+		p.read()
+	}
+}
+
+// sayWays says which other ways there are.
+func (p *terminal) sayWays() {
+	var all []string
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, w := range wayKeys {
+		if p.reads && slices.Contains(p.ways, w.flow) {
+			all = append(all, fmt.Sprintf("%c for %s", w.key, w.what))
+		}
+	}
+	if len(all) > 0 {
+		p.say("Another way: press %s.", strings.Join(all, ", "))
+	}
+}
+
+// offer has the person choose among other ways, until it is called again. turn ends
+// the one that is under way, with a turnedTo.
+func (p *terminal) offer(ways []string, turn context.CancelCauseFunc) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ways, p.turn = ways, turn
+}
+
+// key takes a key for a way that there is.
+func (p *terminal) key(c byte) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, w := range wayKeys {
+		if w.key == c|0x20 && slices.Contains(p.ways, w.flow) {
+			p.turn(&turnedTo{w.flow})
+			p.ways = nil
+			return true
+		}
+	}
+	return false
 }
 
 // Note implements login.Person.
@@ -71,20 +145,20 @@ func (p *terminal) Note(text string) { p.say("envrun: %s", text) }
 
 // Pasted implements login.Person.
 func (p *terminal) Pasted() <-chan string {
-	if !p.paste {
+	if !p.reads {
 		return nil
 	}
 	return p.lines
 }
 
 // atTerminal is the person at the terminal, and what ends what they are asked. A
-// Ctrl-C among what they paste ends ctx.
-func (t *tool) atTerminal(ctx context.Context, server string, paste bool) (context.Context, *terminal) {
+// Ctrl-C among what they type ends ctx. Nothing of it is read unless reads says so.
+func (t *tool) atTerminal(ctx context.Context, server string, reads bool) (context.Context, *terminal) {
 	ctx, stop := context.WithCancelCause(ctx)
-	return ctx, &terminal{t: t, server: server, paste: paste, ctx: ctx, close: stop, lines: make(chan string)}
+	return ctx, &terminal{t: t, server: server, reads: reads, ctx: ctx, close: stop, lines: make(chan string, 1)}
 }
 
-// read begins to read what is pasted. Not before there is something to paste: until
+// read begins to read what is typed. Not before something is waited for: until
 // then others may ask for a passphrase there.
 func (p *terminal) read() {
 	ready := make(chan struct{})
@@ -92,15 +166,22 @@ func (p *terminal) read() {
 	go func() {
 		defer close(p.ended)
 		// Not shown: a code is in it.
-		p.close(p.t.Pasted(p.ctx, func() { close(ready) }, func(line []byte, err error) {
-			text := string(line)
-			if errors.Is(err, cli.ErrLines) {
+		p.close(p.t.Pasted(p.ctx, func() { close(ready) }, p.key, func(line []byte, err error) {
+			text := strings.TrimSpace(string(line))
+			p.mu.Lock()
+			pastes := p.pastes
+			p.mu.Unlock()
+			switch {
+			case errors.Is(err, cli.ErrLines):
 				p.Note("several lines came at once: paste the address alone")
-				return
-			}
-			select {
-			case p.lines <- text:
-			case <-p.ctx.Done():
+			case text == "" || len(text) == 1 && p.key(text[0]): // an Enter after a key, or with it
+			case !pastes:
+				p.Note("nothing is pasted here: enter the code at the address above")
+			default:
+				select {
+				case p.lines <- text:
+				case <-p.ctx.Done():
+				}
 			}
 		}))
 	}()

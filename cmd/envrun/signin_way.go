@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"envrun/auth/browser"
 	"envrun/auth/oidc/login"
 	"envrun/auth/private"
 	"envrun/cmd/internal/cli"
@@ -31,6 +32,7 @@ type way struct {
 	issuer, clientID  string
 	scopes            []string
 	flow              string
+	flows             []string // that the server wants people to use; none: any
 	ca                []byte
 	hosts             []string
 	pinned            bool // issuer and client are of the project file
@@ -41,6 +43,32 @@ type way struct {
 
 // stepUp reports whether a sign-in is good for one use: the role wants it fresh.
 func (w *way) stepUp() bool { return w.ask.HasMaxAge || len(w.ask.ACR) > 0 }
+
+// takes reports whether the server wants people to sign in so.
+func (w *way) takes(flow string) bool {
+	if flow == browser.FlowPaste { // of what a browser ends at
+		flow = browser.FlowBrowser
+	}
+	return len(w.flows) == 0 || slices.Contains(w.flows, flow)
+}
+
+// choose is how somebody signs in, and how else they might.
+func (w *way) choose(flow string, s browser.Surroundings) (choice browser.Choice, others []string, err error) {
+	if flow == browser.FlowAuto && !w.takes(browser.FlowBrowser) {
+		flow = browser.FlowDevice
+	}
+	if flow != browser.FlowAuto && !w.takes(flow) {
+		hint := "as it wants: envrun login --flow browser; or, with a browser elsewhere: envrun login --flow paste"
+		if !w.takes(browser.FlowBrowser) {
+			hint = "as it wants: envrun login --flow " + cli.Quote(w.flows[0])
+		}
+		return choice, nil, &cli.HintError{Err: fmt.Errorf("%s has people sign in to auth/%s by %s alone, and not by %s", w.server, w.mount, strings.Join(w.flows, " or "), flow), Code: cli.CodePolicy, Hint: hint}
+	}
+	s.Device = s.Device && w.takes(browser.FlowDevice)
+	choice, err = browser.Choose(flow, s)
+	others = slices.DeleteFunc(browser.Others(choice.Flow, s), func(f string) bool { return !w.takes(f) })
+	return choice, others, err
+}
 
 // serverName is the one spelling of a server's address.
 func serverName(address string) string {
@@ -93,7 +121,7 @@ func (t *tool) wayTo(ctx context.Context, v *remote.Vault, env project.Env, how 
 					Code: cli.CodeTampered, Hint: "ask who looks after the server which of them is right, and change [sign_in] in envrun.toml if that is wrong"}
 			}
 		}
-		w.mount, w.issuer, w.clientID = found.Mount, found.Issuer, found.ClientID
+		w.mount, w.issuer, w.clientID, w.flows = found.Mount, found.Issuer, found.ClientID, found.Flows
 		if w.scopes == nil {
 			w.scopes = found.Scopes
 		}

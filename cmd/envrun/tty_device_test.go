@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"net/http"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -94,9 +95,7 @@ func TestTerminalDevice(t *testing.T) {
 		c := o.run("login", "--store", "passphrase")
 		c.expect("Only approve if you just ran envrun on ")
 		c.expect("Waiting until ")
-		if c.hidden() {
-			t.Error("the terminal is raw, and nothing is to be pasted")
-		}
+		c.expect("Another way: press p for an address")
 		shown := c.all()
 		if err := who.Approve(t.Context(), after(shown, "Enter it at"), after(shown, "The code is")); err != nil {
 			t.Fatal(err)
@@ -218,5 +217,90 @@ func TestTerminalDeviceAnswers(t *testing.T) {
 	o.issuer.SetDocument(func(d map[string]any) { delete(d, "device_authorization_endpoint") })
 	if _, errs, code := o.pipe("", "login", "--store", "passphrase", "--device"); code != 1 || !strings.Contains(errs, "the issuer has no device codes") || !strings.Contains(errs, "envrun login --flow paste") {
 		t.Errorf("status %d: %s", code, errs)
+	}
+}
+
+// Somebody who waits for one way turns to another with a key, as often as they like,
+// and the last one signs them in.
+func TestTerminalAnotherWay(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, nil)
+	nothing := o.dir + "/nothing"
+	o.write("nothing", "#!/bin/sh\n")
+	if err := os.Chmod(nothing, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	c := o.as("BROWSER="+nothing, "DISPLAY=:7").run("login", "--store", "passphrase")
+	c.expect("paste all of it here.")
+	c.expect("Another way: press d for a code to enter in a browser on any machine.")
+	c.typed("bp") // no way from here, and no address
+	c.typed("\r")
+	c.expect("envrun: ")
+	c.typed("d\r") // with an Enter behind it
+	c.expect("The code is  ")
+	c.expect("Another way: press b for a browser here, p for an address to open on any machine.")
+	c.typed("an answer\r")
+	c.expect("nothing is pasted here: enter the code at the address above")
+	c.typed("P")
+	c.expect("open this in a browser:")
+	c.expect("Another way: press b for a browser here, d for a code")
+	c.typed("d")
+	c.expect("The code is  ")
+	c.expect("Another way: ")
+	shown := c.all()
+	code, _, _ := strings.Cut(shown[strings.LastIndex(shown, "The code is  ")+len("The code is  "):], "\r")
+	if !o.issuer.Approve(code) {
+		t.Errorf("there is no code %q", code)
+	}
+	c.wants(0, "until ")
+	if n := o.issuer.Count(oidctest.DeviceNew); n != 2 {
+		t.Errorf("%d codes were asked for", n)
+	}
+	if got := o.must("", "get", "A"); got != "canary-value" {
+		t.Errorf("it is %q", got)
+	}
+	o.must("", "logout")
+
+	// Turned away from a code, and then called off: nobody is signed in.
+	c = o.as("BROWSER="+nothing, "DISPLAY=:7").run("login", "--store", "passphrase")
+	c.expect("Another way: ")
+	c.typed("d")
+	c.expect("Another way: ")
+	c.typed("\x03")
+	c.wants(130, "The code is")
+	if _, errs, code := o.pipe("", "whoami"); code != 1 {
+		t.Errorf("somebody is signed in: %s", errs)
+	}
+}
+
+// How a server wants people to sign in is how they do.
+func TestTerminalServerFlows(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, nil)
+	wants := func(flows ...string) {
+		o.ask(o.root, "POST", "auth/human/config", map[string]any{"oidc_discovery_url": o.issuer.URL, "allow_private_issuer": true, "oidc_client_id": oidctest.ClientID, "default_role": "dev", "sign_in_flows": flows})
+	}
+	wants("browser")
+	far := o.headless()
+	c := far.run("login", "--store", "passphrase")
+	c.expect("open this in a browser:")
+	c.expect("paste all of it here.")
+	c.typed("\x03")
+	c.wants(130, "!Another way", "!The code is")
+	if _, errs, code := far.pipe("", "login", "--store", "passphrase", "--device"); code != 1 ||
+		!strings.Contains(errs, "has people sign in to auth/human by browser alone, and not by device") || !strings.Contains(errs, "envrun login --flow paste") {
+		t.Errorf("status %d: %s", code, errs)
+	}
+	wants("device")
+	c = o.run("login", "--store", "passphrase") // where there is a browser
+	c.expect("Only approve if")
+	if !o.issuer.Approve(after(c.all(), "The code is")) {
+		t.Error("there is no such code")
+	}
+	c.wants(0, "until ", "!Another way")
+	o.must("", "logout")
+	for _, flow := range []string{"browser", "paste"} {
+		c = o.run("login", "--store", "passphrase", "--flow", flow)
+		c.wants(1, "by device alone, and not by "+flow, "envrun login --flow device")
 	}
 }

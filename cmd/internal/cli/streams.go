@@ -137,15 +137,17 @@ func (s Streams) askHidden(ctx context.Context, question, need string, read func
 
 // Pasted reads line after line, as AskHidden does each, until ctx is done or somebody
 // presses Ctrl-C. It asks nothing: the caller says at ready what may be pasted. take
-// is given each line, or ErrLines in the place of several that came at once.
-func (s Streams) Pasted(ctx context.Context, ready func(), take func(line []byte, err error)) error {
+// is given each line, or ErrLines in the place of several that came at once. key is
+// given what is pressed where a line would begin, and says whether that is a key
+// rather than the beginning of one.
+func (s Streams) Pasted(ctx context.Context, ready func(), key func(c byte) bool, take func(line []byte, err error)) error {
 	if !s.Interactive() {
 		return &NeedsAnswer{}
 	}
 	return s.raw(func(signals <-chan os.Signal) error {
 		ready()
 		for {
-			line, err := s.answer(ctx, signals, readHidden)
+			line, err := s.answer(ctx, signals, func(in *os.File) ([]byte, error) { return readLine(in, key) })
 			if err != nil && !errors.Is(err, ErrLines) {
 				return err
 			}
@@ -199,12 +201,21 @@ const maxHidden = 1 << 20
 
 // readHidden reads a line from a raw terminal.
 func readHidden(in *os.File) ([]byte, error) {
+	return readLine(in, func(byte) bool { return false })
+}
+
+// readLine reads a line from a raw terminal. What key takes is none of it: key is asked
+// for a byte that comes alone where the line is empty, as none of a paste does.
+func readLine(in *os.File, key func(c byte) bool) ([]byte, error) {
 	var line []byte
 	buf := make([]byte, 4096)
 	for {
 		n, err := in.Read(buf)
 		if err != nil || n == 0 {
 			return nil, ErrInterrupted
+		}
+		if n == 1 && len(line) == 0 && key(buf[0]) {
+			continue
 		}
 		for i, c := range buf[:n] {
 			switch c {
