@@ -53,9 +53,9 @@ type Record struct {
 	Policies      []string
 
 	Scopes   []string
-	AuthTime time.Time
-	ACR      string
-	AMR      []string
+	AuthTime time.Time     // when the issuer last looked at who this is; zero: not said
+	ACR      string        // how strongly, as the issuer calls it
+	AMR      []string      // by what: pwd, otp, hwk (RFC 8176)
 	Skew     time.Duration // of the issuer's clock before ours
 
 	Refused string // why the issuer refused to renew; kept for diagnosis

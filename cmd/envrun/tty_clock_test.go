@@ -78,9 +78,17 @@ func TestTerminalClocks(t *testing.T) {
 			"hint: one of the clocks is wrong: the clock of this machine is ", ahead+"the server; look at this machine's: date", "!role")
 	}
 
+	// One that is off by less than matters is said to whoever looks.
+	o.clock(-45 * time.Second)
+	o.run("login", "--store", "passphrase").wants(0, "until ")
+	if out := o.must("", "whoami"); !strings.Contains(out, "clock     this machine's is 4") || !strings.Contains(out, "s ahead of that of the issuer") {
+		t.Errorf("it says %s", out)
+	}
+	o.must("", "logout")
+
 	// A session is renewed with a clock that became wrong.
 	o.clock(0)
-	o.run("login", "--store", "passphrase").wants(0, "until ")
+	o.run("login", "--store", "passphrase").wants(0, "until ", "!clock ")
 	o.endTokens()
 	for off, words := range map[time.Duration]string{2 * time.Hour: "ahead of that of the issuer", -2 * time.Hour: "behind that of the issuer"} {
 		if _, errs, code := o.then(off).pipe("", "--", "true"); code != 125 || !strings.Contains(errs, here) || !strings.Contains(errs, words) {

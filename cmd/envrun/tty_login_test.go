@@ -218,6 +218,12 @@ func TestTerminalLogin(t *testing.T) {
 	if err := json.Unmarshal([]byte(o.must("", "whoami", "--verify", "--json")), &is); err != nil || len(is) != 1 || is[0]["verified"] != true || is[0]["role"] != "dev" || is[0]["renews"] != true {
 		t.Errorf("%v %v", err, is)
 	}
+	if at, err := time.Parse(time.RFC3339, fmt.Sprint(is[0]["auth_time"])); err != nil || time.Since(at).Abs() > patience || fmt.Sprint(is[0]["amr"]) != "[pwd]" {
+		t.Errorf("%v: signed in at %v by %v", err, is[0]["auth_time"], is[0]["amr"])
+	}
+	if out := o.must("", "whoami"); !strings.Contains(out, "signed in at 20") || !strings.Contains(out, " by pwd\n") {
+		t.Errorf("%s", out)
+	}
 	// What was given out stays where it belongs.
 	for _, form := range o.issuer.Forms("/token") {
 		for _, name := range []string{"code", "code_verifier"} {

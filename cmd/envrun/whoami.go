@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"envrun/auth"
+	"envrun/auth/oidc"
 	"envrun/auth/session"
 	"envrun/cmd/internal/cli"
 	"envrun/envrun/project"
@@ -36,6 +37,12 @@ type sessionFacts struct {
 	Refused   string     `json:"refused,omitempty"` // the issuer does not renew it any more
 	Problem   string     `json:"problem,omitempty"` // why it cannot be read
 
+	// What the issuer said of the sign-in, where it did.
+	AuthTime *time.Time `json:"auth_time,omitempty"`
+	ACR      string     `json:"acr,omitempty"`
+	AMR      []string   `json:"amr,omitempty"`
+	Clock    float64    `json:"clock_skew,omitempty"` // seconds that the issuer's is ahead of this machine's
+
 	Verified   *bool               `json:"verified,omitempty"`   // the server takes the token
 	Unverified string              `json:"unverified,omitempty"` // why the server could not be asked
 	Reach      map[string][]string `json:"reach,omitempty"`      // what it may do in environments
@@ -52,7 +59,26 @@ func (t *tool) sessionFacts(a session.Account, r *session.Record) sessionFacts {
 	if !r.Ends.IsZero() {
 		is.Ends = &r.Ends
 	}
+	if !r.AuthTime.IsZero() {
+		is.AuthTime = &r.AuthTime
+	}
+	is.ACR, is.AMR, is.Clock = r.ACR, r.AMR, r.Skew.Seconds()
 	return is
+}
+
+// proof is when and by what somebody showed the issuer who they are.
+func (is sessionFacts) proof() string {
+	var parts []string
+	if is.AuthTime != nil {
+		parts = append(parts, "at "+is.AuthTime.Local().Format(time.DateTime))
+	}
+	if len(is.AMR) > 0 {
+		parts = append(parts, "by "+strings.Join(is.AMR, ", "))
+	}
+	if is.ACR != "" {
+		parts = append(parts, "as "+is.ACR)
+	}
+	return strings.Join(parts, " ")
 }
 
 func (t *tool) printSession(is sessionFacts) {
@@ -70,6 +96,10 @@ func (t *tool) printSession(is sessionFacts) {
 	row("server", strings.TrimSpace(is.Server+" "+is.Namespace))
 	row("role", is.Role)
 	row("policies", strings.Join(is.Policies, ", "))
+	row("signed in", is.proof())
+	if off := time.Duration(-is.Clock * float64(time.Second)).Round(time.Second); off.Abs() >= oidc.DefaultLeeway/2 {
+		row("clock", "this machine's is "+apart(off)+" that of the issuer")
+	}
 	switch {
 	case is.Problem != "":
 		row("session", "cannot be read: "+is.Problem)
