@@ -541,7 +541,8 @@ func TestUnderAPassphrase(t *testing.T) {
 	if asked != 1 || fresh != 1 {
 		t.Errorf("asked %d times, %d of them for a new one", asked, fresh)
 	}
-	if key := read(t, filepath.Join(s.Dir, "key.age")); !bytes.HasPrefix(key, []byte("-----BEGIN AGE ENCRYPTED FILE-----")) {
+	key := read(t, filepath.Join(s.Dir, "key.age"))
+	if !bytes.HasPrefix(key, []byte("-----BEGIN AGE ENCRYPTED FILE-----")) {
 		t.Errorf("the key is %.40q", key)
 	}
 	s = again(s)
@@ -559,9 +560,31 @@ func TestUnderAPassphrase(t *testing.T) {
 	if asked != 1 || fresh != 0 {
 		t.Errorf("asked %d times, %d of them for a new one", asked, fresh)
 	}
+	// Stores that share what was unlocked ask once between them, for the same file.
+	t0, t1 := again(s), again(s)
+	t0.Passphrase, t0.Unlocked = say, new(session.Unlocked)
+	t1.Unlocked = t0.Unlocked
+	asked = 0
+	open(t, t0, a.ID)
+	open(t, t1, a.ID)
+	silent(t, "what is unlocked", t0.Unlocked)
+	if asked != 1 {
+		t.Errorf("asked %d times", asked)
+	}
+	if err := os.WriteFile(filepath.Join(s.Dir, "key.age"), []byte("another"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t1 = again(s)
+	t1.Unlocked = t0.Unlocked
+	if _, _, err := t1.Open(t.Context(), a.ID); !errors.Is(err, session.ErrNobodyToAsk) {
+		t.Errorf("got %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(s.Dir, "key.age"), key, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	// Unlocked, it stays in the kernel's keyring for a while.
 	c.Names = []string{keychain.Kernel}
-	t1 := again(s)
+	t1 = again(s)
 	t1.Passphrase = say
 	open(t, t1, a.ID)
 	open(t, again(s), a.ID)

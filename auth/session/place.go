@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"envrun/auth/keychain"
@@ -235,7 +237,40 @@ func (s *Store) readKey(ctx context.Context, p place) ([]byte, error) {
 	return text, nil
 }
 
+// Unlocked keeps what a passphrase has opened for as long as the process lives, so that
+// it asks for it once, in however many Stores, where the kernel keeps nothing.
+type Unlocked struct {
+	mu     sync.Mutex
+	sealed [sha256.Size]byte
+	text   func() []byte // nil: nothing; a function, since fmt prints no function's results
+}
+
+func (u *Unlocked) get(sealed []byte) ([]byte, bool) {
+	if u == nil {
+		return nil, false
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.text == nil || u.sealed != sha256.Sum256(sealed) {
+		return nil, false
+	}
+	return bytes.Clone(u.text()), true
+}
+
+func (u *Unlocked) keep(sealed, text []byte) {
+	if u == nil {
+		return
+	}
+	text = bytes.Clone(text)
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.sealed, u.text = sha256.Sum256(sealed), func() []byte { return text }
+}
+
 func (s *Store) openPassphrase(ctx context.Context, sealed []byte) ([]byte, error) {
+	if text, ok := s.Unlocked.get(sealed); ok {
+		return text, nil
+	}
 	opened := passphrase.Opened{Keychains: s.Keychains}
 	if text, ok := opened.Get(ctx, sealed); ok {
 		return text, nil
@@ -250,6 +285,7 @@ func (s *Store) openPassphrase(ctx context.Context, sealed []byte) ([]byte, erro
 		return nil, &PlaceError{Place: ByPassphrase, Err: err}
 	}
 	opened.Keep(ctx, sealed, text)
+	s.Unlocked.keep(sealed, text)
 	return text, nil
 }
 
@@ -306,6 +342,7 @@ func (s *Store) storeKey(ctx context.Context, to place, p Place, key []byte) err
 			return err
 		}
 		passphrase.Opened{Keychains: s.Keychains}.Keep(ctx, p.sealed, text)
+		s.Unlocked.keep(p.sealed, text)
 		return nil
 	}
 	k, err := s.Keychains.Open(to.Name)

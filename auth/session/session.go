@@ -86,6 +86,9 @@ type Store struct {
 	// wiped after use.
 	Passphrase func(ctx context.Context, prompt string, fresh bool) ([]byte, error)
 
+	// Unlocked, if not nil, is shared by the Stores of a process.
+	Unlocked *Unlocked
+
 	// OnWait, if not nil, is called once when another process has kept a lock for
 	// more than a second, from another goroutine.
 	OnWait func(what string)

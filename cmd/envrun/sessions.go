@@ -29,8 +29,8 @@ func (t *tool) sessions(asking bool) (*session.Store, error) {
 			MayForget: true, Interactive: asking && t.Interactive(), Getenv: t.Getenv,
 			OnWait: func(name string) { t.warn("waiting for the keychain " + name) },
 		},
-		Passphrase: t.sessionPassphrase,
-		OnWait:     func(what string) { t.warn("waiting: " + what) },
+		Passphrase: t.sessionPassphrase, Unlocked: &t.opened.unlocked,
+		OnWait: func(what string) { t.warn("waiting: " + what) },
 	}, nil
 }
 
@@ -51,8 +51,9 @@ func (t *tool) openSessions() (*session.Store, error) {
 
 // openedSessions is what openSessions keeps.
 type openedSessions struct {
-	mu    sync.Mutex
-	store *session.Store
+	mu       sync.Mutex
+	store    *session.Store
+	unlocked session.Unlocked // of the store, and of those that signing in has
 }
 
 // sessionPassphrase comes from the file that ENVRUN_STORE_PASSPHRASE_FILE names, or

@@ -27,7 +27,11 @@ func TestInterfaceAccounts(t *testing.T) {
 		t.Fatal(err)
 	}
 	store.Keep = session.ByPassphrase
-	tl.hidden = func(context.Context, string) ([]byte, error) { return []byte("correct horse"), nil }
+	asked := 0
+	tl.hidden = func(context.Context, string) ([]byte, error) {
+		asked++
+		return []byte("correct horse"), nil
+	}
 	const server = "https://vault.example.test"
 	ids := map[string]string{}
 	for _, name := range []string{"ann", "bob"} {
@@ -55,5 +59,8 @@ func TestInterfaceAccounts(t *testing.T) {
 		if token, err := tl.token(t.Context(), env, nil); err != nil || token != "token-of-"+name {
 			t.Errorf("the server is shown %q, %v", token, err)
 		}
+	}
+	if asked != 2 { // for a new one, and for the same again
+		t.Errorf("somebody was asked %d times for a passphrase", asked)
 	}
 }
