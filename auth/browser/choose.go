@@ -94,7 +94,7 @@ func Choose(flow string, s Surroundings) (Choice, error) {
 		if s.Device {
 			return Choice{FlowDevice, why}, nil
 		}
-		return Choice{FlowPaste, why + ", and the issuer has no device codes"}, nil
+		return Choice{FlowPaste, why + ", and there are no device codes"}, nil
 	}
 	switch flow {
 	case FlowBrowser, FlowPaste:

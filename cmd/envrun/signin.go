@@ -185,6 +185,9 @@ func (t *tool) visit(ctx context.Context, v *remote.Vault, env project.Env, lp *
 		if err != nil {
 			return err
 		}
+		if t.flags.verbose {
+			person.Note("signing in by " + choice.Flow + ": " + choice.Why)
+		}
 		under, turn := context.WithCancelCause(ctx)
 		offer(others, turn)
 		if choice.Flow == browser.FlowDevice {

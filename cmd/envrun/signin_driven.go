@@ -20,6 +20,9 @@ func (t *tool) drive(ctx context.Context, v *remote.Vault, w *way, env project.E
 	if err != nil {
 		return err
 	}
+	if t.flags.verbose {
+		person.Note("signing in by " + choice.Flow + ": " + choice.Why)
+	}
 	d := &driver{t: t, v: v, w: w, env: env, how: how, store: store, in: in, nonce: login.ClientNonce()}
 	err = login.Driven(ctx, login.BrowserOptions{Port: how.port, Open: choice.Flow == browser.FlowBrowser}, person, d)
 	if err == nil {

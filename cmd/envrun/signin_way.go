@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"envrun/auth"
 	"envrun/auth/browser"
 	"envrun/auth/oidc/login"
 	"envrun/auth/private"
@@ -107,9 +108,14 @@ func (t *tool) wayTo(ctx context.Context, v *remote.Vault, env project.Env, how 
 		return w, nil
 	}
 	var found *wire.SignInMethod
-	var mounts []string
+	var mounts, ways []string
 	for i, m := range in.Methods {
 		mounts = append(mounts, m.Mount)
+		way := m.Mount
+		if m.Description != "" && auth.Plain(m.Description, 80) {
+			way += " (" + m.Description + ")"
+		}
+		ways = append(ways, way)
 		if m.Mount == w.mount || w.mount == "" && len(in.Methods) == 1 {
 			found = &in.Methods[i]
 		}
@@ -137,7 +143,7 @@ func (t *tool) wayTo(ctx context.Context, v *remote.Vault, env project.Env, how 
 			}
 		}
 	} else if w.mount == "" && len(mounts) > 1 {
-		return nil, &cli.HintError{Err: fmt.Errorf("%s has several ways to sign in: %s", env.Vault, strings.Join(mounts, ", ")), Code: cli.CodeConfig, Hint: "name one: envrun login --mount " + cli.Quote(mounts[0]) + ", or mount in [sign_in] of envrun.toml"}
+		return nil, &cli.HintError{Err: fmt.Errorf("%s has several ways to sign in: %s", env.Vault, strings.Join(ways, ", ")), Code: cli.CodeConfig, Hint: "name one: envrun login --mount " + cli.Quote(mounts[0]) + ", or mount in [sign_in] of envrun.toml"}
 	}
 	if w.issuer == "" || w.clientID == "" {
 		return nil, &cli.HintError{Err: fmt.Errorf("%s does not say how people sign in to it", env.Vault), Code: cli.CodeAuth,

@@ -5,6 +5,7 @@ package main_test
 import (
 	"bufio"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
@@ -282,7 +283,9 @@ func TestTerminalServerFlows(t *testing.T) {
 	}
 	wants("browser")
 	far := o.headless()
-	c := far.run("login", "--store", "passphrase")
+	c := far.run("login", "-v", "--store", "passphrase")
+	c.expect("signing in by paste: this is a ")
+	c.expect(", and there are no device codes")
 	c.expect("open this in a browser:")
 	c.expect("paste all of it here.")
 	c.typed("\x03")
@@ -303,4 +306,10 @@ func TestTerminalServerFlows(t *testing.T) {
 		c = o.run("login", "--store", "passphrase", "--flow", flow)
 		c.wants(1, "by device alone, and not by "+flow, "envrun login --flow device")
 	}
+
+	// Of several ways it says what each is for.
+	o.write("envrun.toml", fmt.Sprintf("vault = %q\nproject = \"app\"\ndefault = \"dev\"\n[env.dev]\n", o.addr))
+	o.ask(o.root, "POST", "sys/auth/other", map[string]any{"type": "jwt", "description": "people of ACME, production"})
+	o.ask(o.root, "POST", "auth/other/config", map[string]any{"oidc_discovery_url": o.issuer.URL, "allow_private_issuer": true, "oidc_client_id": oidctest.ClientID})
+	o.run("login", "--store", "passphrase").wants(1, "has several ways to sign in: human, other (people of ACME, production)", "envrun login --mount human")
 }

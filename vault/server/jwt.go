@@ -595,6 +595,9 @@ func (j jwtMount) writeRole(c *call, at []string) (*answer, error) {
 	if in.Pointer != nil && bool(*in.Pointer) && !strings.HasPrefix(r.UserClaim, "/") {
 		r.UserClaim = "/" + r.UserClaim
 	}
+	if in.ClockSkew != 0 || in.ExpiryLeeway != 0 || in.BeforeLeeway != 0 {
+		warnings = append(warnings, fmt.Sprintf("clocks may be %s apart, for every role: clock_skew_leeway, expiration_leeway and not_before_leeway change nothing", oidc.DefaultLeeway))
+	}
 	more, err := r.Check(j.m.JWT.issuer())
 	if err != nil {
 		return nil, bad("%s", err)

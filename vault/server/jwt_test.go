@@ -443,6 +443,12 @@ func TestHowToSignIn(t *testing.T) {
 		w.must(400, "root", "POST", "auth/jwt/config", fmt.Sprintf(`{"oidc_discovery_url":%q,"allow_private_issuer":true,%s}`, w.issuer.URL, more))
 	}
 	w.must(400, "root", "POST", "auth/jwt/role/bad", `{"bound_audiences":"x","user_claim":"sub","description":"a\nb"}`)
+	for body, warned := range map[string]bool{`"clock_skew_leeway":0`: false, `"clock_skew_leeway":"2m"`: true, `"expiration_leeway":-1`: true} {
+		a := w.ask("root", "POST", "auth/jwt/role/slow", `{"bound_audiences":"x","user_claim":"sub","bound_subject":"y",`+body+`}`)
+		if got := strings.Contains(a.raw, "clocks may be 1m0s apart, for every role"); got != warned {
+			t.Errorf("%s: %s", body, a.raw)
+		}
+	}
 	// It is decided by the guard as everything: recorded, and nothing but read.
 	before := len(w.log.all())
 	read()
