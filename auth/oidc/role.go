@@ -148,26 +148,62 @@ func (r *Role) places() []string {
 
 // Match says who signs in with a verified token. An error is a *Refusal.
 func (r *Role) Match(c *Claims, now time.Time, leeway time.Duration) (*Identity, error) {
-	if err := r.audience(c); err != nil {
+	return r.match(c, now, leeway, nil)
+}
+
+func (r *Role) match(c *Claims, now time.Time, leeway time.Duration, w *Walk) (*Identity, error) {
+	if err := w.Took(CheckAudience, r.audience(c)); err != nil {
 		return nil, err
 	}
+	if err := w.Took(CheckAge, r.age(c, now, leeway)); err != nil {
+		return nil, err
+	}
+	if err := w.Took(CheckNonce, r.nonce(c)); err != nil {
+		return nil, err
+	}
+	if err := w.Took(CheckClaims, r.bound(c)); err != nil {
+		return nil, err
+	}
+	if err := w.Took(CheckFresh, r.fresh(c, now, leeway)); err != nil {
+		return nil, err
+	}
+	id := new(Identity)
+	var err error
+	id.User, err = r.user(c)
+	if err = w.Took(CheckUser, err); err != nil {
+		return nil, err
+	}
+	id.Meta, err = r.metadata(c)
+	if err = w.Took(CheckMetadata, err); err != nil {
+		return nil, err
+	}
+	id.Groups, err = r.groups(c)
+	if err = w.Took(CheckGroups, err); err != nil {
+		return nil, err
+	}
+	return id, nil
+}
+
+// age checks how old the token is.
+func (r *Role) age(c *Claims, now time.Time, leeway time.Duration) error {
 	age := r.MaxTokenAge
 	if age == 0 {
 		age = DefaultTokenAge
 	}
+	if c.Issued.IsZero() {
+		return refuse(ReasonTime, "iat is missing")
+	}
 	if c.Issued.Before(now.Add(-age - leeway)) {
-		return nil, &Refusal{Reason: ReasonTime, Detail: "it was made " + ago(now.Sub(c.Issued))}
+		return refuse(ReasonTime, "it was made "+ago(now.Sub(c.Issued)))
 	}
+	return nil
+}
+
+func (r *Role) nonce(c *Claims) error {
 	if _, there := c.all["nonce"]; r.Nonce && !there {
-		return nil, &Refusal{Reason: ReasonKind, Detail: "it has no nonce"}
+		return refuse(ReasonKind, "it has no nonce")
 	}
-	if err := r.bound(c); err != nil {
-		return nil, err
-	}
-	if err := r.fresh(c, now, leeway); err != nil {
-		return nil, err
-	}
-	return r.identity(c)
+	return nil
 }
 
 func (r *Role) audience(c *Claims) error {
@@ -261,34 +297,39 @@ func (r *Role) fresh(c *Claims, now time.Time, leeway time.Duration) error {
 	return nil
 }
 
-func (r *Role) identity(c *Claims) (*Identity, error) {
-	missing := func(place string) error {
-		return &Refusal{Reason: ReasonClaims, Entitled: true, Detail: "the claim " + place + " is missing or not of its form"}
-	}
+// missing refuses a token for a claim that says who signs in.
+func missing(place string) error {
+	return &Refusal{Reason: ReasonClaims, Entitled: true, Detail: "the claim " + place + " is missing or not of its form"}
+}
+
+func (r *Role) user(c *Claims) (string, error) {
 	user, ok := word(c, r.UserClaim, maxMetaText)
 	if !ok {
-		return nil, missing(r.UserClaim)
+		return "", missing(r.UserClaim)
 	}
 	// Somebody else's address is not who they are.
 	if r.UserClaim == "email" {
 		if verified, there := c.all["email_verified"]; there && verified != true {
-			return nil, &Refusal{Reason: ReasonClaims, Entitled: true, Detail: "the issuer did not verify the address (email_verified)"}
+			return "", &Refusal{Reason: ReasonClaims, Entitled: true, Detail: "the issuer did not verify the address (email_verified)"}
 		}
 	}
-	id := &Identity{User: user}
+	return user, nil
+}
+
+// metadata is what the role copies.
+func (r *Role) metadata(c *Claims) (map[string]string, error) {
+	var meta map[string]string
 	for place, name := range r.Mappings {
 		text, ok := word(c, place, maxMetaText)
 		if !ok {
 			return nil, missing(place)
 		}
-		if id.Meta == nil {
-			id.Meta = map[string]string{}
+		if meta == nil {
+			meta = map[string]string{}
 		}
-		id.Meta[name] = text
+		meta[name] = text
 	}
-	var err error
-	id.Groups, err = r.groups(c)
-	return id, err
+	return meta, nil
 }
 
 // word returns a claim as text: a text, a whole number or a truth value.

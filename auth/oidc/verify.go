@@ -69,52 +69,88 @@ type header struct{ alg, kid string }
 // Verify checks a token for everything that does not depend on a role. An error is
 // a *Refusal.
 func (v *Verifier) Verify(ctx context.Context, raw string) (*Claims, error) {
-	h, err := parseHeader(raw)
-	if err != nil {
+	return v.verify(ctx, raw, nil)
+}
+
+func (v *Verifier) verify(ctx context.Context, raw string, w *Walk) (*Claims, error) {
+	text, err := parseForm(raw)
+	if err = w.needs(CheckForm, err); err != nil {
 		return nil, err
 	}
+	h, err := parseHeader(text)
+	if err = w.needs(CheckHeader, err); err != nil {
+		return nil, err
+	}
+	if err = w.needs(CheckAlgorithm, v.algorithm(h)); err != nil {
+		return nil, err
+	}
+	keys, err := v.Keys.Find(ctx, h.kid)
+	if err = w.needs(CheckKey, err); err != nil {
+		return nil, err
+	}
+	payload, err := open(raw, h, keys)
+	if err = w.needs(CheckSignature, err); err != nil {
+		return nil, err
+	}
+	c, err := parseClaims(payload)
+	if err = w.needs(CheckPayload, err); err != nil {
+		return nil, err
+	}
+	c.Algorithm, c.KeyID = h.alg, h.kid
+	if err = w.Took(CheckIssuer, v.issuer(c)); err != nil {
+		return nil, err
+	}
+	if err = w.Took(CheckTime, v.times(c)); err != nil {
+		return nil, err
+	}
+	if err = w.Took(CheckKind, c.kind()); err != nil {
+		return nil, err
+	}
+	if err = w.Took(CheckSubject, c.subject()); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func (v *Verifier) algorithm(h header) error {
 	allowed := v.Algorithms
 	if len(allowed) == 0 {
 		allowed = Algorithms
 	}
 	if !slices.Contains(allowed, h.alg) || !slices.Contains(Algorithms, h.alg) {
-		return nil, refuse(ReasonAlgorithm, "the mount does not allow it")
+		return refuse(ReasonAlgorithm, "the mount does not allow it")
 	}
-	keys, err := v.Keys.Find(ctx, h.kid)
-	if err != nil {
-		return nil, err
-	}
-	payload, err := open(raw, h, keys)
-	if err != nil {
-		return nil, err
-	}
-	c, err := parseClaims(payload)
-	if err != nil {
-		return nil, err
-	}
-	c.Algorithm, c.KeyID = h.alg, h.kid
-	if c.Issuer != v.Issuer {
-		return nil, refuse(ReasonIssuer, "it is another one's")
-	}
-	if err := v.times(c); err != nil {
-		return nil, err
-	}
-	if _, logout := c.all["events"]; logout {
-		return nil, refuse(ReasonKind, "it is no identity token")
-	}
-	if !auth.Plain(c.Subject, maxSubject) {
-		return nil, refuse(ReasonSubject, "sub is too long, or not printable")
-	}
-	return c, nil
+	return nil
 }
 
-// parseHeader reads the header of a JWS in compact form.
-func parseHeader(raw string) (header, error) {
+func (v *Verifier) issuer(c *Claims) error {
+	if c.Issuer != v.Issuer {
+		return refuse(ReasonIssuer, "it is another one's")
+	}
+	return nil
+}
+
+func (c *Claims) kind() error {
+	if _, logout := c.all["events"]; logout {
+		return refuse(ReasonKind, "it is no identity token")
+	}
+	return nil
+}
+
+func (c *Claims) subject() error {
+	if !auth.Plain(c.Subject, maxSubject) {
+		return refuse(ReasonSubject, "sub is too long, or not printable")
+	}
+	return nil
+}
+
+// parseForm takes a JWS in compact form apart, and returns the text of its header.
+func parseForm(raw string) ([]byte, error) {
 	if len(raw) > MaxToken {
-		return header{}, refuse(ReasonForm, "it is too long")
+		return nil, refuse(ReasonForm, "it is too long")
 	}
 	if strings.Count(raw, ".") != 2 {
-		return header{}, refuse(ReasonForm, "it is not of three parts")
+		return nil, refuse(ReasonForm, "it is not of three parts")
 	}
 	first, rest, _ := strings.Cut(raw, ".")
 	payload, signature, _ := strings.Cut(rest, ".")
@@ -122,14 +158,22 @@ func parseHeader(raw string) (header, error) {
 		if part == "" || strings.ContainsFunc(part, func(r rune) bool {
 			return (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' && r != '_'
 		}) {
-			return header{}, refuse(ReasonForm, "a part is empty or not base64url")
+			if strings.ContainsAny(raw, " \t\r\n") {
+				return nil, refuse(ReasonForm, "it has white space in it, or at its end")
+			}
+			return nil, refuse(ReasonForm, "a part is empty or not base64url")
 		}
 	}
-	plainText, err := base64.RawURLEncoding.Strict().DecodeString(first)
+	text, err := base64.RawURLEncoding.Strict().DecodeString(first)
 	if err != nil {
-		return header{}, refuse(ReasonForm, "its header is not base64url")
+		return nil, refuse(ReasonForm, "its header is not base64url")
 	}
-	all, err := strictjson.Object(plainText, strictjson.Limits{Depth: 4, Values: 100})
+	return text, nil
+}
+
+// parseHeader reads the header of a JWS.
+func parseHeader(text []byte) (header, error) {
+	all, err := strictjson.Object(text, strictjson.Limits{Depth: 4, Values: 100})
 	if err != nil {
 		return header{}, refuse(ReasonHeader, err.Error())
 	}
