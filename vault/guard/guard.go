@@ -211,7 +211,7 @@ func (a Action[T]) Sudo() Action[T] {
 	return a
 }
 
-// Preparing lets a write do first, once and in no transaction, what may take its
+// Preparing lets an action do first, once and in no transaction, what may take its
 // time: asking another server. What comes of it is Call.Prepared. An error is
 // answered and recorded as one of the handler, which is not called then.
 func (a Action[T]) Preparing(f func(context.Context) (any, error)) Action[T] {
@@ -360,7 +360,7 @@ func (g *Guard[T]) Serve(ctx context.Context, req *Request) (*Answer, error) {
 		}
 		if t.refused != nil {
 			failed, done = t.refused, true
-		} else if !t.changes(req) {
+		} else if !t.changes(req) && !t.prepares() {
 			answer, failed = g.do(ctx, tx, req, &t)
 			done = true
 		}
@@ -370,16 +370,21 @@ func (g *Guard[T]) Serve(ctx context.Context, req *Request) (*Answer, error) {
 		return nil, err
 	}
 	req.Good = t.token != nil
-	changes := !done
+	changes := !done && t.changes(req)
+	prepared := done || !t.prepares()
 	if d, ok := g.Devices.(filling); ok && changes {
 		// The refusal is recorded: that much room is left.
 		if err := d.Full(); err != nil {
 			failed, changes = &DeviceError{Err: err}, false
 		}
 	}
-	if changes && t.missing == nil && t.action.prepare != nil {
+	if !prepared && failed == nil {
 		if t.ready, failed = g.prepare(ctx, t.action); failed != nil {
 			changes = false
+		} else if !changes {
+			if answer, failed, err = g.read(ctx, req, &t); err != nil {
+				return nil, err
+			}
 		}
 	}
 	if changes {
@@ -426,6 +431,27 @@ func (g *Guard[T]) send(ctx context.Context, lines ...audit.Line) error {
 		return nil
 	}
 	return g.Devices.Write(ctx, lines...)
+}
+
+// read serves a request that was prepared and changes nothing. The decision is made
+// again, of the state that is read.
+func (g *Guard[T]) read(ctx context.Context, req *Request, t *turn[T]) (answer *Answer, failed, err error) {
+	ready := t.ready
+	err = g.DB.ReadKept(ctx, func(tx T) error {
+		// A database may run a transaction more than once.
+		answer, failed = nil, nil
+		var err error
+		if *t, err = g.decide(ctx, tx, req); err != nil {
+			return err
+		}
+		if t.ready = ready; t.refused != nil {
+			failed = t.refused
+			return nil
+		}
+		answer, failed = g.do(ctx, tx, req, t)
+		return nil
+	})
+	return answer, failed, err
 }
 
 // change serves a request in one write transaction. The decision is made again in
@@ -488,6 +514,9 @@ func (t *turn[T]) changes(req *Request) bool {
 	}
 	return t.action.writes || req.Wrap > 0 || t.token != nil && t.token.Uses != 0
 }
+
+// prepares says whether the action does something first.
+func (t *turn[T]) prepares() bool { return t.missing == nil && t.action.prepare != nil }
 
 // decide finds who asks and what for, and whether it is allowed. An error is one
 // of the database; a refusal is in the turn.

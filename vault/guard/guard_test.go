@@ -168,6 +168,9 @@ type world struct {
 	now    time.Time
 	calls  int
 	tokens *token.Tokens
+
+	prepared  int    // reads
+	meanwhile func() // what happens while one is
 }
 
 var errBad = errors.New("half-way")
@@ -219,6 +222,26 @@ func (w *world) route(_ context.Context, _ *tx, req *guard.Request) (guard.Actio
 			}
 			return "made before", nil
 		}).Open(), nil
+	case strings.HasPrefix(path, "looked"):
+		return guard.Reads(func(c *guard.Call[*tx]) (*guard.Answer, error) {
+			w.calls++
+			if path == "looked/write" {
+				return nil, c.Tx().PutTokenRow(token.Row{})
+			}
+			return &guard.Answer{Status: 200, Body: c.Prepared()}, nil
+		}).Preparing(func(context.Context) (any, error) {
+			if w.db.busy {
+				w.Error("prepared within a transaction")
+			}
+			w.prepared++
+			if w.meanwhile != nil {
+				w.meanwhile()
+			}
+			if path == "looked/bad" {
+				return nil, errBad
+			}
+			return "looked up before", nil
+		}), nil
 	case req.Op == policy.OpRead:
 		a = guard.Reads(func(c *guard.Call[*tx]) (*guard.Answer, error) {
 			w.calls++
@@ -336,6 +359,56 @@ func TestServe(t *testing.T) {
 	}
 	if _, err := w.ask(dev, policy.OpRead, "nowhere"); err == nil || err.Error() != "no such path" {
 		t.Errorf("an unknown path that the policies allow: %v", err)
+	}
+}
+
+// What only reads may be prepared too: only for who may ask, once, and what was revoked
+// meanwhile does not pass. It cannot write.
+func TestPreparedRead(t *testing.T) {
+	w := newWorld(t)
+	const may = `path "looked*" { capabilities = ["update"] }`
+	w.policy("look", may)
+	w.policy("other", `path "looked*" { capabilities = ["read", "create"] }`)
+	looker := w.token(token.Spec{Policies: []string{"look"}})
+	other := w.token(token.Spec{Policies: []string{"other"}})
+	for _, c := range []struct {
+		name, token, path string
+		meanwhile         func()
+		err               error
+		prepared, calls   int
+	}{
+		{"may", looker, "looked", nil, nil, 1, 1},
+		{"may not", other, "looked", nil, guard.ErrDenied, 0, 0},
+		{"nobody", "", "looked", nil, guard.ErrNoToken, 0, 0},
+		{"cannot be prepared", looker, "looked/bad", nil, errBad, 1, 0},
+		{"writes", looker, "looked/write", nil, errReadOnly, 1, 1},
+		{"revoked meanwhile", looker, "looked", func() { w.policy("look", `path "x" { capabilities = ["read"] }`) }, guard.ErrDenied, 1, 0},
+	} {
+		w.policy("look", may)
+		w.prepared, w.calls, w.meanwhile = 0, 0, c.meanwhile
+		before := len(w.db.now.log)
+		a, err := w.ask(c.token, policy.OpUpdate, c.path)
+		if !errors.Is(err, c.err) || w.prepared != c.prepared || w.calls != c.calls || (a != nil) != (c.err == nil) {
+			t.Errorf("%s: %v, prepared %d times, called %d", c.name, err, w.prepared, w.calls)
+		}
+		if a != nil && a.Body != "looked up before" {
+			t.Errorf("%s: %v", c.name, a.Body)
+		}
+		if _, out := w.pair(before); (out.Error != "") != (c.err != nil) {
+			t.Errorf("%s: the outcome says %q", c.name, out.Error)
+		}
+	}
+	// With a number of uses each costs one, also one that cannot be prepared.
+	w.policy("look", may)
+	w.meanwhile = nil
+	counted := w.token(token.Spec{Policies: []string{"look"}, Uses: 2})
+	for i, c := range []struct {
+		path string
+		err  error
+	}{{"looked", nil}, {"looked/bad", errBad}, {"looked", guard.ErrBadToken}} {
+		if _, err := w.ask(counted, policy.OpUpdate, c.path); !errors.Is(err, c.err) {
+			t.Errorf("use %d: %v", i+1, err)
+		}
 	}
 }
 
