@@ -266,6 +266,31 @@ type Spec struct {
 // the maker should be told. The policies are brought into the form in which they
 // are compared; that the maker may give them is the caller's to check.
 func (ts *Tokens) Create(s Store, spec Spec) (text string, t Token, warnings []string, err error) {
+	if t, warnings, err = ts.Plan(s, spec); err != nil {
+		return "", Token{}, nil, err
+	}
+	text = spec.Text
+	if text == "" {
+		if text, err = ts.text(spec.Wraps); err != nil {
+			return "", Token{}, nil, err
+		}
+	}
+	t.ID = ts.IDOf(text)
+	if spec.Text != "" { // a random one of 166 bits is nobody's
+		if _, there, err := s.TokenRow(t.ID); err != nil {
+			return "", Token{}, nil, err
+		} else if there {
+			return "", Token{}, nil, ErrExists
+		}
+	}
+	if t.Accessor, err = ts.random(24); err != nil {
+		return "", Token{}, nil, err
+	}
+	return text, t, warnings, ts.put(s, &t)
+}
+
+// Plan is what Create would make now, without a text and an accessor. It writes nothing.
+func (ts *Tokens) Plan(s Store, spec Spec) (t Token, warnings []string, err error) {
 	now := ts.Now().UTC()
 	t = Token{
 		Policies: Policies(spec.Policies), NoDefault: spec.NoDefault, Meta: spec.Meta, DisplayName: spec.DisplayName,
@@ -274,18 +299,18 @@ func (ts *Tokens) Create(s Store, spec Spec) (text string, t Token, warnings []s
 		Renewable: spec.Renewable, Uses: spec.Uses, CIDRs: spec.CIDRs,
 	}
 	if err := t.check(); err != nil {
-		return "", Token{}, nil, err
+		return Token{}, nil, err
 	}
 	if spec.Parent != nil {
 		if err := ts.depth(s, spec.Parent); err != nil {
-			return "", Token{}, nil, err
+			return Token{}, nil, err
 		}
 		t.Parent = spec.Parent.ID
 	}
 	endless := t.IsRoot() && t.TTL == 0 && t.ExplicitMax == 0 && t.Period == 0
 	// A root token that ends may not make one that does not.
 	if endless && spec.Parent != nil && !spec.Parent.Expires.IsZero() {
-		return "", Token{}, nil, errors.New("expiring root tokens cannot create non-expiring root tokens")
+		return Token{}, nil, errors.New("expiring root tokens cannot create non-expiring root tokens")
 	}
 	if endless {
 		t.Renewable = false
@@ -322,25 +347,7 @@ func (ts *Tokens) Create(s Store, spec Spec) (text string, t Token, warnings []s
 		}
 		t.Expires = now.Add(t.TTL)
 	}
-
-	text = spec.Text
-	if text == "" {
-		if text, err = ts.text(spec.Wraps); err != nil {
-			return "", Token{}, nil, err
-		}
-	}
-	t.ID = ts.IDOf(text)
-	if spec.Text != "" { // a random one of 166 bits is nobody's
-		if _, there, err := s.TokenRow(t.ID); err != nil {
-			return "", Token{}, nil, err
-		} else if there {
-			return "", Token{}, nil, ErrExists
-		}
-	}
-	if t.Accessor, err = ts.random(24); err != nil {
-		return "", Token{}, nil, err
-	}
-	return text, t, warnings, ts.put(s, &t)
+	return t, warnings, nil
 }
 
 func (t *Token) check() error {

@@ -412,16 +412,42 @@ type Visit struct {
 // others of that way to sign in. changed says that rights of tokens which are there may
 // be different now. An entity that is disabled is returned as it is.
 func SignIn(s Store, groups *Groups, v Visit, now time.Time) (e *Entity, changed bool, err error) {
-	was, err := ByAlias(s, v.Alias)
+	e, was, changed, err := arrive(s, groups, v, now)
+	switch {
+	case err != nil:
+		return nil, false, err
+	case e == was:
+		return was, false, nil
+	}
+	return e, changed, e.Keep(s, was, now)
+}
+
+// Expect is SignIn that writes nothing: the entity as it would be. known says whether it
+// is there already; one that is not has an id of its own at each call.
+func Expect(s Store, groups *Groups, v Visit, now time.Time) (e *Entity, known bool, err error) {
+	e, was, _, err := arrive(s, groups, v, now)
 	if err != nil {
 		return nil, false, err
+	}
+	if e != was {
+		err = e.check()
+	}
+	return e, was != nil, err
+}
+
+// arrive is an entity as a sign-in leaves it, and as it was: the same if it changes
+// nothing, nil if there was none.
+func arrive(s Store, groups *Groups, v Visit, now time.Time) (e, was *Entity, changed bool, err error) {
+	was, err = ByAlias(s, v.Alias)
+	if err != nil {
+		return nil, nil, false, err
 	}
 	if was == nil {
 		e = New(now)
 		e.Aliases = []Alias{{Key: v.Alias, ID: NewID(), Created: now.UTC(), Updated: now.UTC()}}
 	} else {
 		if was.Disabled {
-			return was, false, nil
+			return was, was, false, nil
 		}
 		c := *was
 		c.Aliases = slices.Clone(was.Aliases)
@@ -444,11 +470,11 @@ func SignIn(s Store, groups *Groups, v Visit, now time.Time) (e *Entity, changed
 	}
 	switch {
 	case was == nil:
-		return e, false, e.Keep(s, nil, now)
+		return e, nil, false, nil
 	case changed || !maps.Equal(e.External, was.External):
-		return e, true, e.Keep(s, was, now)
+		return e, was, true, nil
 	}
-	return was, false, nil
+	return was, was, false, nil
 }
 
 // Forget removes the aliases of a way to sign in that is no more.

@@ -23,6 +23,7 @@ type refusal struct {
 	texts  []string // of "errors"; none makes the empty list, which clients read as "nothing there"
 	bare   bool     // no body at all
 	to     string   // of a redirect
+	why    string   // for the audit log alone
 }
 
 func (r *refusal) Error() string {
@@ -127,6 +128,9 @@ func words(err error) string {
 	}
 	if refused := (*approle.Refusal)(nil); errors.As(err, &refused) {
 		return wire.Denied + ": " + refused.Error()
+	}
+	if r := (*refusal)(nil); errors.As(err, &r) && r.why != "" {
+		return wire.Denied + ": " + r.why
 	}
 	if ve := (*vault.Error)(nil); errors.As(err, &ve) {
 		return ve.Kind.String()

@@ -271,6 +271,7 @@ func FuzzBody(f *testing.F) {
 		`{"metadata":"a=b,c=d","cidr_list":"10.0.0.0/8","num_uses":1,"ttl":60}`, `{"secret_id":"chosen","metadata":{"a":"b"}}`, `{"secret_id":"chosen"}`, `{"secret_id_accessor":"x"}`,
 		`{"role":"api","jwt":"good.good.good"}`, `{"kubernetes_host":"https://10.0.0.1","kubernetes_ca_cert":"x","token_reviewer_jwt":"a.b.c"}`,
 		`{"bound_service_account_names":"api,web","bound_service_account_namespaces":["*"],"audience":"envrun","alias_name_source":"serviceaccount_name"}`,
+		`{"role":"ci","jwt":"eyJhbGciOiJFUzI1NiJ9.e30.eA"}`, `{"jwt":"eyJhbGciOiJFUzI1NiJ9.e30.eA","address":"10.0.0.1"}`,
 	} {
 		f.Add(s, byte(16+i))
 	}
@@ -278,10 +279,12 @@ func FuzzBody(f *testing.F) {
 	w.must(204, "root", "POST", "sys/mounts/prod", `{"type":"kv-v2"}`)
 	w.must(204, "root", "POST", "sys/auth/approle", `{"type":"approle"}`)
 	w.must(204, "root", "POST", "auth/approle/role/app", `{"role_id":"build","secret_id_ttl":"1h"}`)
+	signIns(f, w)
 	w.addKube().accounts["good.good.good"] = account{"system:serviceaccount:payments:api", "uid-1", []string{"envrun"}}
 	paths := []string{"prod/data/x", "prod/metadata/x", "prod/delete/x", "prod/config", "sys/policies/acl/x", "auth/token/create", "auth/token/roles/x", "sys/mounts/fuzz", "sys/capabilities-self", "sys/wrapping/unwrap", "auth/token/lookup", "cubbyhole/x", "sys/leases/renew", "sys/mounts/prod/tune", "sys/unseal", "sys/init",
 		"auth/approle/login", "auth/approle/role/x", "auth/approle/role/app/role-id", "auth/approle/role/app/secret-id", "auth/approle/role/app/custom-secret-id", "auth/approle/role/app/secret-id/lookup",
-		"auth/approle/role/app/secret-id-accessor/destroy", "auth/kubernetes/login", "auth/kubernetes/config", "auth/kubernetes/role/x"}
+		"auth/approle/role/app/secret-id-accessor/destroy", "auth/kubernetes/login", "auth/kubernetes/config", "auth/kubernetes/role/x",
+		"auth/jwt/login", "auth/jwt/role/ci/explain"}
 	f.Fuzz(func(t *testing.T, body string, which byte) {
 		w := w.in(t)
 		got := w.ask("root", "POST", paths[int(which)%len(paths)], body)

@@ -211,6 +211,9 @@ func stampOf(m *mount, r *jwtRole) string {
 }
 
 func (j jwtEngine) find(req *guard.Request, m *mount, rest string) (action, error) {
+	if strings.HasPrefix(rest, "role") {
+		return jwtMount{j, m}.roleArea().find(req, rest)
+	}
 	return jwtMount{j, m}.area().find(req, rest)
 }
 
@@ -221,9 +224,6 @@ type jwtMount struct {
 }
 
 func (j jwtMount) area() area {
-	role := func(_ *guard.Request, at []string) audit.Data {
-		return audit.Data{Role: cut(strings.ToLower(at[0]), 128)}
-	}
 	login := func(req *guard.Request, _ []string) audit.Data {
 		name, _ := req.Params["role"].(string)
 		return audit.Data{Role: cut(strings.ToLower(name), 128), Type: "jwt"}
@@ -231,10 +231,21 @@ func (j jwtMount) area() area {
 	return area{
 		{path: "login", update: j.login, open: true, prepare: j.verify, note: login},
 		{path: "config", read: j.readConfig, update: j.writeConfig, prepare: j.checkConfig},
-		{path: "role", list: j.list},
-		{path: "role/{name}", read: j.readRole, update: j.writeRole, remove: j.removeRole, exists: j.hasRole, note: role},
 		{path: "keys", read: j.readKeys},
 		{path: "keys/refresh", update: j.refreshed, prepare: j.refresh},
+	}
+}
+
+// roleArea is what there is below role: by itself, so that it is not put together for
+// each sign-in.
+func (j jwtMount) roleArea() area {
+	note := func(_ *guard.Request, at []string) audit.Data {
+		return audit.Data{Role: cut(strings.ToLower(at[0]), 128)}
+	}
+	return area{
+		{path: "role", list: j.list},
+		{path: "role/{name}", read: j.readRole, update: j.writeRole, remove: j.removeRole, exists: j.hasRole, note: note},
+		{path: "role/{name}/explain", update: j.explain, looks: true, prepare: j.walk, note: note},
 	}
 }
 
@@ -257,36 +268,52 @@ func (j jwtMount) verify(ctx context.Context, req *guard.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	switch {
-	case j.m.JWT == nil:
-		return nil, bad("could not load configuration")
-	case in.JWT == "":
-		return nil, bad("missing token")
-	case in.Role == "" && j.m.JWT.DefaultRole == "":
-		return nil, bad("missing role")
-	}
-	is, err := j.issuer(ctx, j.m)
+	verifier, err := j.verifier(ctx, in.JWT)
 	if err != nil {
 		return nil, err
 	}
-	claims, err := is.verifier.Verify(ctx, string(in.JWT))
+	if in.Role == "" && j.m.JWT.DefaultRole == "" {
+		return nil, bad("missing role")
+	}
+	claims, err := verifier.Verify(ctx, string(in.JWT))
 	if err != nil {
 		return nil, err
 	}
 	return &verified{in, warnings, claims, j.m.JWT.Stamp}, nil
 }
 
+// verifier is what checks a token that was brought.
+func (j jwtMount) verifier(ctx context.Context, jwt wire.Token) (*oidc.Verifier, error) {
+	switch {
+	case j.m.JWT == nil:
+		return nil, bad("could not load configuration")
+	case jwt == "":
+		return nil, bad("missing token")
+	}
+	is, err := j.issuer(ctx, j.m)
+	if err != nil {
+		return nil, err
+	}
+	return is.verifier, nil
+}
+
+// role reads one for tokens that were verified against an issuer of a stamp.
+func (j jwtMount) role(tx Tx, name, stamp string) (r *jwtRole, there bool, err error) {
+	if j.m.JWT == nil || j.m.JWT.Stamp != stamp {
+		return nil, false, problem(http.StatusServiceUnavailable, "the way to sign in was changed meanwhile; try again")
+	}
+	r = new(jwtRole)
+	there, err = j.roles(j.m).read(tx, name, r)
+	return r, there, err
+}
+
 func (j jwtMount) login(c *call, _ []string) (*answer, error) {
 	v := c.Prepared().(*verified)
-	if j.m.JWT == nil || j.m.JWT.Stamp != v.stamp {
-		return nil, problem(http.StatusServiceUnavailable, "the way to sign in was changed meanwhile; try again")
-	}
 	name := strings.ToLower(v.Role)
-	if name == "" {
+	if name == "" && j.m.JWT != nil {
 		name = j.m.JWT.DefaultRole
 	}
-	var role jwtRole
-	there, err := j.roles(j.m).read(c.Tx(), name, &role)
+	role, there, err := j.role(c.Tx(), name, v.stamp)
 	if err != nil {
 		return nil, err
 	}
@@ -298,25 +325,47 @@ func (j jwtMount) login(c *call, _ []string) (*answer, error) {
 		return nil, err
 	}
 	if role.SingleUse {
-		if err := j.once(c, v.claims, string(v.JWT)); err != nil {
+		first, err := c.Tx().UseOnce(onceID(v.claims, string(v.JWT)), v.claims.Expires.Add(2*oidc.DefaultLeeway))
+		if err != nil {
+			return nil, err
+		}
+		if err := once(first); err != nil {
 			return nil, err
 		}
 	}
-	a, err := j.admit(c, j.m, visitor{
-		name: who.User, issuer: v.claims.Issuer, groups: who.Groups, meta: who.Meta, role: name, stamp: stampOf(j.m, &role), params: &role.Token,
-		facts: audit.Data{
-			Role: name, Type: "jwt", Issuer: cut(v.claims.Issuer, 256), KeyID: cut(v.claims.KeyID, 128), Algorithm: v.claims.Algorithm,
-			Subject: j.hasher.Hash(v.claims.Subject), TokenID: j.hasher.Hash(v.claims.ID),
-		},
-	})
+	a, err := j.admit(c, j.m, j.visitor(name, role, who, v.claims))
 	if err != nil {
 		return nil, err
 	}
 	return warn(a, v.warnings...), nil
 }
 
+// visitor is somebody whom a role takes for who a token says.
+func (j jwtMount) visitor(name string, role *jwtRole, who *oidc.Identity, claims *oidc.Claims) visitor {
+	return visitor{
+		name: who.User, issuer: claims.Issuer, groups: who.Groups, meta: who.Meta, role: name, stamp: stampOf(j.m, role), params: &role.Token,
+		facts: j.facts(name, claims),
+	}
+}
+
+// facts are what is recorded of a token of the issuer.
+func (j jwtMount) facts(role string, claims *oidc.Claims) audit.Data {
+	return audit.Data{
+		Role: role, Type: "jwt", Issuer: cut(claims.Issuer, 256), KeyID: cut(claims.KeyID, 128), Algorithm: claims.Algorithm,
+		Subject: j.hasher.Hash(claims.Subject), TokenID: j.hasher.Hash(claims.ID),
+	}
+}
+
 // once refuses a token that somebody signed in with before.
-func (j jwtMount) once(c *call, claims *oidc.Claims, raw string) error {
+func once(first bool) error {
+	if first {
+		return nil
+	}
+	return &oidc.Refusal{Reason: oidc.ReasonReplay, Entitled: true, Detail: "the identity token was used before; ask the platform for another one"}
+}
+
+// onceID is what a token is known by where it can be used once.
+func onceID(claims *oidc.Claims, raw string) []byte {
 	// Without an id the token itself is what is used once: its signed part, since
 	// some signatures can be written in more than one way.
 	id := claims.Issuer + "\x00" + claims.ID
@@ -324,11 +373,7 @@ func (j jwtMount) once(c *call, claims *oidc.Claims, raw string) error {
 		id = claims.Issuer + "\x00\x00" + raw[:strings.LastIndexByte(raw, '.')]
 	}
 	sum := sha256.Sum256([]byte(id))
-	first, err := c.Tx().UseOnce(sum[:], claims.Expires.Add(2*oidc.DefaultLeeway))
-	if err == nil && !first {
-		err = &oidc.Refusal{Reason: oidc.ReasonReplay, Entitled: true, Detail: "the identity token was used before; ask the platform for another one"}
-	}
-	return err
+	return sum[:]
 }
 
 type jwtConfigBody struct {

@@ -48,6 +48,7 @@ func TestMatrix(t *testing.T) {
 		{"auth/jwt/config", []policy.Op{policy.OpRead, policy.OpUpdate}},
 		{"auth/jwt/role/", []policy.Op{policy.OpList}},
 		{"auth/jwt/role/x", []policy.Op{policy.OpRead, policy.OpCreate, policy.OpDelete}},
+		{"auth/jwt/role/x/explain", []policy.Op{policy.OpUpdate}},
 		{"auth/jwt/keys", []policy.Op{policy.OpRead}},
 		{"auth/jwt/keys/refresh", []policy.Op{policy.OpUpdate}},
 		{"auth/jwt/elsewhere", []policy.Op{policy.OpRead, policy.OpUpdate}},

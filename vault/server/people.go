@@ -2,6 +2,7 @@ package server
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -121,6 +122,16 @@ func (v visitorOf) external() string {
 	return cut(strings.Join(names, " "), 128)
 }
 
+// in are the names of all groups, sorted.
+func (v visitorOf) in() []string {
+	names := []string{}
+	for _, g := range slices.Concat(v.Direct, v.Inherited) {
+		names = append(names, g.Name)
+	}
+	slices.Sort(names)
+	return names
+}
+
 // signIn finds or makes the entity of somebody who signed in.
 func (p *people) signIn(tx Tx, v identity.Visit, now time.Time) (visitorOf, error) {
 	none := visitorOf{}
@@ -132,16 +143,33 @@ func (p *people) signIn(tx Tx, v identity.Visit, now time.Time) (visitorOf, erro
 	if err != nil {
 		return none, err
 	}
-	if e.Disabled {
-		return none, problem(http.StatusForbidden, "permission denied: the entity is disabled")
-	}
-	who, err := groups.Person(e)
-	if err != nil {
-		return none, err
-	}
-	if changed {
+	who, err := admitted(groups, e)
+	if err == nil && changed {
 		err = p.changed(tx)
 	}
+	return who, err
+}
+
+// expect is signIn that writes nothing. known says whether the entity is there already.
+func (p *people) expect(tx Tx, v identity.Visit, now time.Time) (who visitorOf, known bool, err error) {
+	groups, err := p.groups(tx)
+	if err != nil {
+		return who, false, err
+	}
+	e, known, err := identity.Expect(p.in(tx), groups, v, now)
+	if err != nil {
+		return who, false, err
+	}
+	who, err = admitted(groups, e)
+	return who, known, err
+}
+
+// admitted is an entity that may sign in, with its groups.
+func admitted(groups *identity.Groups, e *identity.Entity) (visitorOf, error) {
+	if e.Disabled {
+		return visitorOf{}, problem(http.StatusForbidden, "permission denied: the entity is disabled")
+	}
+	who, err := groups.Person(e)
 	return visitorOf{who}, err
 }
 

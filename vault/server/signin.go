@@ -3,6 +3,7 @@ package server
 import (
 	"crypto/rand"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -131,31 +132,84 @@ type visitor struct {
 // admit makes the token of somebody who signed in. It is the only place that does,
 // and everything was checked before.
 func (s signIns) admit(c *call, m *mount, v visitor) (*answer, error) {
-	bound, err := networks(v.params.CIDRs)
+	spec, err := v.spec(m)
 	if err != nil {
 		return nil, err
 	}
-	if t := (token.Token{CIDRs: bound}); !t.From(c.Request().Addr.Addr()) {
-		return nil, problem(http.StatusForbidden, "permission denied")
+	if err := within(spec.CIDRs, c.Request().Addr.Addr()); err != nil {
+		return nil, err
 	}
-	if v.alias == "" {
-		v.alias = v.name
+	who, err := s.people.signIn(c.Tx(), v.visit(m), s.tokens.Now())
+	if err != nil {
+		return nil, err
+	}
+	v.facts.Group = who.external()
+	spec.EntityID = who.ID
+	text, made, warnings, err := s.tokens.Create(c.Tx(), spec)
+	if err != nil {
+		return nil, asBad(err)
+	}
+	made.Identity = who.Given
+	a := madeToken(s.tokens.Now(), s.hasher, &made, text, warnings)
+	a.Facts = &v.facts
+	return a, nil
+}
+
+// expect is the token that admit would make for somebody from one of the networks of
+// the role, and who they are. It writes nothing. An entity that would be made has no id
+// yet.
+func (s signIns) expect(tx Tx, m *mount, v visitor) (t token.Token, who visitorOf, warnings []string, err error) {
+	spec, err := v.spec(m)
+	if err != nil {
+		return t, who, nil, err
+	}
+	who, known, err := s.people.expect(tx, v.visit(m), s.tokens.Now())
+	if err != nil {
+		return t, who, nil, err
+	}
+	if known {
+		spec.EntityID = who.ID
+	}
+	if t, warnings, err = s.tokens.Plan(tx, spec); err != nil {
+		return t, who, nil, asBad(err)
+	}
+	t.Identity = who.Given
+	return t, who, warnings, nil
+}
+
+// within refuses a client from elsewhere than the networks of a role. Nothing of it is
+// said but in the audit log.
+func within(networks []netip.Prefix, addr netip.Addr) error {
+	if t := (token.Token{CIDRs: networks}); !t.From(addr) {
+		return &refusal{status: http.StatusForbidden, texts: []string{wire.Denied}, why: "network: the client's address is in none of the role's"}
+	}
+	return nil
+}
+
+// visit is the visitor as vault/identity knows one.
+func (v *visitor) visit(m *mount) identity.Visit {
+	alias := v.alias
+	if alias == "" {
+		alias = v.name
+	}
+	return identity.Visit{Alias: identity.Key{Accessor: m.Accessor, Issuer: v.issuer, Name: alias}, Meta: v.meta, Groups: v.groups}
+}
+
+// spec is the visitor's token, but for the entity.
+func (v *visitor) spec(m *mount) (token.Spec, error) {
+	bound, err := networks(v.params.CIDRs)
+	if err != nil {
+		return token.Spec{}, err
 	}
 	meta := map[string]string{}
 	for name, text := range v.meta {
 		meta[name] = text
 	}
-	if v.roleAs == "" {
-		v.roleAs = "role"
+	as := v.roleAs
+	if as == "" {
+		as = "role"
 	}
-	meta[v.roleAs] = v.role
-	who, err := s.people.signIn(c.Tx(), identity.Visit{
-		Alias: identity.Key{Accessor: m.Accessor, Issuer: v.issuer, Name: v.alias}, Meta: v.meta, Groups: v.groups,
-	}, s.tokens.Now())
-	if err != nil {
-		return nil, err
-	}
-	v.facts.Group = who.external()
+	meta[as] = v.role
 	policies := slices.Clone(v.params.Policies)
 	if !v.params.NoDefault {
 		policies = append(policies, policy.DefaultName)
@@ -168,22 +222,14 @@ func (s signIns) admit(c *call, m *mount, v visitor) (*answer, error) {
 	if ttl == 0 {
 		ttl = m.DefaultTTL
 	}
-	text, made, warnings, err := s.tokens.Create(c.Tx(), token.Spec{
+	return token.Spec{
 		Policies: policies, NoDefault: v.params.NoDefault, Meta: meta,
 		DisplayName: cut(strings.TrimSuffix(strings.ReplaceAll(m.Path, "/", "-")+v.name, "-"), token.MaxMetaText),
 		Path:        "auth/" + m.Path + "login",
-		EntityID:    who.ID,
 		Login:       token.Login{Mount: m.UUID, Role: v.role, Stamp: v.stamp},
 		TTL:         ttl, MaxTTL: longest, ExplicitMax: v.params.ExplicitMax, Period: v.params.Period,
 		Renewable: true, Uses: v.params.Uses, CIDRs: bound,
-	})
-	if err != nil {
-		return nil, asBad(err)
-	}
-	made.Identity = who.Given
-	a := madeToken(s.tokens.Now(), s.hasher, &made, text, warnings)
-	a.Facts = &v.facts
-	return a, nil
+	}, nil
 }
 
 // newStamp marks a state of a role.

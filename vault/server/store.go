@@ -37,6 +37,8 @@ type Tx interface {
 
 	// UseOnce keeps an id until a time, and says whether it was not there before.
 	UseOnce(id []byte, until time.Time) (bool, error)
+	// Used says whether an id is kept by UseOnce.
+	Used(id []byte) (bool, error)
 	// ForgetUsed removes at most limit of those whose time is over, and says how many.
 	ForgetUsed(now time.Time, limit int) (int, error)
 

@@ -43,6 +43,18 @@ func TestUseOnce(t *testing.T) {
 		if firsts.Load() != 1 {
 			t.Errorf("%d were the first", firsts.Load())
 		}
+		for id, want := range map[string]bool{"token": true, "another": false} {
+			err := db.Read(ctx, func(tx *sqlstore.Tx) error {
+				used, err := tx.Used([]byte(id))
+				if used != want {
+					t.Errorf("%s is used: %v", id, used)
+				}
+				return err
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		}
 		err := db.Write(ctx, func(tx *sqlstore.Tx) error {
 			for i := range 5 {
 				if first, err := tx.UseOnce(fmt.Appendf(nil, "old%d", i), until.Add(-2*time.Hour)); err != nil || !first {

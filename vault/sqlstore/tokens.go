@@ -126,6 +126,12 @@ func (t *Tx) UseOnce(id []byte, until time.Time) (bool, error) {
 	return n == 1, err
 }
 
+// Used says whether an id was kept by UseOnce.
+func (t *Tx) Used(id []byte) (bool, error) {
+	var one int
+	return t.row(`SELECT 1 FROM used WHERE id = ?`, []any{id}, &one)
+}
+
 // ForgetUsed removes at most limit of the ids that were kept until a time that is
 // over, and says how many.
 func (t *Tx) ForgetUsed(now time.Time, limit int) (int, error) {
