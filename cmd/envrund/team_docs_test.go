@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -92,5 +94,22 @@ func TestTeamSignInDocs(t *testing.T) {
 		if status != c.status || c.gives != "" && gives != c.gives {
 			t.Errorf("%s: %d %s, want %d %s", c.name, status, gives, c.status, c.gives)
 		}
+	}
+
+	// Why somebody does not get in, as the page shows it, but for the times.
+	_, shown, _ := strings.Cut(string(page), "```console\n$ vault ")
+	shown, _, _ = strings.Cut(shown, "\n```")
+	command, want, _ := strings.Cut(shown, "\n")
+	file := filepath.Join(t.TempDir(), "token.txt")
+	jwt := issuer.Sign(issuer.Good("envrun-prod", now).With(oidctest.Claims{"groups": []string{"on-call"}, "auth_time": now.Add(-time.Hour).Unix()}))
+	if err := os.WriteFile(file, []byte(jwt), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd = exec.Command(vault, strings.Fields(strings.ReplaceAll(command, "token.txt", file))...)
+	cmd.Env = append(os.Environ(), "VAULT_ADDR="+own.Addr, "VAULT_TOKEN="+own.Token, "HOME="+t.TempDir())
+	out, err = cmd.CombinedOutput()
+	times := regexp.MustCompile(`\d+h\d+m\d+s ago|\d{10}`)
+	if got := times.ReplaceAllString(strings.TrimSpace(string(out)), "T"); err != nil || got != times.ReplaceAllString(want, "T") || !strings.Contains(want, "freshness") {
+		t.Errorf("vault %s: %v\n%s", command, err, out)
 	}
 }

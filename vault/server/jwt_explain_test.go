@@ -363,6 +363,14 @@ func TestExplainAnswers(t *testing.T) {
 	if s := w.must(200, "root", "PUT", "auth/jwt/role/ci/explain", string(good)); !strings.Contains(s.raw, "unrecognized parameters: [role]") {
 		t.Errorf("%s", s.raw)
 	}
+	if s := w.must(200, "root", "POST", "auth/jwt/role/ci/explain", string(good), "X-Vault-Wrap-TTL: 60"); s.body["data"] != nil || s.body["wrap_info"] == nil {
+		t.Errorf("wrapped: %s", s.raw)
+	} else {
+		text := s.body["wrap_info"].(map[string]any)["token"].(string)
+		if in := w.must(200, "", "POST", "sys/wrapping/unwrap", `{"token":"`+text+`"}`); in.data()["allowed"] != true {
+			t.Errorf("unwrapped: %s", in.raw)
+		}
+	}
 	// What a role is warned of when it is written.
 	w.must(200, "root", "POST", "auth/jwt/role/wide", fmt.Sprintf(`{"bound_audiences":%q,"user_claim":"sub"}`, oidctest.Audience))
 	if e := w.explain("wide", w.issuer.Sign(w.good()), ""); !e.Allowed || !strings.Contains(e.warnings, "everybody whom the issuer gives tokens") {
