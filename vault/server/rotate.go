@@ -74,6 +74,7 @@ func (a rotations) area() area {
 	}
 	return area{
 		{path: "rotate", update: a.root, sudo: true},
+		{path: "rotate/keyring", update: a.root, sudo: true}, // as the commands of OpenBao name it
 		{path: "rotate/env/{path...}", read: a.progress, update: a.begin, sudo: true, note: named},
 		{path: "key-status", read: a.status},
 	}

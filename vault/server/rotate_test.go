@@ -51,6 +51,7 @@ func TestRotate(t *testing.T) {
 	w.must(404, "root", "PUT", "sys/rotate/env/team", "")
 	w.must(403, "", "PUT", "sys/rotate", "")
 	w.must(403, w.token(`path "sys/rotate*" { capabilities = ["update", "read"] }`), "PUT", "sys/rotate", "")
+	w.must(403, w.token(`path "sys/rotate/keyring" { capabilities = ["update"] }`), "PUT", "sys/rotate/keyring", "")
 	if s := w.must(200, "root", "GET", "sys/rotate/env/team/prod", ""); s.data()["done"] != true || fmt.Sprint(s.data()["generation"]) != "1" {
 		t.Error(s.raw)
 	}
@@ -68,8 +69,9 @@ func TestRotate(t *testing.T) {
 	w.must(200, "root", "GET", "sys/key-status", "")
 	w.must(204, "root", "PUT", "sys/rotate", "")
 	w.must(204, "root", "POST", "sys/rotate", "")
-	if now := fmt.Sprint(w.must(200, "root", "GET", "sys/key-status", "").body["term"]); now != "3" {
-		t.Errorf("the root key is of generation %s after two rotations", now)
+	w.must(204, "root", "POST", "sys/rotate/keyring", "")
+	if now := fmt.Sprint(w.must(200, "root", "GET", "sys/key-status", "").body["term"]); now != "4" {
+		t.Errorf("the root key is of generation %s after three rotations", now)
 	}
 	for i := range 250 {
 		w.must(200, "root", "GET", fmt.Sprintf("team/prod/data/%d?version=1", i), "")
