@@ -265,7 +265,7 @@ func TestSessionPassphraseOnce(t *testing.T) {
 	d.has(session.Record{RefreshToken: auth.NewSecret("refresh")}, time.Hour, time.Hour)
 	asked := 0
 	d.hidden = func(context.Context, string) ([]byte, error) { asked++; return []byte("correct horse"), nil }
-	d.opened.store = nil // another process
+	d.opened = openedSessions{} // another process
 	store, err := d.openSessions()
 	if err != nil {
 		t.Fatal(err)
@@ -281,6 +281,14 @@ func TestSessionPassphraseOnce(t *testing.T) {
 	}
 	d.later(55 * time.Minute)
 	d.shows("new-1")
+	signing, err := d.sessions(true) // as somebody who signs in has it
+	if err != nil {
+		t.Fatal(err)
+	}
+	signing.Keychains = nil
+	if p, err := signing.Prepare(t.Context()); err != nil || p.Name != session.ByPassphrase {
+		t.Errorf("%+v, %v", p, err)
+	}
 	if asked != 1 {
 		t.Errorf("it was asked for %d times", asked)
 	}
