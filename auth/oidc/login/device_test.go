@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -119,14 +120,14 @@ func TestAskingWhetherTheCodeWasEntered(t *testing.T) {
 			cl := newClock()
 			p.SetNow(cl.now)
 			who := &person{code: func(code login.Code) { p.Approve(code.UserCode) }}
-			n := 0
+			var asked atomic.Int64
 			p.SetHook(oidctest.Token, func(w http.ResponseWriter, r *http.Request) {
-				if n >= len(c.replies) && !c.forever {
+				n := int(asked.Add(1))
+				if n > len(c.replies) && !c.forever {
 					p.Usual(oidctest.Token)(w, r)
 					return
 				}
-				a := c.replies[min(n, len(c.replies)-1)]
-				n++
+				a := c.replies[min(n, len(c.replies))-1]
 				if a == hung {
 					panic(http.ErrAbortHandler)
 				}
