@@ -78,8 +78,7 @@ func (r *Role) Checks(networks bool) []Check {
 // The nil Walk is that of a sign-in: it ends at the first refusal, and keeps nothing.
 // Both go through the same code.
 type Walk struct {
-	made    map[Check]error
-	refused bool
+	made map[Check]error // nil: it did not refuse
 }
 
 // Took notes how a check went. What it returns ends the way: every refusal that of a
@@ -99,14 +98,13 @@ func (w *Walk) needs(c Check, err error) error {
 			w.made = map[Check]error{}
 		}
 		w.made[c] = err
-		w.refused = w.refused || err != nil
 	}
 	return err
 }
 
 // Clone is a walk that goes on from here by itself.
 func (w *Walk) Clone() *Walk {
-	return &Walk{made: maps.Clone(w.made), refused: w.refused}
+	return &Walk{made: maps.Clone(w.made)}
 }
 
 // Went says whether a check was made, and why it refused; nil if it did not.
@@ -116,7 +114,14 @@ func (w *Walk) Went(c Check) (made bool, err error) {
 }
 
 // Refused says whether a check that was made refused.
-func (w *Walk) Refused() bool { return w.refused }
+func (w *Walk) Refused() bool {
+	for _, err := range w.made {
+		if err != nil {
+			return true
+		}
+	}
+	return false
+}
 
 // Explain is Verify that notes how each check went. The claims are nil if the token
 // is not one of the issuer's keys: nobody else's words are looked at any further.

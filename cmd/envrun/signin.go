@@ -140,8 +140,6 @@ func (t *tool) onlyOne(ctx context.Context, store *session.Store, person login.P
 // one that the person at the terminal then turns to.
 func (t *tool) visit(ctx context.Context, v *remote.Vault, env project.Env, lp *login.Provider, w *way, how signInHow, store *session.Store, person login.Person, in *signedIn) error {
 	w.ask.Once = how.memory || w.stepUp()
-	s := browser.Look(t.Getenv)
-	s.Terminal, s.Device = true, lp.Devices() // the caller has looked
 	offer := func([]string, context.CancelCauseFunc) {}
 	if p, ok := person.(*terminal); ok {
 		offer = p.offer
@@ -181,12 +179,9 @@ func (t *tool) visit(ctx context.Context, v *remote.Vault, env project.Env, lp *
 		return login.Welcome{Server: w.server, Account: in.account.Label}, nil
 	}
 	for flow := cmp.Or(w.flow, browser.FlowAuto); ; {
-		choice, others, err := w.choose(flow, s)
+		choice, others, err := t.choose(w, flow, lp.Devices(), person)
 		if err != nil {
 			return err
-		}
-		if t.flags.verbose {
-			person.Note("signing in by " + choice.Flow + ": " + choice.Why)
 		}
 		under, turn := context.WithCancelCause(ctx)
 		offer(others, turn)

@@ -14,14 +14,9 @@ import (
 
 // drive signs a person in where the server itself talks to the issuer.
 func (t *tool) drive(ctx context.Context, v *remote.Vault, w *way, env project.Env, how signInHow, store *session.Store, person login.Person, in *signedIn) error {
-	s := browser.Look(t.Getenv)
-	s.Terminal = true // the caller has looked
-	choice, err := browser.Choose(cmp.Or(w.flow, browser.FlowAuto), s)
+	choice, _, err := t.choose(w, cmp.Or(w.flow, browser.FlowAuto), false, person)
 	if err != nil {
 		return err
-	}
-	if t.flags.verbose {
-		person.Note("signing in by " + choice.Flow + ": " + choice.Why)
 	}
 	d := &driver{t: t, v: v, w: w, env: env, how: how, store: store, in: in, nonce: login.ClientNonce()}
 	err = login.Driven(ctx, login.BrowserOptions{Port: how.port, Open: choice.Flow == browser.FlowBrowser}, person, d)

@@ -53,8 +53,9 @@ func (w *way) takes(flow string) bool {
 	return len(w.flows) == 0 || slices.Contains(w.flows, flow)
 }
 
-// choose is how somebody signs in, and how else they might.
-func (w *way) choose(flow string, s browser.Surroundings) (choice browser.Choice, others []string, err error) {
+// choose is how somebody at a terminal or a screen signs in, and how else they might.
+// devices says whether there are device codes.
+func (t *tool) choose(w *way, flow string, devices bool, person login.Person) (choice browser.Choice, others []string, err error) {
 	if flow == browser.FlowAuto && !w.takes(browser.FlowBrowser) {
 		flow = browser.FlowDevice
 	}
@@ -65,10 +66,15 @@ func (w *way) choose(flow string, s browser.Surroundings) (choice browser.Choice
 		}
 		return choice, nil, &cli.HintError{Err: fmt.Errorf("%s has people sign in to auth/%s by %s alone, and not by %s", w.server, w.mount, strings.Join(w.flows, " or "), flow), Code: cli.CodePolicy, Hint: hint}
 	}
-	s.Device = s.Device && w.takes(browser.FlowDevice)
-	choice, err = browser.Choose(flow, s)
-	others = slices.DeleteFunc(browser.Others(choice.Flow, s), func(f string) bool { return !w.takes(f) })
-	return choice, others, err
+	s := browser.Look(t.Getenv)
+	s.Terminal, s.Device = true, devices && w.takes(browser.FlowDevice) // the caller has looked
+	if choice, err = browser.Choose(flow, s); err != nil {
+		return choice, nil, err
+	}
+	if t.flags.verbose {
+		person.Note("signing in by " + choice.Flow + ": " + choice.Why)
+	}
+	return choice, slices.DeleteFunc(browser.Others(choice.Flow, s), func(f string) bool { return !w.takes(f) }), nil
 }
 
 // serverName is the one spelling of a server's address.
@@ -108,9 +114,8 @@ func (t *tool) wayTo(ctx context.Context, v *remote.Vault, env project.Env, how 
 		return w, nil
 	}
 	var found *wire.SignInMethod
-	var mounts, ways []string
+	var ways []string
 	for i, m := range in.Methods {
-		mounts = append(mounts, m.Mount)
 		way := m.Mount
 		if m.Description != "" && auth.Plain(m.Description, 80) {
 			way += " (" + m.Description + ")"
@@ -142,8 +147,8 @@ func (t *tool) wayTo(ctx context.Context, v *remote.Vault, env project.Env, how 
 				w.ask = login.Ask{MaxAge: time.Duration(r.MaxAge), HasMaxAge: r.MaxAge > 0, ACR: r.ACR}
 			}
 		}
-	} else if w.mount == "" && len(mounts) > 1 {
-		return nil, &cli.HintError{Err: fmt.Errorf("%s has several ways to sign in: %s", env.Vault, strings.Join(ways, ", ")), Code: cli.CodeConfig, Hint: "name one: envrun login --mount " + cli.Quote(mounts[0]) + ", or mount in [sign_in] of envrun.toml"}
+	} else if w.mount == "" && len(ways) > 1 {
+		return nil, &cli.HintError{Err: fmt.Errorf("%s has several ways to sign in: %s", env.Vault, strings.Join(ways, ", ")), Code: cli.CodeConfig, Hint: "name one: envrun login --mount " + cli.Quote(in.Methods[0].Mount) + ", or mount in [sign_in] of envrun.toml"}
 	}
 	if w.issuer == "" || w.clientID == "" {
 		return nil, &cli.HintError{Err: fmt.Errorf("%s does not say how people sign in to it", env.Vault), Code: cli.CodeAuth,
